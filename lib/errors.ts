@@ -1,0 +1,52 @@
+/**
+ * Every code an {@link OpenELMError} can carry, and when it is thrown. Codes are stable: programs may
+ * branch on them; messages are for people and may change.
+ */
+export const errorCodes = {
+  INVALID_ARGUMENT: 'an argument has the wrong type or is out of its range',
+  INVALID_CONFIG: 'config.json is not a valid OpenELM configuration',
+  INVALID_CHECKPOINT: 'a safetensors file or index is malformed or does not fit config.json',
+  INVALID_TOKENIZER: 'tokenizer.json cannot be used or does not fit the model',
+  MODEL_NOT_FOUND: 'the source is neither a model directory nor the name of a bundled model',
+  IO_ERROR: 'a file could not be opened, read or written',
+  OUT_OF_MEMORY: 'the weights, the KV cache or the workspace do not fit in memory',
+  CONTEXT_OVERFLOW: 'the tokens do not fit in the context length of the session',
+  BACKEND_UNAVAILABLE: 'the backend asked for cannot run on this machine',
+  ADDON_NOT_FOUND: 'no native addon for this platform could be loaded',
+  NON_FINITE_LOGITS: 'the model produced no finite score to choose a token from',
+  DISPOSED: 'the model or session was used after dispose()',
+  INTERNAL: 'a defect of this package; please report it',
+} as const
+
+export type OpenELMErrorCode = keyof typeof errorCodes
+
+/** The one error class of this package, thrown by TypeScript and by the native addon alike. */
+export class OpenELMError extends Error {
+  override readonly name = 'OpenELMError'
+  readonly code: OpenELMErrorCode
+
+  constructor(code: OpenELMErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** The one sentence shape for a bad argument: what was expected, what came. */
+export function invalidArgument(name: string, expected: string, received: unknown): OpenELMError {
+  return new OpenELMError(
+    'INVALID_ARGUMENT',
+    `expected ${name} to be ${expected}, received ${describe(received)}`,
+  )
+}
+
+/** A short description of any value, for error messages. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  }
+  if (typeof value === 'function') return `a function`
+  if (typeof value === 'bigint') return `${value}n`
+  if (value === null || typeof value !== 'object') return String(value)
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  return `an instance of ${value.constructor?.name ?? 'null prototype'}`
+}
