@@ -1,0 +1,147 @@
+import type { OpenELMError } from './errors.js'
+
+/** A tensor of the checkpoint, as bytes of a file. */
+export interface NativeTensor {
+  name: string
+  file: string
+  /** Byte offset of the first element in the file. */
+  offset: number
+  dtype: 'F32' | 'F16' | 'BF16' | 'I8' | 'U8'
+  shape: number[]
+}
+
+export interface NativeConfig {
+  numLayers: number
+  modelDim: number
+  headDim: number
+  vocabSize: number
+  maxContextLength: number
+  numQueryHeads: number[]
+  numKvHeads: number[]
+  ffnDims: number[]
+  ffnWithGlu: boolean
+  normalizeQkProjections: boolean
+  shareInputOutputLayers: boolean
+  ropeFreqConstant: number
+  rmsNormEps: number
+}
+
+export type NativeDType = 'float32' | 'float16' | 'bfloat16' | 'q8' | 'q4'
+export type NativeBackendName = 'cpu' | 'cuda' | 'metal'
+
+export interface NativeLoadOptions {
+  config: NativeConfig
+  tensors: NativeTensor[]
+  dtype: NativeDType
+  backend: NativeBackendName
+  deviceIndex: number
+  threads: number
+  mmap: boolean
+}
+
+export interface NativeSamplerOptions {
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  repetitionPenalty: number
+  repetitionContextSize: number
+  /** Unsigned 64-bit. */
+  seed: bigint
+  /** How many alternatives to report with each token. */
+  logprobs: number
+}
+
+/** A drawn token. Log-probabilities are natural logarithms under the model's own distribution. */
+export interface NativeSample {
+  token: number
+  logprob: number
+  topTokens: Int32Array
+  topLogprobs: Float32Array
+}
+
+/** One stream of random draws, with the window of tokens that the repetition penalty sees. */
+export interface NativeSampler {
+  /** Appends tokens to the window of the repetition penalty. */
+  accept(tokens: Int32Array): void
+  /** Draws from given scores, [vocabSize]; the token drawn is not accepted. */
+  sample(logits: Float32Array): NativeSample
+  /** Draws `count` times from the same scores and window. */
+  sampleMany(logits: Float32Array, count: number): Int32Array
+}
+
+/**
+ * One KV cache. At most one of the asynchronous calls may be under way; each appends its tokens, and
+ * leaves the cache as it was when it fails.
+ */
+export interface NativeSession {
+  readonly position: number
+  readonly contextLength: number
+  /** Scores after the last token, [vocabSize], or after each of them, [tokens.length, vocabSize]. */
+  logits(tokens: Int32Array, all: boolean): Promise<Float32Array>
+  /** Accepts the tokens in the sampler and draws the next one, which is not appended. */
+  sample(tokens: Int32Array, sampler: NativeSampler): Promise<NativeSample>
+  /** Log-probability of tokens[firstTarget..] given those before them. */
+  score(tokens: Int32Array, firstTarget: number): Promise<{ logprob: number; isGreedy: boolean }>
+  /** Makes the call under way reject soon with code 'ABORTED'. */
+  cancel(): void
+  rewind(position: number): void
+  fork(): NativeSession
+  dispose(): void
+}
+
+export interface NativeModel {
+  readonly device: string
+  readonly weightBytes: number
+  readonly kvCacheBytes: number
+  createSession(contextLength: number): NativeSession
+  /** Ends what is under way and gives all memory back. */
+  dispose(): Promise<void>
+}
+
+/** A load under way. */
+export interface NativeLoad {
+  promise: Promise<NativeModel>
+  cancel(): void
+}
+
+export interface NativeBackendInfo {
+  name: NativeBackendName
+  available: boolean
+  device?: string
+  reason?: string
+}
+
+export interface NativeCpuInfo {
+  /** The instruction set of the kernels in use: 'avx2', 'neon' or 'scalar'. */
+  kernels: string
+  physicalCores: number
+  features: string[]
+}
+
+export interface NativeAddon {
+  /** Gives the addon the class of the errors that it throws. */
+  initialize(errorClass: typeof OpenELMError): void
+  backends(): NativeBackendInfo[]
+  cpuInfo(): NativeCpuInfo
+  load(
+    options: NativeLoadOptions,
+    onProgress: ((loadedBytes: number, totalBytes: number) => void) | undefined,
+  ): NativeLoad
+  /** Reads a float matrix and quantises it: the values and their float16 scales. */
+  quantize(
+    tensor: NativeTensor,
+    dtype: 'q8' | 'q4',
+    threads: number,
+  ): Promise<{ values: Uint8Array; scales: Uint8Array }>
+  /** Elements [begin, end) of the normal stream `seed, stream`, times `std`, as bytes of `dtype`. */
+  randomNormal(
+    seed: bigint,
+    stream: number,
+    begin: number,
+    end: number,
+    std: number,
+    dtype: 'F32' | 'F16' | 'BF16',
+  ): Uint8Array
+  Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
+}
