@@ -1,0 +1,91 @@
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { OpenELMError, type OpenELMErrorCode } from './errors.js'
+import { describeJson, isJsonObject, type JsonObject, parseStrictJson } from './strict-json.js'
+
+/** The IO_ERROR for a failed system call. */
+export function ioError(action: string, file: string, cause: unknown): OpenELMError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new OpenELMError('IO_ERROR', `cannot ${action} ${file}: ${reason}`, { cause })
+}
+
+/**
+ * Opens a file for reading and tells its size in bytes. Only regular files: opening a FIFO would
+ * wait for a writer for ever.
+ *
+ * @throws OpenELMError IO_ERROR
+ */
+export async function openFile(file: string): Promise<{ handle: FileHandle; size: number }> {
+  try {
+    const stats = await stat(file)
+    if (!stats.isFile()) throw new Error('it is not a regular file')
+    return { handle: await open(file), size: stats.size }
+  } catch (cause) {
+    throw ioError('read', file, cause)
+  }
+}
+
+/**
+ * Reads up to `length` bytes from byte `position` on; fewer come back only when the file ends first.
+ *
+ * @throws OpenELMError IO_ERROR
+ */
+export async function readBytes(
+  handle: FileHandle,
+  file: string,
+  position: number,
+  length: number,
+): Promise<Buffer> {
+  const bytes = Buffer.alloc(length)
+  let filled = 0
+  try {
+    while (filled < length) {
+      const { bytesRead } = await handle.read(bytes, filled, length - filled, position + filled)
+      if (bytesRead === 0) break
+      filled += bytesRead
+    }
+  } catch (cause) {
+    throw ioError('read', file, cause)
+  }
+  return bytes.subarray(0, filled)
+}
+
+/**
+ * Reads a file of at most `maxBytes` that holds one JSON object, see {@link parseStrictJson}.
+ *
+ * @throws OpenELMError IO_ERROR when the file cannot be read, `code` when its content is not that.
+ */
+export async function readJsonObject(
+  file: string,
+  maxBytes: number,
+  code: OpenELMErrorCode,
+): Promise<JsonObject> {
+  const { handle, size } = await openFile(file)
+  await using _ = handle
+  if (size > maxBytes) {
+    throw new OpenELMError(code, `${file}: expected at most ${maxBytes} bytes, received ${size}`)
+  }
+  const bytes = await readBytes(handle, file, 0, size)
+  return parseJsonObject(bytes, file, code)
+}
+
+/**
+ * {@link parseStrictJson} for a document that must be an object.
+ *
+ * @throws OpenELMError `code`, with a message that names the file.
+ */
+export function parseJsonObject(
+  bytes: Uint8Array,
+  file: string,
+  code: OpenELMErrorCode,
+  options?: Parameters<typeof parseStrictJson>[1],
+): JsonObject {
+  let document: unknown
+  try {
+    document = parseStrictJson(bytes, options)
+  } catch (cause) {
+    throw new OpenELMError(code, `${file}: malformed JSON: ${(cause as Error).message}`, { cause })
+  }
+  if (isJsonObject(document)) return document
+  const received = describeJson(document)
+  throw new OpenELMError(code, `${file}: expected a JSON object, received ${received}`)
+}
