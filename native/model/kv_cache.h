@@ -1,0 +1,37 @@
+#pragma once
+
+#include <vector>
+
+#include "weights.h"
+
+namespace openelm {
+
+// The keys (after RoPE) and values of one session, sized exactly, layer by layer.
+class KvCache {
+ public:
+  // Throws Error{kOutOfMemory}.
+  KvCache(Backend& backend, const Config& config, int context_length);
+
+  // A copy of its positions so far.
+  std::shared_ptr<KvCache> fork() const;
+
+  int context_length() const { return context_length_; }
+  size_t bytes() const { return buffer_.bytes; }
+
+  float* k(int layer) const { return at(k_offsets_[layer]); }
+  float* v(int layer) const { return at(v_offsets_[layer]); }
+
+  int position = 0;  // tokens held
+
+ private:
+  float* at(size_t offset) const { return reinterpret_cast<float*>(buffer_.as<char>() + offset); }
+
+  Backend& backend_;
+  const Config& config_;
+  const int context_length_;
+  std::vector<size_t> k_offsets_;
+  std::vector<size_t> v_offsets_;
+  Buffer buffer_;
+};
+
+}  // namespace openelm

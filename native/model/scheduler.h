@@ -1,0 +1,87 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "decoder.h"
+#include "kv_cache.h"
+#include "sampler.h"
+
+namespace openelm {
+
+// Tokens to append to one session, and what to make of the scores they give. Exactly one of the
+// three outputs is asked for.
+struct Request {
+  enum class Output { kLogits, kSample, kScore };
+
+  std::shared_ptr<KvCache> cache;
+  std::vector<int32_t> tokens;
+  Output output = Output::kLogits;
+  bool all_logits = false;           // kLogits: after each token rather than after the last
+  std::shared_ptr<Sampler> sampler;  // kSample
+  int first_target = 0;              // kScore: scores tokens[first_target..] given those before
+
+  // Results. `done` runs on the scheduler's thread, exactly once; `error` is set when it failed,
+  // and the cache is then as it was.
+  std::vector<float> logits;
+  Sample sample;
+  double logprob = 0;
+  bool is_greedy = true;
+  std::exception_ptr error;
+  std::function<void(Request&)> done;
+
+  std::atomic<bool> cancelled{false};
+
+ private:
+  friend class Scheduler;
+  int start = 0;  // the cache's position before the request
+  int next = 0;   // tokens appended so far
+  bool wants_logits(int index) const;
+};
+
+// Runs the requests of all sessions of a model on a thread of its own, several in one batch. Single
+// tokens go first, so that a long prompt does not hold up the sessions that are decoding.
+class Scheduler {
+ public:
+  static constexpr int kMaxBatchTokens = 128;
+
+  // The backend must outlive the scheduler; its ops run on the scheduler's thread only.
+  Scheduler(Backend& backend, const Weights& weights);
+  ~Scheduler();
+
+  // The request must be the only one of its cache. Throws Error{kDisposed} after stop().
+  void submit(std::shared_ptr<Request> request);
+
+  // Makes the request end soon with Error{kAborted}, if it is still under way.
+  void cancel(Request& request);
+
+  // Ends every request with Error{kDisposed}, and the thread. Idempotent.
+  void stop();
+
+ private:
+  struct Slice;  // some tokens of one request in a batch
+  void run();
+  void run_batch();
+  void drop_cancelled();
+  std::vector<Slice> fill_batch(Batch& batch);
+  void take_results(const Slice& slice, const float* logits);
+  void finish(const std::shared_ptr<Request>& request, std::exception_ptr error);
+
+  const Config& config_;
+  Decoder decoder_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Request>> incoming_;  // guarded by mutex_
+  std::vector<Request*> running_;                  // in the batch under way; guarded by mutex_
+  bool stopping_ = false;                          // guarded by mutex_
+  std::vector<std::shared_ptr<Request>> active_;   // the thread's own
+  std::atomic<bool> batch_cancelled_{false};
+  std::thread thread_;
+};
+
+}  // namespace openelm

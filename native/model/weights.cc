@@ -1,0 +1,139 @@
+#include "weights.h"
+
+#include <map>
+
+#include "../backend.h"
+#include "../error.h"
+
+namespace openelm {
+
+DType parse_dtype(const std::string& name) {
+  if (name == "float32") return DType::kFloat32;
+  if (name == "float16") return DType::kFloat16;
+  if (name == "bfloat16") return DType::kBFloat16;
+  if (name == "q8") return DType::kQ8;
+  if (name == "q4") return DType::kQ4;
+  throw Error(ErrorCode::kInvalidArgument, "unknown dtype " + name);
+}
+
+size_t TensorSource::row_bytes() const {
+  switch (format) {
+    case Format::kF32:
+      return size_t(cols) * 4;
+    case Format::kF16:
+    case Format::kBF16:
+      return size_t(cols) * 2;
+    case Format::kI8:
+      return size_t(groups()) * kGroupSize;
+    case Format::kU8:
+      break;
+  }
+  return size_t(groups()) * kGroupSize / 2;
+}
+
+size_t Weights::bytes() const {
+  size_t total = token_embeddings.data.bytes + norm.bytes;
+  if (!config.share_input_output_layers) total += lm_head.data.bytes;
+  for (const Layer& layer : layers) {
+    total += layer.attn_norm.bytes + layer.qkv_proj.data.bytes + layer.q_norm.bytes +
+             layer.k_norm.bytes + layer.out_proj.data.bytes + layer.ffn_norm.bytes +
+             layer.proj_1.data.bytes + layer.proj_2.data.bytes;
+  }
+  return total;
+}
+
+void LoadProgress::add(uint64_t bytes) {
+  const uint64_t loaded = loaded_bytes_ += bytes;
+  if (report_) report_(loaded, total_bytes_);
+}
+
+void LoadProgress::check() const {
+  if (cancelled_) throw Error(ErrorCode::kAborted, "the load was aborted");
+}
+
+namespace {
+
+class Loader {
+ public:
+  Loader(Backend& backend, const std::vector<TensorSource>& tensors, DType dtype,
+         LoadProgress& progress)
+      : backend_(backend), dtype_(dtype), progress_(progress) {
+    for (const TensorSource& tensor : tensors) tensors_[tensor.name] = &tensor;
+  }
+
+  Matrix matrix(const std::string& name, int rows, int cols,
+                MatrixLayout layout = MatrixLayout::kPlain) {
+    return backend_.load_matrix(find(name, rows, cols), dtype_, layout, progress_);
+  }
+
+  // In a q4 model the embedding and the output layer stay at q8: their errors reach every logit.
+  Matrix embedding(const std::string& name, int rows, int cols) {
+    const DType dtype = dtype_ == DType::kQ4 ? DType::kQ8 : dtype_;
+    return backend_.load_matrix(find(name, rows, cols), dtype, MatrixLayout::kPlain, progress_);
+  }
+
+  Buffer vector(const std::string& name, int size) {
+    return backend_.load_vector(find(name, 1, size), progress_);
+  }
+
+ private:
+  const TensorSource& find(const std::string& name, int rows, int cols) {
+    progress_.check();
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) {
+      throw Error(ErrorCode::kInvalidCheckpoint, "tensor " + name + " is missing");
+    }
+    const TensorSource& tensor = *found->second;
+    if (tensor.rows != rows || tensor.cols != cols) {
+      throw Error(ErrorCode::kInvalidCheckpoint, "tensor " + name + " has the wrong shape");
+    }
+    return tensor;
+  }
+
+  Backend& backend_;
+  const DType dtype_;
+  LoadProgress& progress_;
+  std::map<std::string, const TensorSource*> tensors_;
+};
+
+}  // namespace
+
+Weights load_weights(Backend& backend, const Config& config,
+                     const std::vector<TensorSource>& tensors, DType dtype,
+                     LoadProgress& progress) {
+  Loader load(backend, tensors, dtype, progress);
+  const int d = config.model_dim;
+  Weights weights;
+  weights.config = config;
+  weights.token_embeddings =
+      load.embedding("transformer.token_embeddings.weight", config.vocab_size, d);
+  for (int i = 0; i < config.num_layers; ++i) {
+    const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
+    Layer layer;
+    layer.index = i;
+    layer.num_query_heads = config.num_query_heads[i];
+    layer.num_kv_heads = config.num_kv_heads[i];
+    layer.ffn_dim = config.ffn_dims[i];
+    layer.attn_norm = load.vector(prefix + "attn_norm.weight", d);
+    layer.qkv_proj = load.matrix(prefix + "attn.qkv_proj.weight", config.qkv_dim(i), d);
+    if (config.normalize_qk_projections) {
+      layer.q_norm = load.vector(prefix + "attn.q_norm.weight", config.head_dim);
+      layer.k_norm = load.vector(prefix + "attn.k_norm.weight", config.head_dim);
+    }
+    layer.out_proj = load.matrix(prefix + "attn.out_proj.weight", d, config.q_dim(i));
+    layer.ffn_norm = load.vector(prefix + "ffn_norm.weight", d);
+    layer.proj_1 =
+        config.ffn_with_glu
+            ? load.matrix(prefix + "ffn.proj_1.weight", 2 * layer.ffn_dim, d, MatrixLayout::kGateUp)
+            : load.matrix(prefix + "ffn.proj_1.weight", layer.ffn_dim, d);
+    layer.proj_2 = load.matrix(prefix + "ffn.proj_2.weight", d, layer.ffn_dim);
+    weights.layers.push_back(std::move(layer));
+  }
+  weights.norm = load.vector("transformer.norm.weight", d);
+  weights.lm_head = config.share_input_output_layers
+                        ? weights.token_embeddings
+                        : load.embedding("lm_head.weight", config.vocab_size, d);
+  return weights;
+}
+
+}  // namespace openelm

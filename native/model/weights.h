@@ -1,0 +1,114 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config.h"
+
+namespace openelm {
+
+class Backend;
+
+// How the elements of a matrix are stored. kQ8 and kQ4 are groups of kGroupSize along the input
+// axis with one float16 scale each.
+enum class DType : uint8_t { kFloat32, kFloat16, kBFloat16, kQ8, kQ4 };
+
+constexpr int kGroupSize = 32;
+
+DType parse_dtype(const std::string& name);
+
+// Memory of a backend.
+struct Buffer {
+  std::shared_ptr<void> memory;
+  size_t bytes = 0;
+
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(memory.get());
+  }
+};
+
+// A tensor as bytes of a checkpoint file. A quantised matrix has its values here and its scales at
+// `scales_offset` of `scales_file`.
+struct TensorSource {
+  enum class Format : uint8_t { kF32, kF16, kBF16, kI8, kU8 };
+  std::string name;
+  std::string file;
+  uint64_t offset = 0;
+  std::string scales_file;
+  uint64_t scales_offset = 0;
+  Format format = Format::kF32;
+  int rows = 0;  // 1 for a vector
+  int cols = 0;
+
+  size_t row_bytes() const;
+  size_t bytes() const { return row_bytes() * rows + (quantized() ? scale_bytes() : 0); }
+  bool quantized() const { return format == Format::kI8 || format == Format::kU8; }
+  int groups() const { return (cols + kGroupSize - 1) / kGroupSize; }
+  size_t scale_bytes() const { return size_t(rows) * groups() * 2; }
+};
+
+// W [rows, cols] in the packing of the backend that loaded it.
+struct Matrix {
+  Buffer data;
+  int rows = 0;
+  int cols = 0;
+  DType dtype = DType::kFloat32;
+};
+
+// kGateUp: the first half of the rows is the gate and the second half goes up; a backend may store
+// them interleaved so that SwiGLU finds each pair together.
+enum class MatrixLayout : uint8_t { kPlain, kGateUp };
+
+struct Layer {
+  int index = 0;
+  int num_query_heads = 0;
+  int num_kv_heads = 0;
+  int ffn_dim = 0;
+  Buffer attn_norm;  // [d]
+  Matrix qkv_proj;   // [(Hq + 2*Hkv)*h, d]: all query heads, all key heads, all value heads
+  Buffer q_norm;     // [h], shared by the heads; empty without q/k norm
+  Buffer k_norm;     // [h]
+  Matrix out_proj;   // [d, Hq*h]
+  Buffer ffn_norm;   // [d]
+  Matrix proj_1;     // [2f, d], gate then up; [f, d] without GLU
+  Matrix proj_2;     // [d, f]
+};
+
+struct Weights {
+  Config config;
+  Matrix token_embeddings;  // [V, d]
+  std::vector<Layer> layers;
+  Buffer norm;     // [d]
+  Matrix lm_head;  // [V, d]; the token embeddings themselves when the layers are shared
+
+  size_t bytes() const;  // of memory held
+};
+
+// Counts what has been read, for onProgress, and tells readers to stop. Any thread may add.
+class LoadProgress {
+ public:
+  LoadProgress(uint64_t total_bytes, std::function<void(uint64_t, uint64_t)> report)
+      : total_bytes_(total_bytes), report_(std::move(report)) {}
+  void add(uint64_t bytes);
+  void check() const;  // throws Error{kAborted} after cancel()
+  void cancel() { cancelled_ = true; }
+
+ private:
+  const uint64_t total_bytes_;
+  const std::function<void(uint64_t, uint64_t)> report_;
+  std::atomic<uint64_t> loaded_bytes_{0};
+  std::atomic<bool> cancelled_{false};
+};
+
+// Loads every tensor that the config implies. `tensors` are found by their checkpoint names; a
+// missing one, or one of another shape, is Error{kInvalidCheckpoint}.
+Weights load_weights(Backend& backend, const Config& config,
+                     const std::vector<TensorSource>& tensors, DType dtype, LoadProgress& progress);
+
+}  // namespace openelm
