@@ -1,4 +1,7 @@
-import type { OpenELMError } from './errors.js'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
+import { OpenELMError } from './errors.js'
 
 /** A tensor of the checkpoint, as bytes of a file. */
 export interface NativeTensor {
@@ -144,4 +147,65 @@ export interface NativeAddon {
     dtype: 'F32' | 'F16' | 'BF16',
   ): Uint8Array
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
+}
+
+const packageRoot = join(import.meta.dirname, '..')
+const require = createRequire(import.meta.url)
+let loaded: NativeAddon | undefined
+
+/** The addon, opened by the first call: the one that OPENELM_ADDON names, or the package's own. */
+export function loadNative(): NativeAddon {
+  const named = process.env.OPENELM_ADDON
+  loaded ??= openAddon(named ? [resolve(named)] : addonPaths(packageRoot))
+  return loaded
+}
+
+/**
+ * Where a package keeps its addon. What was built here comes before what was delivered, so that an
+ * old prebuild never hides a new build.
+ */
+export function addonPaths(root: string): string[] {
+  // The system's loader cannot read Electron's archive, which keeps binaries in a folder beside it.
+  const folder = root.replace(/\bapp\.asar(?=[\\/]|$)/, 'app.asar.unpacked')
+  const name = process.platform === 'linux' ? `openelm.${libc()}.node` : 'openelm.node'
+  return [
+    join(folder, 'build', 'Release', 'openelm.node'),
+    join(folder, 'build', 'cmake', 'openelm.node'),
+    join(folder, 'prebuilds', `${process.platform}-${process.arch}`, name),
+  ]
+}
+
+/** Opens the first of the files that will open. */
+export function openAddon(paths: string[]): NativeAddon {
+  const tried: string[] = []
+  for (const path of paths) {
+    try {
+      if (!existsSync(path)) throw new Error('no such file')
+      const addon = require(path) as NativeAddon
+      addon.initialize(OpenELMError)
+      return addon
+    } catch (error) {
+      tried.push(`  ${path}: ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  const platform = [process.platform, process.arch, libc()].filter(Boolean).join('-')
+  throw new OpenELMError(
+    'ADDON_NOT_FOUND',
+    `found no addon for ${platform} that loads:\n${tried.join('\n')}\n` +
+      `Reinstall the package, or compile its addon: npm run build:native --prefix "${packageRoot}"`,
+  )
+}
+
+/** The C library that this process runs on, where there is a choice. */
+function libc(): 'glibc' | 'musl' | undefined {
+  if (process.platform !== 'linux') return undefined
+  const report = process.report as {
+    excludeNetwork?: boolean
+    getReport(): { header?: { glibcVersionRuntime?: string } }
+  }
+  const { excludeNetwork = false } = report
+  report.excludeNetwork = true // else it looks up the name of every peer of every open socket
+  const { header } = report.getReport()
+  report.excludeNetwork = excludeNetwork
+  return header?.glibcVersionRuntime ? 'glibc' : 'musl'
 }
