@@ -167,11 +167,12 @@ export function loadNative(): NativeAddon {
 export function addonPaths(root: string): string[] {
   // The system's loader cannot read Electron's archive, which keeps binaries in a folder beside it.
   const folder = root.replace(/\bapp\.asar(?=[\\/]|$)/, 'app.asar.unpacked')
-  const name = process.platform === 'linux' ? `openelm.${libc()}.node` : 'openelm.node'
+  const { platform, arch } = process
+  const tags = [arch === 'arm64' ? '.armv8' : '', libc() === 'musl' ? '.musl' : '']
   return [
     join(folder, 'build', 'Release', 'openelm.node'),
     join(folder, 'build', 'cmake', 'openelm.node'),
-    join(folder, 'prebuilds', `${process.platform}-${process.arch}`, name),
+    join(folder, 'prebuilds', `${platform}-${arch}`, `node.napi${tags.join('')}.node`),
   ]
 }
 

@@ -19,7 +19,7 @@ t.test('a build comes before a prebuild', async t => {
     join('/app', 'build', 'cmake'),
     join('/app', 'prebuilds', `${process.platform}-${process.arch}`),
   ])
-  if (process.platform === 'linux') t.match(paths.at(-1), /openelm\.(glibc|musl)\.node$/)
+  t.match(paths.at(-1), /node\.napi(\.armv8)?(\.musl)?\.node$/)
 })
 
 t.test('inside an Electron archive, the addon is in the folder beside it', async t => {
