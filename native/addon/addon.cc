@@ -1,4 +1,5 @@
 #include "addon_data.h"
+#include "sampler.h"
 
 namespace openelm {
 
@@ -11,6 +12,7 @@ static Napi::Value initialize(const Napi::CallbackInfo& info) {
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonData());
   exports.Set("initialize", Napi::Function::New(env, initialize));
+  SamplerWrap::init(env, exports);
   return exports;
 }
 
