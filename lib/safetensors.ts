@@ -114,6 +114,7 @@ function parseHeader(
   file: string,
 ): SafetensorsHeader {
   const json = parseJsonObject(bytes, file, 'INVALID_CHECKPOINT', { onlyNaturals: true })
+  const metadata = parseMetadata(json.__metadata__ ?? {}, file)
   const tensors = new Map<string, SafetensorsEntry>()
   for (const [name, entry] of Object.entries(json)) {
     if (name === '__metadata__') continue
@@ -123,7 +124,7 @@ function parseHeader(
     tensors.set(name, parseEntry(entry, dataStart, `${file}: tensor ${describeJson(name)}`))
   }
   checkCoverage(tensors, dataStart, fileSize, file)
-  return { metadata: parseMetadata(json.__metadata__ ?? {}, file), tensors }
+  return { metadata, tensors }
 }
 
 function parseMetadata(metadata: unknown, file: string): Map<string, string> {
