@@ -69,6 +69,7 @@ class Scheduler {
   void run_batch();
   void drop_cancelled();
   std::vector<Slice> fill_batch(Batch& batch);
+  void update_batch_cancelled();  // the caller holds mutex_
   void take_results(const Slice& slice, const float* logits);
   void finish(const std::shared_ptr<Request>& request, std::exception_ptr error);
 
