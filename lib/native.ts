@@ -58,6 +58,7 @@ export interface NativeSamplerOptions {
 /** A drawn token. Log-probabilities are natural logarithms under the model's own distribution. */
 export interface NativeSample {
   token: number
+  /** NaN, and the lists empty, unless {@link NativeSamplerOptions.logprobs} is above 0. */
   logprob: number
   topTokens: Int32Array
   topLogprobs: Float32Array
