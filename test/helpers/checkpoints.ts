@@ -63,9 +63,10 @@ export function dequantizeCheckpoint(
       continue
     }
     const scale = tensors.get(`${storedName}_scale`)!
+    const scales = decodeFloats(scale.bytes, scale.dtype)
     const [rows, columns] = shapes.get(name) as [number, number]
     const values = dtype === 'I8' ? Float64Array.from(bytes, toSigned) : unpackNibbles(bytes)
-    weights.set(name, scaleGroups(values, decodeFloats(scale.bytes, scale.dtype), rows, columns))
+    weights.set(name, scaleGroups(values, scales, rows, columns))
   }
   return weights
 }

@@ -3,7 +3,7 @@
  * of header length, a JSON header, and the tensors end to end. Trusts its input; test files only.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { Float16Array, getFloat16 } from '@petamoriken/float16'
+import { Float16Array } from '@petamoriken/float16'
 
 export type FloatDType = 'F32' | 'F16' | 'BF16'
 
@@ -13,7 +13,7 @@ export interface RawTensor {
   bytes: Uint8Array
 }
 
-type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>
+type Header = Record<string, Omit<RawTensor, 'bytes'> & { data_offsets: [number, number] }>
 
 export function writeSafetensors(
   file: string,
@@ -40,18 +40,13 @@ export function readSafetensors(file: string): Map<string, RawTensor> {
   const contents = readFileSync(file)
   const dataStart = 8 + Number(contents.readBigUInt64LE())
   const { __metadata__, ...header } = JSON.parse(contents.toString('utf8', 8, dataStart)) as Header
-  return new Map(
-    Object.entries(header).map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [begin, end],
-        },
-      ]) => [name, { dtype, shape, bytes: contents.subarray(dataStart + begin, dataStart + end) }],
-    ),
-  )
+  const tensors = new Map<string, RawTensor>()
+  for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
+    const [begin, end] = data_offsets
+    const bytes = contents.subarray(dataStart + begin, dataStart + end)
+    tensors.set(name, { dtype, shape, bytes })
+  }
+  return tensors
 }
 
 /** Rounds to the nearest value of the type, ties to even. */
@@ -71,20 +66,16 @@ export function encodeFloats(values: Float64Array, dtype: FloatDType): Uint8Arra
 
 export function decodeFloats(bytes: Uint8Array, dtype: string): Float64Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const width = dtype === 'F32' ? 4 : 2
-  const read = readers[dtype as FloatDType]
-  const values = new Float64Array(bytes.length / width)
-  for (let i = 0; i < values.length; i++) values[i] = read(view, i * width)
-  return values
+  if (dtype === 'F32') {
+    return new Float64Array(bytes.length / 4).map((_, i) => view.getFloat32(4 * i, true))
+  }
+  const values = halfValues[dtype as 'F16' | 'BF16']
+  return new Float64Array(bytes.length / 2).map((_, i) => values[view.getUint16(2 * i, true)]!)
 }
 
-const scratch = new DataView(new ArrayBuffer(4))
-
-const readers: Record<FloatDType, (view: DataView, offset: number) => number> = {
-  F32: (view, offset) => view.getFloat32(offset, true),
-  F16: (view, offset) => getFloat16(view, offset, true),
-  BF16: (view, offset) => {
-    scratch.setUint16(2, view.getUint16(offset, true), true)
-    return scratch.getFloat32(0, true)
-  },
+// Looking a half up is a hundred times faster than asking the library for each.
+const allHalves = new Uint16Array(2 ** 16).map((_, i) => i)
+const halfValues = {
+  F16: Float64Array.from(new Float16Array(allHalves.buffer)),
+  BF16: new Float32Array(Uint32Array.from(allHalves, half => half << 16).buffer),
 }
