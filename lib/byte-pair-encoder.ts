@@ -120,7 +120,8 @@ function isLowSurrogate(unit: number): boolean {
   return unit >= 0xdc00 && unit <= 0xdfff
 }
 
-const maxIndices = 2 ** 32
+// More than the bytes of the longest string that V8 can hold; leaves 22 bits for the rank.
+const maxIndices = 2 ** 31
 
 /** A binary min-heap of merges, by rank and then by index; each is one number, which sorts the same. */
 class MergeQueue {

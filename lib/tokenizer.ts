@@ -78,7 +78,11 @@ export async function loadTokenizer(
   if (typeof source === 'object') return createTokenizer('the tokenizer given', source, model)
   const file = source === undefined ? undefined : await findTokenizerJson(source)
   return file === undefined
-    ? createTokenizer('the LLaMA vocabulary', await llamaTokenizerJson(), model)
+    ? createTokenizer(
+        'the LLaMA vocabulary, in want of a tokenizer.json',
+        await llamaTokenizerJson(),
+        model,
+      )
     : createTokenizer(file, await readJsonObject(file, maxFileBytes, 'INVALID_TOKENIZER'), model)
 }
 
@@ -312,7 +316,7 @@ function parseMerges(
       known.push([left, right, merged])
       continue
     }
-    // The rest would make a control token out of text.
+    // What is left out would make a control token out of text.
     const missing = parts.find(piece => !pieces.has(piece))
     check(missing === undefined, 'the pieces of a merge', 'in model.vocab', missing)
   }
