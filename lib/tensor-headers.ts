@@ -29,7 +29,7 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
 }
 
 /**
- * The tensors of a checkpoint, in the order in which {@link writeCheckpoint} writes them: norms
+ * The tensors of a checkpoint, in the order in which `writeCheckpoint` writes them: norms
  * first, so that every tensor starts at a multiple of its element size, then the matrices, each
  * quantised one with its scales right behind it.
  *
