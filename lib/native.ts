@@ -3,14 +3,18 @@ import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { OpenELMError } from './errors.js'
 
-/** A tensor of the checkpoint, as bytes of a file. */
+/** A matrix, or a vector of one row, as bytes of a checkpoint's file. */
 export interface NativeTensor {
   name: string
   file: string
   /** Byte offset of the first element in the file. */
   offset: number
   dtype: 'F32' | 'F16' | 'BF16' | 'I8' | 'U8'
-  shape: number[]
+  rows: number
+  cols: number
+  /** Where the scales of a quantised matrix are. */
+  scalesFile?: string
+  scalesOffset?: number
 }
 
 export interface NativeConfig {
@@ -146,7 +150,7 @@ export interface NativeAddon {
     end: number,
     std: number,
     dtype: 'F32' | 'F16' | 'BF16',
-  ): Uint8Array
+  ): Promise<Uint8Array>
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
 }
 

@@ -108,7 +108,6 @@ void keep_most_likely(std::vector<int32_t>& ids, MoreLikely more_likely, double 
     } else {
       begin = middle + 1;
       target -= above + mass(pivot);
-      if (target <= 0) end = begin;
     }
   }
   ids.resize(end);

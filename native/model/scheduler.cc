@@ -178,7 +178,7 @@ void Scheduler::finish(const std::shared_ptr<Request>& finished, std::exception_
   active_.erase(std::find(active_.begin(), active_.end(), request));
   if (error) request->cache->position = request->start;
   request->error = error;
-  request->done(*request);
+  request->done(request);
 }
 
 }  // namespace openelm

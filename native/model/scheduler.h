@@ -33,7 +33,7 @@ struct Request {
   double logprob = 0;
   bool is_greedy = true;
   std::exception_ptr error;
-  std::function<void(Request&)> done;
+  std::function<void(std::shared_ptr<Request>)> done;
 
   std::atomic<bool> cancelled{false};
 
