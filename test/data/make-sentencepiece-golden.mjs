@@ -1,8 +1,7 @@
 // Writes sentencepiece-golden.json: hard strings, and the ids that Google's SentencePiece gives them.
-// Meta's tokenizer.model is not to be had without its licence, but it is a table of pieces and scores,
-// and what it says can be had elsewhere: this packs the same pieces with the same scores into a model
-// of that format. The scores are those of any BPE model, falling by one a piece, but that runs of
-// spaces come after all else.
+// SentencePiece wants a tokenizer.model, which is a table of pieces and scores; this packs one from the
+// pieces of llama-tokenizer-js. The scores fall by one a piece, as in any BPE model, but that runs of
+// spaces come after all else, as the order of that package's merges shows.
 //
 //   apt-get install python3-sentencepiece
 //   node test/data/make-sentencepiece-golden.mjs ../shared/models/stories260K/tokenizer.json
