@@ -283,9 +283,7 @@ void Sampler::filter() {
     std::iota(kept_.begin(), kept_.end(), 0);
   }
   if (options_.top_p < 1) keep_top_p();
-  if (options_.min_p > 0) {
-    keep_from(options_.min_p);
-  }
+  if (options_.min_p > 0) keep_from(options_.min_p);
   kept_weight_ = sum_of_kept();
 }
 

@@ -26,7 +26,7 @@ struct SamplerOptions {
 struct Sample {
   int token = 0;
   float logprob = std::numeric_limits<float>::quiet_NaN();
-  std::vector<int32_t> top_tokens;  // options.logprobs of them, most likely first, then lowest id
+  std::vector<int32_t> top_tokens;  // up to options.logprobs, most likely first, then lowest id
   std::vector<float> top_logprobs;
 };
 
@@ -78,7 +78,7 @@ class Sampler {
   void load(const float* logits);
   double best_score() const;
   void weigh_all(double best, double inverse_temperature);
-  double add_top_tokens(Sample& sample);
+  double add_top_tokens(Sample& sample);  // returns the log of the softmax's denominator
   void penalize(const float* logits);
   void filter();
   void keep_top_p();
