@@ -22,7 +22,7 @@ void ModelWrap::init(Napi::Env env, Napi::Object exports) {
 ModelWrap::ModelWrap(const Napi::CallbackInfo& info)
     : ObjectWrap(info), engine_(*info[0].As<Napi::External<std::shared_ptr<Engine>>>().Data()) {}
 
-// Calls the function on the JavaScript thread, once for every whole percent.
+// Calls the function on the JavaScript thread, at most once for every whole percent.
 static std::function<void(uint64_t, uint64_t)> progress_reporter(
     AddonData& data, std::weak_ptr<Napi::FunctionReference> function) {
   const auto last_percent = std::make_shared<std::atomic<uint64_t>>(0);
@@ -31,6 +31,7 @@ static std::function<void(uint64_t, uint64_t)> progress_reporter(
     uint64_t last = *last_percent;
     if (percent <= last || !last_percent->compare_exchange_strong(last, percent)) return;
     data.post([=](Napi::Env env) {
+      if (percent < *last_percent) return;  // overtaken by the report of another thread
       if (const auto alive = function.lock()) {
         alive->Call(
             {Napi::Number::New(env, double(loaded)), Napi::Number::New(env, double(total))});

@@ -90,7 +90,10 @@ Napi::Value SessionWrap::submit(Napi::Env env, std::shared_ptr<Request> request,
       request_ = nullptr;
       Unref();
       data->end_work(env);
-      if (done->error) {
+      if (!cache_) {
+        deferred.Reject(
+            make_js_error(env, ErrorCode::kDisposed, "the session was disposed").Value());
+      } else if (done->error) {
         deferred.Reject(to_js_error(env, done->error).Value());
       } else {
         deferred.Resolve(to_value(env, *done));
