@@ -5,57 +5,76 @@ constexpr int kHalfRows = kPanelRows / 2;
 constexpr int kScaleBytes = kPanelRows * 2;
 constexpr int kGroupsPerBlock = 16;
 
+// slice<n>(half, quad) is columns 2 * (4 * quad + n) and the next of 8 rows.
 struct Q8Weights {
   static constexpr int kHalfBytes = kHalfRows * kGroupSize;
-  static constexpr int kSlices = 1;  // of two columns that one load brings
-  static constexpr int kLoadBytes = 16;
-  static inline void load(const uint8_t* p, S16 slices[]) { slices[0] = load_q8(p); }
+  template <int n>
+  static inline S16 slice(const uint8_t* half, int quad) {
+    return load_q8(half + 16 * (4 * quad + n));
+  }
   static inline I8 centre(I8 sum, int32_t) { return sum; }
 };
 
 struct Q4Weights {
   static constexpr int kHalfBytes = kHalfRows * kGroupSize / 2;
-  static constexpr int kSlices = 4;
-  static constexpr int kLoadBytes = 32;
-  static inline void load(const uint8_t* p, S16 slices[]) { load_q4(p, slices); }
+  template <int n>
+  static inline S16 slice(const uint8_t* half, int quad) {
+    return load_q4<n>(half + 32 * quad);
+  }
   // A nibble n stands for n - 8.
   static inline I8 centre(I8 sum, int32_t input_sum) { return sub_broadcast(sum, 8 * input_sum); }
 };
 
-// Groups [begin, end) of 8 rows of a panel times kTokens tokens, added to acc.
+template <typename Weights, int kTokens, int n>
+static inline void add_slice(const uint8_t* half, int quad, const int16_t* x, size_t x_stride,
+                             I8 sum[kTokens][2]) {
+  const S16 low = Weights::template slice<n>(half, quad);
+  const S16 high = Weights::template slice<n>(half + Weights::kHalfBytes, quad);
+  for (int t = 0; t < kTokens; ++t) {
+    const S16 pair = broadcast_pair(x + t * x_stride + 8 * quad + 2 * n);
+    sum[t][0] = dot2(sum[t][0], low, pair);
+    sum[t][1] = dot2(sum[t][1], high, pair);
+  }
+}
+
+// One group of a panel times kTokens tokens, added to acc. The running totals stay in memory, which
+// leaves the registers to the integer sums.
 template <typename Weights, int kTokens>
-static inline void quantized_tile(const uint8_t* panel, int half, const Input& x, int first_token,
-                                  int begin, int end, float* acc, int acc_stride) {
-  constexpr int kGroupBytes = kScaleBytes + 2 * Weights::kHalfBytes;
-  constexpr int kLoads = Weights::kHalfBytes / Weights::kLoadBytes;
-  const size_t first = size_t(first_token) * x.groups;
-  F8 total[kTokens];
-  for (int t = 0; t < kTokens; ++t) total[t] = load(acc + size_t(t) * acc_stride);
-  for (int group = begin; group < end; ++group) {
-    const uint8_t* block = panel + size_t(group) * kGroupBytes;
-    const F8 weight_scales = load_f16(reinterpret_cast<const uint16_t*>(block) + half * kHalfRows);
-    const uint8_t* w = block + kScaleBytes + half * Weights::kHalfBytes;
-    const int16_t* inputs = x.quantized + (first + group) * kGroupSize;
-    const size_t input_stride = size_t(x.groups) * kGroupSize;
-    I8 sum[kTokens];
-    for (int t = 0; t < kTokens; ++t) sum[t] = zero_int();
-    for (int i = 0; i < kLoads; ++i) {
-      S16 slices[Weights::kSlices];
-      Weights::load(w + i * Weights::kLoadBytes, slices);
-      for (int slice = 0; slice < Weights::kSlices; ++slice) {
-        for (int t = 0; t < kTokens; ++t) {
-          const int16_t* pair = inputs + t * input_stride + 2 * (i * Weights::kSlices + slice);
-          sum[t] = dot2(sum[t], slices[slice], pair);
-        }
-      }
-    }
-    for (int t = 0; t < kTokens; ++t) {
-      const size_t at = first + size_t(t) * x.groups + group;
-      const F8 dot = to_float(Weights::centre(sum[t], x.sums[at]));
-      total[t] = fma(dot, mul(weight_scales, broadcast(x.scales[at])), total[t]);
+static inline void quantized_tile(const uint8_t* block, const Input& x, int first_token, int group,
+                                  float* acc, int acc_stride) {
+  const size_t first = size_t(first_token) * x.groups + group;
+  const int16_t* inputs = x.quantized + first * kGroupSize;
+  const size_t x_stride = size_t(x.groups) * kGroupSize;
+  const uint8_t* half = block + kScaleBytes;
+  I8 sum[kTokens][2];
+  for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = zero_int();
+  for (int quad = 0; quad < kGroupSize / 8; ++quad) {
+    add_slice<Weights, kTokens, 0>(half, quad, inputs, x_stride, sum);
+    add_slice<Weights, kTokens, 1>(half, quad, inputs, x_stride, sum);
+    add_slice<Weights, kTokens, 2>(half, quad, inputs, x_stride, sum);
+    add_slice<Weights, kTokens, 3>(half, quad, inputs, x_stride, sum);
+  }
+  const auto* scales = reinterpret_cast<const uint16_t*>(block);
+  const F8 weight_scales[2] = {load_f16(scales), load_f16(scales + kHalfRows)};
+  for (int t = 0; t < kTokens; ++t) {
+    const size_t at = first + size_t(t) * x.groups;
+    const F8 input_scale = broadcast(x.scales[at]);
+    for (int i = 0; i < 2; ++i) {
+      float* total = acc + size_t(t) * acc_stride + i * kHalfRows;
+      const F8 dot = to_float(Weights::centre(sum[t][i], x.sums[at]));
+      store(total, fma(dot, mul(weight_scales[i], input_scale), load(total)));
     }
   }
-  for (int t = 0; t < kTokens; ++t) store(acc + size_t(t) * acc_stride, total[t]);
+}
+
+template <typename Weights, int kTokens>
+static inline void quantized_tiles(const uint8_t* panel, const Input& x, int first_token, int begin,
+                                   int end, float* acc, int acc_stride) {
+  constexpr int kGroupBytes = kScaleBytes + 2 * Weights::kHalfBytes;
+  for (int group = begin; group < end; ++group) {
+    quantized_tile<Weights, kTokens>(panel + size_t(group) * kGroupBytes, x, first_token, group,
+                                     acc + size_t(first_token) * acc_stride, acc_stride);
+  }
 }
 
 template <typename Weights>
@@ -70,22 +89,15 @@ static void quantized_matmul(const void* packed, int panels, const Input& x, int
     const int end = begin + block < x.groups ? begin + block : x.groups;
     for (int p = 0; p < panels; ++p) {
       const uint8_t* panel = w + p * panel_stride;
-      for (int half = 0; half < 2; ++half) {
-        float* out = acc + p * kPanelRows + half * kHalfRows;
-        int t = 0;
-        for (; t + 6 <= tokens; t += 6) {
-          quantized_tile<Weights, 6>(panel, half, x, t, begin, end, out + size_t(t) * stride,
-                                     stride);
-        }
-        for (; t + 2 <= tokens; t += 2) {
-          quantized_tile<Weights, 2>(panel, half, x, t, begin, end, out + size_t(t) * stride,
-                                     stride);
-        }
-        if (t < tokens) {
-          quantized_tile<Weights, 1>(panel, half, x, t, begin, end, out + size_t(t) * stride,
-                                     stride);
-        }
+      float* out = acc + p * kPanelRows;
+      int t = 0;
+      for (; t + 6 <= tokens; t += 6) {
+        quantized_tiles<Weights, 6>(panel, x, t, begin, end, out, stride);
       }
+      for (; t + 2 <= tokens; t += 2) {
+        quantized_tiles<Weights, 2>(panel, x, t, begin, end, out, stride);
+      }
+      if (t < tokens) quantized_tiles<Weights, 1>(panel, x, t, begin, end, out, stride);
     }
   }
 }

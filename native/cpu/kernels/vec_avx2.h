@@ -45,18 +45,22 @@ using S16 = __m256i;
 static inline S16 load_q8(const uint8_t* p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
-static inline void load_q4(const uint8_t* p, S16 slices[4]) {
-  const __m256i nibbles = load_bytes(p);
-  const __m256i mask = _mm256_set1_epi16(15);
-  slices[0] = _mm256_and_si256(nibbles, mask);
-  slices[1] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), mask);
-  slices[2] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 8), mask);
-  slices[3] = _mm256_srli_epi16(nibbles, 12);
+template <int n>
+static inline S16 load_q4(const uint8_t* p) {
+  const __m256i shifted = _mm256_srli_epi16(load_bytes(p), 4 * n);
+  return n == 3 ? shifted : _mm256_and_si256(shifted, _mm256_set1_epi16(15));
 }
-static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
+static inline S16 broadcast_pair(const int16_t* p) {
   int32_t pair;
-  memcpy(&pair, x, sizeof pair);
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
+  memcpy(&pair, p, sizeof pair);
+  return _mm256_set1_epi32(pair);
+}
+static inline I8 dot2(I8 sum, S16 w, S16 x) {
+  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+#ifdef __GNUC__
+  asm("" : "+x"(sum));  // else GCC regroups the sums of a tile into trees that spill every register
+#endif
+  return sum;
 }
 
 static inline int32_t store_int16(int16_t* p, F8 x) {

@@ -62,28 +62,29 @@ static inline S16 load_q8(const uint8_t* p) {
   const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
   return {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
 }
-static inline void load_q4(const uint8_t* p, S16 slices[4]) {
-  const uint16x8_t low = vreinterpretq_u16_u8(vld1q_u8(p));
-  const uint16x8_t high = vreinterpretq_u16_u8(vld1q_u8(p + 16));
-  const uint16x8_t mask = vdupq_n_u16(15);
-  const auto slice = [](uint16x8_t a, uint16x8_t b) {
-    return S16{vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(b)};
-  };
-  slices[0] = slice(vandq_u16(low, mask), vandq_u16(high, mask));
-  slices[1] = slice(vandq_u16(vshrq_n_u16(low, 4), mask), vandq_u16(vshrq_n_u16(high, 4), mask));
-  slices[2] = slice(vandq_u16(vshrq_n_u16(low, 8), mask), vandq_u16(vshrq_n_u16(high, 8), mask));
-  slices[3] = slice(vshrq_n_u16(low, 12), vshrq_n_u16(high, 12));
+template <int n>
+static inline int16x8_t load_q4_rows(const uint8_t* p) {
+  uint16x8_t nibbles = vreinterpretq_u16_u8(vld1q_u8(p));
+  if constexpr (n > 0) nibbles = vshrq_n_u16(nibbles, 4 * n);
+  return vreinterpretq_s16_u16(vandq_u16(nibbles, vdupq_n_u16(15)));
+}
+template <int n>
+static inline S16 load_q4(const uint8_t* p) {
+  return {load_q4_rows<n>(p), load_q4_rows<n>(p + 16)};
+}
+static inline S16 broadcast_pair(const int16_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, sizeof pair);
+  const int16x8_t pairs = vreinterpretq_s16_s32(vdupq_n_s32(pair));
+  return {pairs, pairs};
 }
 static inline int32x4_t dot2(int32x4_t sum, int16x8_t w, int16x8_t x) {
   const int32x4_t first = vmull_s16(vget_low_s16(w), vget_low_s16(x));
   const int32x4_t second = vmull_high_s16(w, x);
   return vaddq_s32(sum, vpaddq_s32(first, second));
 }
-static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
-  int32_t pair;
-  memcpy(&pair, x, sizeof pair);
-  const int16x8_t input = vreinterpretq_s16_s32(vdupq_n_s32(pair));
-  return {dot2(sum.low, w.low, input), dot2(sum.high, w.high, input)};
+static inline I8 dot2(I8 sum, S16 w, S16 x) {
+  return {dot2(sum.low, w.low, x.low), dot2(sum.high, w.high, x.high)};
 }
 
 static inline int32_t store_int16(int16_t* p, F8 x) {

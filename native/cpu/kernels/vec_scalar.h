@@ -85,19 +85,25 @@ static inline S16 load_q8(const uint8_t* p) {
   for (int i = 0; i < 16; ++i) result.lane[i] = int8_t(p[i]);
   return result;
 }
-// Four slices of q4 weights, not yet centred on 8.
-static inline void load_q4(const uint8_t* p, S16 slices[4]) {
+// Slice n of the four of q4 weights that lie together, not yet centred on 8.
+template <int n>
+static inline S16 load_q4(const uint8_t* p) {
+  S16 result;
   for (int i = 0; i < 16; ++i) {
-    const int nibbles = p[2 * i] | p[2 * i + 1] << 8;
-    for (int slice = 0; slice < 4; ++slice) {
-      slices[slice].lane[i] = int16_t(nibbles >> 4 * slice & 15);
-    }
+    result.lane[i] = int16_t((p[2 * i] | p[2 * i + 1] << 8) >> 4 * n & 15);
   }
+  return result;
 }
-// sum[row] += w[row, 0] * x[0] + w[row, 1] * x[1]
-static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
+// The two inputs at p, for each row.
+static inline S16 broadcast_pair(const int16_t* p) {
+  S16 result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = p[i % 2];
+  return result;
+}
+// sum[row] += w[row, 0] * x[row, 0] + w[row, 1] * x[row, 1]
+static inline I8 dot2(I8 sum, S16 w, S16 x) {
   for (int row = 0; row < 8; ++row) {
-    sum.lane[row] += w.lane[2 * row] * x[0] + w.lane[2 * row + 1] * x[1];
+    sum.lane[row] += w.lane[2 * row] * x.lane[2 * row] + w.lane[2 * row + 1] * x.lane[2 * row + 1];
   }
   return sum;
 }
