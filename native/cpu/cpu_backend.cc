@@ -65,6 +65,7 @@ void CpuBackend::begin(const Batch& batch) {
     scores.resize(std::max(scores.size(), size_t(positions) + kSlab));
   }
   const int half = config.head_dim / 2;
+  rope_cos_.resize(rope_sin_.size());  // one more if memory ran out between the two
   for (size_t i = rope_cos_.size(); i < size_t(positions) * half; ++i) {
     const double exponent = -2.0 * double(i % half) / config.head_dim;
     const double angle = double(i / half) * std::pow(double(config.rope_freq_constant), exponent);
