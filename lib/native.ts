@@ -91,7 +91,10 @@ export interface NativeSession {
   sample(tokens: Int32Array, sampler: NativeSampler): Promise<NativeSample>
   /** Log-probability of tokens[firstTarget..] given those before them. */
   score(tokens: Int32Array, firstTarget: number): Promise<{ logprob: number; isGreedy: boolean }>
-  /** Makes the call under way reject soon with code 'ABORTED'. */
+  /**
+   * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
+   * that the call is in has ended.
+   */
   cancel(): void
   rewind(position: number): void
   fork(): NativeSession
