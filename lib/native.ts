@@ -124,7 +124,7 @@ export interface NativeBackendInfo {
 }
 
 export interface NativeCpuInfo {
-  /** The instruction set of the kernels in use: 'avx2', 'neon' or 'scalar'. */
+  /** The instruction set of the kernels in use: 'scalar', 'avx2', 'avxvnni', 'avx512' or 'neon'. */
   kernels: string
   physicalCores: number
   features: string[]

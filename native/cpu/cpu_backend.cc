@@ -12,9 +12,12 @@ namespace openelm {
 CpuBackend::CpuBackend(int threads)
     : kernels_(cpu_kernels()), pool_(threads), acc_(threads), scores_(threads) {}
 
-std::string CpuBackend::device() const {
-  return std::string(kernels_.name) + ", " + std::to_string(pool_.threads()) + " threads";
+std::string CpuBackend::describe(int threads) {
+  return std::string(cpu_kernels().name) + ", " + std::to_string(threads) +
+         (threads == 1 ? " thread" : " threads");
 }
+
+std::string CpuBackend::device() const { return describe(pool_.threads()); }
 
 Buffer CpuBackend::allocate(size_t bytes) { return {allocate_pages(bytes), bytes}; }
 
