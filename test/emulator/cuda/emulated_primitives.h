@@ -71,6 +71,9 @@ T shuffle(unsigned mask, T value, int source, const Site& site) {
 
 }  // namespace emulator::cuda
 
+#undef __launch_bounds__
+#define __launch_bounds__(...)
+
 #define threadIdx (emulator::cuda::thread_index())
 #define blockIdx (emulator::cuda::current.block_index)
 #define blockDim (dim3(emulator::cuda::current.block))
@@ -126,6 +129,9 @@ inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
   }
   return result;
 }
+
+using std::max;
+using std::min;
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
