@@ -11,6 +11,7 @@ export const errorCodes = {
   IO_ERROR: 'a file could not be opened, read or written',
   OUT_OF_MEMORY: 'the weights, the KV cache or the workspace do not fit in memory',
   CONTEXT_OVERFLOW: 'the tokens do not fit in the context length of the session',
+  BUSY: 'the session already has a call under way',
   BACKEND_UNAVAILABLE: 'the backend asked for cannot run on this machine',
   ADDON_NOT_FOUND: 'no native addon for this platform could be loaded',
   NON_FINITE_LOGITS: 'the model produced no finite score to choose a token from',

@@ -1,4 +1,5 @@
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { OpenELMError, type OpenELMErrorCode } from './errors.js'
 import { describeJson, isJsonObject, type JsonObject, parseStrictJson } from './strict-json.js'
 
@@ -88,4 +89,38 @@ export function parseJsonObject(
   if (isJsonObject(document)) return document
   const received = describeJson(document)
   throw new OpenELMError(code, `${file}: expected a JSON object, received ${received}`)
+}
+
+/**
+ * Writes a file whose name never stands for half of it: the bytes go to a temporary file beside it,
+ * which takes the name once it is complete and on the disk. A kill leaves at most a `.tmp` file.
+ *
+ * @throws OpenELMError IO_ERROR, or whatever `chunks` throws; then no file is left.
+ */
+export async function writeWhole(
+  file: string,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const temporary = `${file}.${randomUUID()}.tmp`
+  const failed = (cause: unknown) => {
+    throw ioError('write', file, cause)
+  }
+  try {
+    const handle = await open(temporary, 'wx').catch(failed)
+    try {
+      for await (const chunk of chunks) await writeFully(handle, chunk).catch(failed)
+      await handle.sync().catch(failed)
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, file).catch(failed)
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw error
+  }
+}
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let written = 0
+  while (written < bytes.length) written += (await handle.write(bytes, written)).bytesWritten
 }

@@ -1,13 +1,20 @@
-import type { OpenELMError } from './errors.js'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
+import { OpenELMError } from './errors.js'
 
-/** A tensor of the checkpoint, as bytes of a file. */
+/** A matrix, or a vector of one row, as bytes of a checkpoint's file. */
 export interface NativeTensor {
   name: string
   file: string
   /** Byte offset of the first element in the file. */
   offset: number
   dtype: 'F32' | 'F16' | 'BF16' | 'I8' | 'U8'
-  shape: number[]
+  rows: number
+  cols: number
+  /** Where the scales of a quantised matrix are. */
+  scalesFile?: string
+  scalesOffset?: number
 }
 
 export interface NativeConfig {
@@ -55,6 +62,7 @@ export interface NativeSamplerOptions {
 /** A drawn token. Log-probabilities are natural logarithms under the model's own distribution. */
 export interface NativeSample {
   token: number
+  /** NaN, and the lists empty, unless {@link NativeSamplerOptions.logprobs} is above 0. */
   logprob: number
   topTokens: Int32Array
   topLogprobs: Float32Array
@@ -142,6 +150,68 @@ export interface NativeAddon {
     end: number,
     std: number,
     dtype: 'F32' | 'F16' | 'BF16',
-  ): Uint8Array
+  ): Promise<Uint8Array>
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
+}
+
+const packageRoot = join(import.meta.dirname, '..')
+const require = createRequire(import.meta.url)
+let loaded: NativeAddon | undefined
+
+/** The addon, opened by the first call: the one that OPENELM_ADDON names, or the package's own. */
+export function loadNative(): NativeAddon {
+  const named = process.env.OPENELM_ADDON
+  loaded ??= openAddon(named ? [resolve(named)] : addonPaths(packageRoot))
+  return loaded
+}
+
+/**
+ * Where a package keeps its addon. What was built here comes before what was delivered, so that an
+ * old prebuild never hides a new build.
+ */
+export function addonPaths(root: string): string[] {
+  // The system's loader cannot read Electron's archive, which keeps binaries in a folder beside it.
+  const folder = root.replace(/\bapp\.asar(?=[\\/]|$)/, 'app.asar.unpacked')
+  const { platform, arch } = process
+  const tags = [arch === 'arm64' ? '.armv8' : '', libc() === 'musl' ? '.musl' : '']
+  return [
+    join(folder, 'build', 'Release', 'openelm.node'),
+    join(folder, 'build', 'cmake', 'openelm.node'),
+    join(folder, 'prebuilds', `${platform}-${arch}`, `node.napi${tags.join('')}.node`),
+  ]
+}
+
+/** Opens the first of the files that will open. */
+export function openAddon(paths: string[]): NativeAddon {
+  const tried: string[] = []
+  for (const path of paths) {
+    try {
+      if (!existsSync(path)) throw new Error('no such file')
+      const addon = require(path) as NativeAddon
+      addon.initialize(OpenELMError)
+      return addon
+    } catch (error) {
+      tried.push(`  ${path}: ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  const platform = [process.platform, process.arch, libc()].filter(Boolean).join('-')
+  throw new OpenELMError(
+    'ADDON_NOT_FOUND',
+    `found no addon for ${platform} that loads:\n${tried.join('\n')}\n` +
+      `Reinstall the package, or compile its addon: npm run build:native --prefix "${packageRoot}"`,
+  )
+}
+
+/** The C library that this process runs on, where there is a choice. */
+function libc(): 'glibc' | 'musl' | undefined {
+  if (process.platform !== 'linux') return undefined
+  const report = process.report as {
+    excludeNetwork?: boolean
+    getReport(): { header?: { glibcVersionRuntime?: string } }
+  }
+  const { excludeNetwork = false } = report
+  report.excludeNetwork = true // else it looks up the name of every peer of every open socket
+  const { header } = report.getReport()
+  report.excludeNetwork = excludeNetwork
+  return header?.glibcVersionRuntime ? 'glibc' : 'musl'
 }

@@ -14,6 +14,8 @@ const char* error_code_name(ErrorCode code) {
       return "OUT_OF_MEMORY";
     case ErrorCode::kContextOverflow:
       return "CONTEXT_OVERFLOW";
+    case ErrorCode::kBusy:
+      return "BUSY";
     case ErrorCode::kBackendUnavailable:
       return "BACKEND_UNAVAILABLE";
     case ErrorCode::kNonFiniteLogits:

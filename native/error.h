@@ -14,6 +14,7 @@ enum class ErrorCode : uint8_t {
   kIoError,
   kOutOfMemory,
   kContextOverflow,
+  kBusy,
   kBackendUnavailable,
   kNonFiniteLogits,
   kDisposed,

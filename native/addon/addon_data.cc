@@ -4,9 +4,81 @@
 
 namespace openelm {
 
+AddonData::AddonData(Napi::Env env)
+    : to_javascript_(decltype(to_javascript_)::New(env, "openelm", 0, 1)) {
+  to_javascript_.Unref(env);
+  // Hooks run in reverse order, so this one comes before that of the thread-safe function.
+  env.AddCleanupHook([this] { shut_down(); });
+}
+
+void AddonData::shut_down() {
+  for (const auto& engine : engines_) {
+    if (const auto alive = engine.lock()) alive->dispose();
+  }
+  for (const Task& task : tasks_) task.stop();
+  for (Task& task : tasks_) task.thread.join();
+}
+
+void AddonData::post(Callback callback) {
+  auto* posted = new Callback(std::move(callback));
+  if (to_javascript_.NonBlockingCall(posted) != napi_ok) delete posted;
+}
+
+// Without an environment, or when a worker is being terminated, there is nobody left to tell.
+void AddonData::call(Napi::Env env, Napi::Function, std::nullptr_t*, Callback* callback) {
+  const std::unique_ptr<Callback> owned(callback);
+  if (env == nullptr) return;
+  try {
+    (*owned)(env);
+  } catch (const Napi::Error&) {
+  }
+}
+
+void AddonData::begin_work(Napi::Env env) {
+  if (work_under_way_++ == 0) to_javascript_.Ref(env);
+}
+
+void AddonData::end_work(Napi::Env env) {
+  if (--work_under_way_ == 0) to_javascript_.Unref(env);
+}
+
+Napi::Promise AddonData::run_in_background(Napi::Env env, std::function<void()> work,
+                                           std::function<Napi::Value(Napi::Env)> finish,
+                                           std::function<void()> stop,
+                                           std::shared_ptr<void> owned) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  const auto task = tasks_.emplace(tasks_.end());
+  task->stop = std::move(stop);
+  task->owned = std::move(owned);
+  begin_work(env);
+  task->thread = std::thread([=, this, work = std::move(work), finish = std::move(finish)] {
+    std::exception_ptr error;
+    try {
+      work();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    post([=, this](Napi::Env env) {
+      task->thread.join();
+      tasks_.erase(task);
+      end_work(env);
+      if (error) {
+        deferred.Reject(to_js_error(env, error).Value());
+      } else {
+        deferred.Resolve(finish(env));
+      }
+    });
+  });
+  return deferred.Promise();
+}
+
+void AddonData::watch(const std::shared_ptr<Engine>& engine) {
+  std::erase_if(engines_, [](const auto& watched) { return watched.expired(); });
+  engines_.push_back(engine);
+}
+
 Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& message) {
-  const auto* data = env.GetInstanceData<AddonData>();
-  const Napi::Value error = data->error_class.New(
+  const Napi::Value error = AddonData::of(env).error_class.New(
       {Napi::String::New(env, error_code_name(code)), Napi::String::New(env, message)});
   return Napi::Error(env, error);
 }
@@ -22,6 +94,14 @@ Napi::Error current_js_error(Napi::Env env) {
     return make_js_error(env, ErrorCode::kInternal, error.what());
   } catch (...) {
     return make_js_error(env, ErrorCode::kInternal, "an unknown exception");
+  }
+}
+
+Napi::Error to_js_error(Napi::Env env, std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (...) {
+    return current_js_error(env);
   }
 }
 

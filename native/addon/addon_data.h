@@ -2,15 +2,65 @@
 
 #include <napi.h>
 
+#include <functional>
+#include <list>
+#include <memory>
+#include <thread>
+#include <vector>
+
 #include "../error.h"
+#include "../model/engine.h"
 
 namespace openelm {
 
-// What the addon keeps for each environment (main thread or worker) that loaded it.
-struct AddonData {
+// What the addon keeps for each environment (the main thread or a worker) that loaded it.
+//
+// Work on other threads reports to JavaScript by post(). When the environment ends, perhaps in the
+// middle of a forward pass, a cleanup hook first stops every engine and joins every thread, so that
+// nothing can report to an environment that is gone.
+class AddonData {
+ public:
+  explicit AddonData(Napi::Env env);
+
+  static AddonData& of(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
+
+  // Runs `callback` on the JavaScript thread, soon. Any thread.
+  using Callback = std::function<void(Napi::Env)>;
+  void post(Callback callback);
+
+  // The process stays alive while there is work: each begin_work() wants one end_work().
+  // JavaScript thread only.
+  void begin_work(Napi::Env env);
+  void end_work(Napi::Env env);
+
+  // Runs `work` on a thread of its own and settles the promise with what `finish` makes of it on
+  // the JavaScript thread, or with the error that `work` threw. `stop` must make the work end soon.
+  // `owned` lives as long as the work and dies on the JavaScript thread, as references must.
+  Napi::Promise run_in_background(Napi::Env env, std::function<void()> work,
+                                  std::function<Napi::Value(Napi::Env)> finish,
+                                  std::function<void()> stop,
+                                  std::shared_ptr<void> owned = nullptr);
+
+  // Stops the engine when the environment ends.
+  void watch(const std::shared_ptr<Engine>& engine);
+
   Napi::FunctionReference error_class;
   Napi::FunctionReference model_class;
   Napi::FunctionReference session_class;
+
+ private:
+  struct Task {
+    std::thread thread;
+    std::function<void()> stop;
+    std::shared_ptr<void> owned;
+  };
+  static void call(Napi::Env env, Napi::Function, std::nullptr_t*, Callback* callback);
+  void shut_down();
+
+  Napi::TypedThreadSafeFunction<std::nullptr_t, Callback, call> to_javascript_;
+  int work_under_way_ = 0;
+  std::list<Task> tasks_;
+  std::vector<std::weak_ptr<Engine>> engines_;
 };
 
 // An instance of lib/errors.ts's OpenELMError.
@@ -18,6 +68,8 @@ Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& mess
 
 // The error that is being handled, as a JavaScript error. Call it inside a catch block only.
 Napi::Error current_js_error(Napi::Env env);
+
+Napi::Error to_js_error(Napi::Env env, std::exception_ptr error);
 
 // Runs the body of a JavaScript-visible function: no C++ exception but Napi::Error leaves it.
 template <typename Body>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <vector>
 
 #include "weights.h"
@@ -10,10 +12,10 @@ namespace openelm {
 class KvCache {
  public:
   // Throws Error{kOutOfMemory}.
-  KvCache(Backend& backend, const Config& config, int context_length);
+  KvCache(std::shared_ptr<Backend> backend, const Config& config, int context_length);
 
-  // A copy of its positions so far.
-  std::shared_ptr<KvCache> fork() const;
+  // Takes the positions of another cache of the same model and length.
+  void copy_from(const KvCache& other);
 
   int context_length() const { return context_length_; }
   size_t bytes() const { return buffer_.bytes; }
@@ -21,13 +23,13 @@ class KvCache {
   float* k(int layer) const { return at(k_offsets_[layer]); }
   float* v(int layer) const { return at(v_offsets_[layer]); }
 
-  int position = 0;  // tokens held
+  std::atomic<int> position{0};  // tokens held
 
  private:
   float* at(size_t offset) const { return reinterpret_cast<float*>(buffer_.as<char>() + offset); }
 
-  Backend& backend_;
-  const Config& config_;
+  const std::shared_ptr<Backend> backend_;
+  const Config config_;
   const int context_length_;
   std::vector<size_t> k_offsets_;
   std::vector<size_t> v_offsets_;

@@ -33,7 +33,7 @@ struct Request {
   double logprob = 0;
   bool is_greedy = true;
   std::exception_ptr error;
-  std::function<void(Request&)> done;
+  std::function<void(std::shared_ptr<Request>)> done;
 
   std::atomic<bool> cancelled{false};
 
@@ -69,6 +69,7 @@ class Scheduler {
   void run_batch();
   void drop_cancelled();
   std::vector<Slice> fill_batch(Batch& batch);
+  void update_batch_cancelled();  // the caller holds mutex_
   void take_results(const Slice& slice, const float* logits);
   void finish(const std::shared_ptr<Request>& request, std::exception_ptr error);
 

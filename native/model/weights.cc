@@ -7,30 +7,6 @@
 
 namespace openelm {
 
-DType parse_dtype(const std::string& name) {
-  if (name == "float32") return DType::kFloat32;
-  if (name == "float16") return DType::kFloat16;
-  if (name == "bfloat16") return DType::kBFloat16;
-  if (name == "q8") return DType::kQ8;
-  if (name == "q4") return DType::kQ4;
-  throw Error(ErrorCode::kInvalidArgument, "unknown dtype " + name);
-}
-
-size_t TensorSource::row_bytes() const {
-  switch (format) {
-    case Format::kF32:
-      return size_t(cols) * 4;
-    case Format::kF16:
-    case Format::kBF16:
-      return size_t(cols) * 2;
-    case Format::kI8:
-      return size_t(groups()) * kGroupSize;
-    case Format::kU8:
-      break;
-  }
-  return size_t(groups()) * kGroupSize / 2;
-}
-
 size_t Weights::bytes() const {
   size_t total = token_embeddings.data.bytes + norm.bytes;
   if (!config.share_input_output_layers) total += lm_head.data.bytes;

@@ -9,18 +9,11 @@
 #include <vector>
 
 #include "config.h"
+#include "tensor_source.h"
 
 namespace openelm {
 
 class Backend;
-
-// How the elements of a matrix are stored. kQ8 and kQ4 are groups of kGroupSize along the input
-// axis with one float16 scale each.
-enum class DType : uint8_t { kFloat32, kFloat16, kBFloat16, kQ8, kQ4 };
-
-constexpr int kGroupSize = 32;
-
-DType parse_dtype(const std::string& name);
 
 // Memory of a backend.
 struct Buffer {
@@ -31,26 +24,6 @@ struct Buffer {
   T* as() const {
     return static_cast<T*>(memory.get());
   }
-};
-
-// A tensor as bytes of a checkpoint file. A quantised matrix has its values here and its scales at
-// `scales_offset` of `scales_file`.
-struct TensorSource {
-  enum class Format : uint8_t { kF32, kF16, kBF16, kI8, kU8 };
-  std::string name;
-  std::string file;
-  uint64_t offset = 0;
-  std::string scales_file;
-  uint64_t scales_offset = 0;
-  Format format = Format::kF32;
-  int rows = 0;  // 1 for a vector
-  int cols = 0;
-
-  size_t row_bytes() const;
-  size_t bytes() const { return row_bytes() * rows + (quantized() ? scale_bytes() : 0); }
-  bool quantized() const { return format == Format::kI8 || format == Format::kU8; }
-  int groups() const { return (cols + kGroupSize - 1) / kGroupSize; }
-  size_t scale_bytes() const { return size_t(rows) * groups() * 2; }
 };
 
 // W [rows, cols] in the packing of the backend that loaded it.

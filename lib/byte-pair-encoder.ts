@@ -1,0 +1,162 @@
+/** The ids of two pieces and of the piece they make. */
+export type Merge = readonly [left: number, right: number, merged: number]
+
+/** What a {@link BytePairEncoder} needs to know of a vocabulary. */
+export interface BytePairVocabulary {
+  /** Every id is below it. */
+  vocabSize: number
+  /** The token ids of the pieces that text may become: no control tokens, no byte tokens. */
+  ids: ReadonlyMap<string, number>
+  /** What may be merged, best first. */
+  merges: readonly Merge[]
+  /** The tokens that stand for a character that is no piece: its bytes, the unknown token or none. */
+  spell(character: string): readonly number[]
+}
+
+// V8 copies a slice this short; a longer one, as a key of the cache, would keep its whole text alive.
+const maxCachedLength = 12
+const maxCachedSpans = 16384
+
+/**
+ * Byte-pair encoding: a word starts as its characters, and the best pair of neighbours, the leftmost
+ * of equals, is merged until none is left. O(n log n) in the length of the word, whatever it holds.
+ */
+export class BytePairEncoder {
+  readonly #ids: BytePairVocabulary['ids']
+  readonly #spell: BytePairVocabulary['spell']
+  readonly #vocabSize: number
+  readonly #ranks = new Map<number, number>()
+  readonly #merged: number[] = []
+  readonly #adjacent = new Set<number>()
+  readonly #cache = new Map<string, readonly number[]>()
+
+  constructor({ vocabSize, ids, merges, spell }: BytePairVocabulary) {
+    this.#vocabSize = vocabSize
+    this.#ids = ids
+    this.#spell = spell
+    for (const [left, right, merged] of merges) {
+      this.#ranks.set(this.#pair(left, right), this.#merged.length)
+      this.#merged.push(merged)
+    }
+    for (const piece of ids.keys()) {
+      for (let i = 1; i < piece.length; i++) this.#adjacent.add(unitsAround(piece, i))
+    }
+  }
+
+  /** The token ids of `word`, which must be well-formed UTF-16. */
+  encode(word: string): number[] {
+    const tokens: number[] = []
+    let start = 0
+    for (let end = 1; end <= word.length; end++) {
+      if (end < word.length && this.#mayMergeAcross(word, end)) continue
+      for (const token of this.#encodeSpan(word.slice(start, end))) tokens.push(token)
+      start = end
+    }
+    return tokens
+  }
+
+  /** False where no piece has the characters before and after `index` side by side. */
+  #mayMergeAcross(word: string, index: number): boolean {
+    return this.#adjacent.has(unitsAround(word, index)) || isLowSurrogate(word.charCodeAt(index))
+  }
+
+  #encodeSpan(span: string): readonly number[] {
+    if (span.length > maxCachedLength) return this.#merge(span)
+    let tokens = this.#cache.get(span)
+    if (tokens === undefined) {
+      tokens = this.#merge(span)
+      if (this.#cache.size === maxCachedSpans) this.#cache.clear()
+      this.#cache.set(span, tokens)
+    }
+    return tokens
+  }
+
+  #merge(span: string): number[] {
+    const tokens: number[] = []
+    for (const character of span) {
+      const id = this.#ids.get(character)
+      if (id !== undefined) tokens.push(id)
+      else tokens.push(...this.#spell(character))
+    }
+    const end = tokens.length
+    const next = tokens.map((_, i) => i + 1)
+    const previous = tokens.map((_, i) => i - 1)
+    const rankAt = (i: number) =>
+      next[i]! < end ? this.#ranks.get(this.#pair(tokens[i]!, tokens[next[i]!]!)) : undefined
+    const queue = new MergeQueue()
+    const offer = (i: number) => {
+      const rank = rankAt(i)
+      if (rank !== undefined) queue.push(rank, i)
+    }
+    for (let i = 0; i < end; i++) offer(i)
+    for (let merge = queue.pop(); merge !== undefined; merge = queue.pop()) {
+      const { rank, index } = merge
+      // Its tokens may have been merged with others since it was offered.
+      if (rankAt(index) !== rank) continue
+      const right = next[index]!
+      tokens[index] = this.#merged[rank]!
+      tokens[right] = gone
+      next[index] = next[right]!
+      if (next[index] < end) previous[next[index]] = index
+      if (index > 0) offer(previous[index]!)
+      offer(index)
+    }
+    return tokens.filter(token => token !== gone)
+  }
+
+  #pair(left: number, right: number): number {
+    return left * this.#vocabSize + right
+  }
+}
+
+// No pair with it has a rank.
+const gone = -1
+
+function unitsAround(text: string, index: number): number {
+  return (text.charCodeAt(index - 1) << 16) | text.charCodeAt(index)
+}
+
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff
+}
+
+// More than the bytes of the longest string that V8 can hold; leaves 22 bits for the rank.
+const maxIndices = 2 ** 31
+
+/** A binary min-heap of merges, by rank and then by index; each is one number, which sorts the same. */
+class MergeQueue {
+  readonly #heap: number[] = []
+
+  push(rank: number, index: number): void {
+    const heap = this.#heap
+    const key = rank * maxIndices + index
+    let i = heap.length
+    heap.push(key)
+    while (i > 0) {
+      const parent = (i - 1) >> 1
+      if (heap[parent]! <= key) break
+      heap[i] = heap[parent]!
+      i = parent
+    }
+    heap[i] = key
+  }
+
+  pop(): { rank: number; index: number } | undefined {
+    const heap = this.#heap
+    const first = heap[0]
+    if (first === undefined) return undefined
+    const key = heap.pop()!
+    const length = heap.length
+    if (length > 0) {
+      let i = 0
+      for (let child = 1; child < length; child = 2 * i + 1) {
+        if (child + 1 < length && heap[child + 1]! < heap[child]!) child++
+        if (heap[child]! >= key) break
+        heap[i] = heap[child]!
+        i = child
+      }
+      heap[i] = key
+    }
+    return { rank: Math.floor(first / maxIndices), index: first % maxIndices }
+  }
+}

@@ -1,0 +1,194 @@
+import { stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { type OpenELMConfig, readConfig } from './config.js'
+import { describe, OpenELMError } from './errors.js'
+import type { SafetensorsEntry } from './safetensors.js'
+import {
+  type DType,
+  embeddingsName,
+  floatTypes,
+  groupSize,
+  type TensorDType,
+  type TensorHeader,
+  tensorHeaders,
+} from './tensor-headers.js'
+import { readWeightFiles, type WeightFile } from './weight-files.js'
+
+export {
+  type DType,
+  dtypes,
+  type TensorDType,
+  type TensorHeader,
+  tensorHeaders,
+} from './tensor-headers.js'
+export { type TensorSource, type WriteOptions, writeCheckpoint } from './write-checkpoint.js'
+
+/** One stored tensor and where it lies. */
+export interface CheckpointTensor extends TensorHeader {
+  /** Absolute path. */
+  readonly file: string
+  /** Of the first byte in the file; it may have any alignment. */
+  readonly offset: number
+  readonly byteLength: number
+}
+
+/** A model directory in which every tensor is present with the shape that the config implies. */
+export interface Checkpoint {
+  /** Absolute path. */
+  readonly directory: string
+  readonly config: OpenELMConfig
+  /** A float checkpoint may mix float types; this is the one of most bytes of its matrices. */
+  readonly dtype: DType
+  /**
+   * By Hugging Face name, in the order of {@link tensorHeaders}. The token embeddings of a CoreNet
+   * checkpoint may have more rows than the vocabulary: only the first `vocabSize` count.
+   */
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>
+  /** Of all tensors together. */
+  readonly byteLength: number
+  /** Names of tensors that the model has no use for. */
+  readonly unexpected: readonly string[]
+}
+
+/**
+ * Opens a directory with a config.json and its weights: `model.safetensors`, or shards with
+ * `model.safetensors.index.json`, or one `.safetensors` file of another name. Tensors may have the
+ * names of Hugging Face, or of CoreNet, which has no `transformer.` and calls an untied head
+ * `classifier`. Only headers are read; that the data is all there follows from the file sizes.
+ *
+ * @throws OpenELMError MODEL_NOT_FOUND when there is no such directory, IO_ERROR when a file cannot
+ *   be read, INVALID_CONFIG or INVALID_CHECKPOINT naming the file and what is wrong with it.
+ */
+export async function openCheckpoint(directory: string): Promise<Checkpoint> {
+  const root = resolve(directory)
+  await requireDirectory(root)
+  const config = await readConfig(join(root, 'config.json'))
+  const { files, source } = await readWeightFiles(root)
+  const quantised = quantisedDType(files)
+  const { found, isCoreNet } = byHuggingFaceName(files, source)
+
+  const tensors = new Map<string, CheckpointTensor>()
+  for (const header of tensorHeaders(config, quantised ?? 'float32')) {
+    const tensor = found.get(header.name)
+    if (tensor === undefined) throw invalid(source, `there is no tensor ${header.name}`)
+    found.delete(header.name)
+    const dtype = checkDType(tensor, quantised ? [header.dtype] : Object.values(floatTypes))
+    checkShape(tensor, header, isCoreNet)
+    tensors.set(header.name, { ...tensor, dtype })
+  }
+
+  const all = [...tensors.values()]
+  return {
+    directory: root,
+    config,
+    dtype: quantised ?? prevalentDType(all),
+    tensors,
+    byteLength: totalBytes(all),
+    unexpected: [...found.keys()].filter(name => !isDerivedBuffer(name)),
+  }
+}
+
+async function requireDirectory(root: string): Promise<void> {
+  let cause: unknown
+  try {
+    if ((await stat(root)).isDirectory()) return
+  } catch (error) {
+    cause = error
+  }
+  throw new OpenELMError('MODEL_NOT_FOUND', `${root} is not a directory`, { cause })
+}
+
+/** The format that the metadata of every file names; undefined for a float checkpoint. */
+function quantisedDType(files: readonly WeightFile[]): 'q8' | 'q4' | undefined {
+  const [first, ...others] = files.map(file => ({ ...file, dtype: declaredDType(file) }))
+  const stranger = others.find(file => file.dtype !== first?.dtype)
+  if (stranger === undefined) return first?.dtype
+  throw invalid(stranger.file, `its openelm.dtype differs from that of ${first?.file}`)
+}
+
+function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined {
+  const dtype = metadata.get('openelm.dtype')
+  if (dtype === undefined) return undefined
+  if (dtype !== 'q8' && dtype !== 'q4') {
+    throw invalid(file, `expected openelm.dtype to be "q8" or "q4", received ${describe(dtype)}`)
+  }
+  const size = metadata.get('openelm.group_size')
+  if (size === String(groupSize)) return dtype
+  throw invalid(
+    file,
+    `expected openelm.group_size to be "${groupSize}", received ${describe(size)}`,
+  )
+}
+
+/** A tensor of the files; its dtype may be one that no model uses. */
+type FoundTensor = SafetensorsEntry & { readonly name: string; readonly file: string }
+
+/**
+ * Collects the tensors under their Hugging Face names. Names of both kinds together are an error:
+ * then a tensor could be there twice.
+ */
+function byHuggingFaceName(files: readonly WeightFile[], source: string) {
+  const found = new Map<string, FoundTensor>()
+  let huggingFaceName: string | undefined
+  let coreNetName: string | undefined
+  for (const { file, tensors } of files) {
+    for (const [stored, entry] of tensors) {
+      const isCoreNet = /^(token_embeddings|layers|norm|classifier)\./.test(stored)
+      if (isCoreNet) coreNetName = stored
+      if (/^(transformer|lm_head)\./.test(stored)) huggingFaceName = stored
+      const name = isCoreNet ? fromCoreNet(stored) : stored
+      found.set(name, { ...entry, name, file })
+    }
+  }
+  if (huggingFaceName !== undefined && coreNetName !== undefined) {
+    const names = `${describe(huggingFaceName)} and ${describe(coreNetName)}`
+    throw invalid(source, `it mixes the names of Hugging Face and of CoreNet: ${names}`)
+  }
+  return { found, isCoreNet: coreNetName !== undefined }
+}
+
+function fromCoreNet(name: string): string {
+  return name.startsWith('classifier.')
+    ? name.replace('classifier.', 'lm_head.')
+    : `transformer.${name}`
+}
+
+/** Buffers that some versions of Apple's code save, and every version computes itself. */
+function isDerivedBuffer(name: string): boolean {
+  return /(^|\.)(inv_freq|causal_mask)$/.test(name)
+}
+
+function checkDType(tensor: FoundTensor, allowed: readonly TensorDType[]): TensorDType {
+  const dtype = allowed.find(dtype => dtype === tensor.dtype)
+  if (dtype !== undefined) return dtype
+  const expected = `expected ${tensor.name} to be ${allowed.join(' or ')}`
+  throw invalid(tensor.file, `${expected}, received ${tensor.dtype}`)
+}
+
+function checkShape(tensor: FoundTensor, { shape }: TensorHeader, isCoreNet: boolean): void {
+  // CoreNet aligns the vocabulary: 32128 rows for 32000 tokens.
+  const mayBeTaller = isCoreNet && tensor.name === embeddingsName
+  const fits = (length: number, axis: number) =>
+    length === shape[axis] || (mayBeTaller && axis === 0 && length > shape[0]!)
+  if (tensor.shape.length === shape.length && tensor.shape.every(fits)) return
+  const expected = `expected ${tensor.name} to be [${shape}]`
+  throw invalid(tensor.file, `${expected}, as config.json implies, received [${tensor.shape}]`)
+}
+
+function prevalentDType(tensors: readonly CheckpointTensor[]): DType {
+  const matrices = tensors.filter(tensor => tensor.shape.length > 1)
+  const bytesOf = (type: TensorDType) =>
+    totalBytes(matrices.filter(tensor => tensor.dtype === type))
+  const dtypes = Object.keys(floatTypes) as (keyof typeof floatTypes)[]
+  return dtypes.reduce((best, dtype) =>
+    bytesOf(floatTypes[dtype]) > bytesOf(floatTypes[best]) ? dtype : best,
+  )
+}
+
+function totalBytes(tensors: readonly { byteLength: number }[]): number {
+  return tensors.reduce((sum, tensor) => sum + tensor.byteLength, 0)
+}
+
+function invalid(where: string, what: string): OpenELMError {
+  return new OpenELMError('INVALID_CHECKPOINT', `${where}: ${what}`)
+}

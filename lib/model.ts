@@ -1,0 +1,327 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { abortable } from './abortable.js'
+import { type BackendName, backends } from './backends.js'
+import { type Checkpoint, type DType, dtypes, openCheckpoint } from './checkpoint.js'
+import type { OpenELMConfig } from './config.js'
+import { invalidArgument, OpenELMError } from './errors.js'
+import {
+  decode,
+  type GenerateChunk,
+  type GenerateOptions,
+  type GenerateResult,
+  validateGenerateOptions,
+} from './generate.js'
+import { loadNative, type NativeConfig, type NativeModel } from './native.js'
+import { nativeTensors } from './native-tensors.js'
+import { Session } from './session.js'
+import { loadTokenizer, type TokenIds, type Tokenizer } from './tokenizer.js'
+import {
+  readBoolean,
+  readChoice,
+  readFunction,
+  readInteger,
+  readObject,
+  readSignal,
+  readTokens,
+} from './validate.js'
+
+export type Prompt = string | TokenIds
+
+export interface LoadOptions {
+  /** What runs the model. Default 'auto': the first of cuda, metal and cpu that is available. */
+  backend?: 'auto' | BackendName
+  /** Which of several GPUs, from 0. Default 0. */
+  deviceIndex?: number
+  /**
+   * What the matrices are kept as in memory. Default 'auto': what the checkpoint stores. q8 and q4
+   * quantise while loading.
+   */
+  dtype?: 'auto' | DType
+  /** Tokens that a session can hold, from 1 up. Default the model's own, 2048 for all released ones. */
+  contextLength?: number
+  /** Threads of the cpu backend, from 1 to 1024. Default the physical cores. */
+  threads?: number
+  /**
+   * The path of a Hugging Face tokenizer.json, or what such a file holds. Default the one beside the
+   * weights, and without one LLaMA's, which the released models use.
+   */
+  tokenizer?: string | object
+  /**
+   * Whether to read the files through a memory mapping, which saves a copy while loading. If another
+   * process truncates a mapped file meanwhile, this process crashes. Default false.
+   */
+  mmap?: boolean
+  /** Aborts the load, which then rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** Called now and then while weights are read. */
+  onProgress?: (loadedBytes: number, totalBytes: number) => void
+}
+
+const longestContext = 2 ** 20
+
+/** A loaded model. All methods may be called at any time; sessions are decoded together, in batches. */
+export class OpenELM {
+  readonly config: OpenELMConfig
+  readonly backend: BackendName
+  readonly dtype: DType
+  readonly #native: NativeModel
+  readonly #contextLength: number
+  readonly #tokenizer: Tokenizer | OpenELMError
+
+  private constructor(
+    checkpoint: Checkpoint,
+    options: ReturnType<typeof validateLoadOptions>,
+    native: NativeModel,
+    tokenizer: Tokenizer | OpenELMError,
+  ) {
+    this.config = checkpoint.config
+    this.backend = options.backend
+    this.dtype = options.dtype ?? checkpoint.dtype
+    this.#native = native
+    this.#contextLength = options.contextLength ?? checkpoint.config.maxContextLength
+    this.#tokenizer = tokenizer
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @param source A directory with config.json and *.safetensors: one file, or shards with an index.
+   * @throws OpenELMError MODEL_NOT_FOUND, INVALID_CONFIG, INVALID_CHECKPOINT, INVALID_TOKENIZER,
+   *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT.
+   */
+  static async load(source: string, options?: LoadOptions): Promise<OpenELM> {
+    if (typeof source !== 'string') throw invalidArgument('source', 'a string', source)
+    const valid = validateLoadOptions(options)
+    valid.signal?.throwIfAborted()
+    const checkpoint = await openCheckpoint(source)
+    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
+    const nativeOptions = {
+      config: nativeConfig(checkpoint.config),
+      tensors: nativeTensors(checkpoint),
+      dtype: valid.dtype ?? checkpoint.dtype,
+      backend: valid.backend,
+      deviceIndex: valid.deviceIndex,
+      threads: valid.threads,
+      mmap: valid.mmap,
+    }
+    const native = await abortable(valid.signal, () =>
+      loadNative().load(nativeOptions, valid.onProgress),
+    )
+    return new OpenELM(checkpoint, valid, native, tokenizer)
+  }
+
+  /**
+   * @throws OpenELMError INVALID_TOKENIZER when no tokenizer came with the model and LLaMA's has more
+   *   tokens than its vocabulary; token ids can still be used.
+   */
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer instanceof OpenELMError) throw this.#tokenizer
+    return this.#tokenizer
+  }
+
+  /** Bytes held now. */
+  get memory(): { weights: number; kvCache: number } {
+    return { weights: this.#native.weightBytes, kvCache: this.#native.kvCacheBytes }
+  }
+
+  /**
+   * Continues a prompt. Text is encoded with the beginning-of-text token in front, as the models were
+   * trained; token ids are taken as they are.
+   *
+   * @throws OpenELMError CONTEXT_OVERFLOW when the prompt is longer than the context, OUT_OF_MEMORY,
+   *   NON_FINITE_LOGITS, DISPOSED, INVALID_ARGUMENT; or the reason of `options.signal`.
+   */
+  async generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult> {
+    const stream = this.stream(prompt, options)
+    for (;;) {
+      const { done, value } = await stream.next()
+      if (done) return value
+    }
+  }
+
+  /** The same, token by token; the generator's return value is the whole result. */
+  async *stream(
+    prompt: Prompt,
+    options?: GenerateOptions,
+  ): AsyncGenerator<GenerateChunk, GenerateResult> {
+    const valid = validateGenerateOptions(readObject('options', options))
+    const tokens = this.#encode('prompt', prompt)
+    const session = this.#native.createSession(this.#contextLength)
+    try {
+      return yield* decode(session, this.tokenizer, tokens, valid)
+    } finally {
+      session.dispose()
+    }
+  }
+
+  /**
+   * Scores after each token, row-major [tokens.length, vocabSize].
+   *
+   * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
+   */
+  async logits(tokens: TokenIds): Promise<Float32Array> {
+    const ids = readTokens('tokens', tokens, this.config.vocabSize)
+    return this.#withSession(ids.length, session => session.native.logits(ids, true))
+  }
+
+  /**
+   * How likely a continuation is: the sum of the natural logarithms of the probabilities of its
+   * tokens, their number, and whether greedy decoding would produce it. Two texts are encoded together
+   * and split where the context alone ends, as lm-evaluation-harness does.
+   *
+   * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
+   */
+  async score(
+    context: Prompt,
+    continuation: Prompt,
+  ): Promise<{ logprob: number; tokens: number; isGreedy: boolean }> {
+    const before = this.#encode('context', context)
+    const after = this.#encodeContinuation(context, before, continuation)
+    if (after.length === 0) return { logprob: 0, tokens: 0, isGreedy: true }
+    const all = Int32Array.of(...before, ...after)
+    const { logprob, isGreedy } = await this.#withSession(all.length, session =>
+      session.native.score(all, before.length),
+    )
+    return { logprob, tokens: after.length, isGreedy }
+  }
+
+  /**
+   * A new, empty session.
+   *
+   * @param options contextLength: tokens it can hold, from 1 to 2^20; default that of the model.
+   * @throws OpenELMError OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
+   */
+  createSession(options?: { contextLength?: number }): Session {
+    const contextLength = readContextLength(readObject('options', options).contextLength)
+    const native = this.#native.createSession(contextLength ?? this.#contextLength)
+    return new Session(native, this.config.vocabSize)
+  }
+
+  /**
+   * Gives all memory back. Calls under way, and later ones, reject with DISPOSED. Idempotent.
+   */
+  async dispose(): Promise<void> {
+    await this.#native.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  async #withSession<Result>(
+    length: number,
+    use: (session: Session) => Promise<Result>,
+  ): Promise<Result> {
+    if (length > this.#contextLength) {
+      throw new OpenELMError(
+        'CONTEXT_OVERFLOW',
+        `${length} tokens do not fit in a context of ${this.#contextLength}`,
+      )
+    }
+    const session = this.createSession({ contextLength: length })
+    try {
+      return await use(session)
+    } finally {
+      session.dispose()
+    }
+  }
+
+  #encode(name: string, prompt: Prompt): Int32Array {
+    return typeof prompt === 'string'
+      ? Int32Array.from(this.tokenizer.encode(prompt))
+      : readTokens(name, prompt, this.config.vocabSize)
+  }
+
+  #encodeContinuation(context: Prompt, before: Int32Array, continuation: Prompt): Int32Array {
+    if (typeof continuation !== 'string') {
+      return readTokens('continuation', continuation, this.config.vocabSize, 0)
+    }
+    if (typeof context === 'string') {
+      return Int32Array.from(this.tokenizer.encode(context + continuation)).subarray(before.length)
+    }
+    return Int32Array.from(this.tokenizer.encode(continuation, { addBos: false }))
+  }
+}
+
+function validateLoadOptions(given: LoadOptions | undefined) {
+  const options = readObject('options', given)
+  const backend = readChoice(
+    'options.backend',
+    options.backend,
+    ['auto', 'cpu', 'cuda', 'metal'] as const,
+    'auto',
+  )
+  const dtype = readChoice('options.dtype', options.dtype, ['auto', ...dtypes] as const, 'auto')
+  const { tokenizer } = options
+  if (tokenizer !== undefined && typeof tokenizer !== 'string' && typeof tokenizer !== 'object') {
+    throw invalidArgument('options.tokenizer', 'a path or an object', tokenizer)
+  }
+  return {
+    deviceIndex: readInteger('options.deviceIndex', options.deviceIndex, {
+      min: 0,
+      max: 255,
+      fallback: 0,
+    }),
+    dtype: dtype === 'auto' ? undefined : dtype,
+    contextLength: readContextLength(options.contextLength),
+    threads: readInteger('options.threads', options.threads, {
+      min: 1,
+      max: 1024,
+      fallback: loadNative().cpuInfo().physicalCores,
+    }),
+    tokenizer: tokenizer as string | object | undefined,
+    mmap: readBoolean('options.mmap', options.mmap, false),
+    signal: readSignal('options.signal', options.signal),
+    onProgress: readFunction<NonNullable<LoadOptions['onProgress']>>(
+      'options.onProgress',
+      options.onProgress,
+    ),
+    backend: backend === 'auto' ? preferredBackend() : backend,
+  }
+}
+
+function readContextLength(value: unknown): number | undefined {
+  return readInteger('options.contextLength', value, {
+    min: 1,
+    max: longestContext,
+    fallback: undefined,
+  })
+}
+
+function preferredBackend(): BackendName {
+  const available = backends().filter(backend => backend.available && backend.name !== 'cpu')
+  return available[0]?.name ?? 'cpu'
+}
+
+/** A model of another vocabulary without a tokenizer of its own can be used with token ids alone. */
+async function loadModelTokenizer(
+  checkpoint: Checkpoint,
+  given: string | object | undefined,
+): Promise<Tokenizer | OpenELMError> {
+  try {
+    return await loadTokenizer(given ?? checkpoint.directory, checkpoint.config)
+  } catch (error) {
+    const isNamed = given !== undefined || existsSync(join(checkpoint.directory, 'tokenizer.json'))
+    if (isNamed || !(error instanceof OpenELMError)) throw error
+    return error
+  }
+}
+
+function nativeConfig(config: OpenELMConfig): NativeConfig {
+  return {
+    numLayers: config.numLayers,
+    modelDim: config.modelDim,
+    headDim: config.headDim,
+    vocabSize: config.vocabSize,
+    maxContextLength: config.maxContextLength,
+    numQueryHeads: [...config.numQueryHeads],
+    numKvHeads: [...config.numKvHeads],
+    ffnDims: [...config.ffnDims],
+    ffnWithGlu: config.ffnWithGlu,
+    normalizeQkProjections: config.normalizeQkProjections,
+    shareInputOutputLayers: config.shareInputOutputLayers,
+    ropeFreqConstant: config.ropeFreqConstant,
+    rmsNormEps: config.rmsNormEps,
+  }
+}

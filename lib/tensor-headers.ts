@@ -1,0 +1,67 @@
+import { type OpenELMConfig, tensorSpecs } from './config.js'
+
+/** What the matrices of a checkpoint are stored as. */
+export const dtypes = ['float32', 'float16', 'bfloat16', 'q8', 'q4'] as const
+export type DType = (typeof dtypes)[number]
+
+/** The safetensors types that a checkpoint uses. */
+export type TensorDType = 'F32' | 'F16' | 'BF16' | 'I8' | 'U8'
+
+/** One tensor as it is stored. */
+export interface TensorHeader {
+  /** The Hugging Face name, e.g. `transformer.layers.0.attn.qkv_proj.weight`. */
+  readonly name: string
+  readonly dtype: TensorDType
+  readonly shape: readonly number[]
+}
+
+/** Elements of a row that share one scale. */
+export const groupSize = 32
+
+export const embeddingsName = 'transformer.token_embeddings.weight'
+const headName = 'lm_head.weight'
+
+/** The float dtypes and what safetensors calls them. */
+export const floatTypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const
+
+export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
+  return Object.hasOwn(floatTypes, dtype)
+}
+
+/**
+ * The tensors of a checkpoint, in the order in which `writeCheckpoint` writes them: norms
+ * first, so that every tensor starts at a multiple of its element size, then the matrices, each
+ * quantised one with its scales right behind it.
+ *
+ * A float checkpoint stores everything in its dtype. A quantised one stores norms as F32, and a
+ * matrix [rows, columns] in groups of 32 along the columns, the last padded with elements of 0:
+ * - q8: `X.weight` I8 [rows, groups, 32]; an element is int8 * scale
+ * - q4: `X.weight` U8 [rows, groups, 16]; byte j of a group holds element j in its low nibble and
+ *   element j + 16 in its high nibble; an element is (nibble - 8) * scale
+ * - both: `X.weight_scale` F16 [rows, groups]
+ *
+ * A q4 checkpoint keeps the embedding and the output matrix as q8.
+ */
+export function tensorHeaders(config: OpenELMConfig, dtype: DType): TensorHeader[] {
+  const specs = tensorSpecs(config)
+  const norms = specs.filter(spec => spec.kind === 'norm')
+  const matrices = specs.filter(spec => spec.kind === 'matrix')
+  const normType = isFloat(dtype) ? floatTypes[dtype] : 'F32'
+  return [
+    ...norms.map(({ name, shape }) => ({ name, dtype: normType, shape })),
+    ...matrices.flatMap(({ name, shape }) => matrixHeaders(name, shape, dtype)),
+  ]
+}
+
+function matrixHeaders(name: string, shape: readonly number[], dtype: DType): TensorHeader[] {
+  if (isFloat(dtype)) return [{ name, dtype: floatTypes[dtype], shape }]
+  const [rows, columns] = shape as [number, number]
+  const groups = Math.ceil(columns / groupSize)
+  const isQ8 = dtype === 'q8' || name === embeddingsName || name === headName
+  return [
+    isQ8
+      ? { name, dtype: 'I8', shape: [rows, groups, groupSize] }
+      : { name, dtype: 'U8', shape: [rows, groups, groupSize / 2] },
+    { name: `${name}_scale`, dtype: 'F16', shape: [rows, groups] },
+  ]
+}

@@ -1,0 +1,155 @@
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { configToJson, type OpenELMConfig } from './config.js'
+import { invalidArgument } from './errors.js'
+import { ioError, writeWhole } from './files.js'
+import { byteLengthOf, encodeSafetensorsHeader } from './safetensors.js'
+import {
+  type DType,
+  dtypes,
+  groupSize,
+  isFloat,
+  type TensorHeader,
+  tensorHeaders,
+} from './tensor-headers.js'
+import { indexName, singleName } from './weight-files.js'
+
+export interface WriteOptions {
+  /** Largest shard in bytes of tensor data, unless one tensor alone is larger. Default 5e9. */
+  maxShardBytes?: number | undefined
+  /** Called after each chunk with the bytes of tensor data so far and in all. */
+  onProgress?: ((writtenBytes: number, totalBytes: number) => void) | undefined
+  /** Aborting rejects with the signal's reason and leaves no file behind. */
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * Gives the bytes of one tensor in chunks of any size, row-major and little-endian. A chunk is
+ * written before the next is asked for, so they may share one buffer.
+ */
+export type TensorSource = (
+  header: TensorHeader,
+) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+
+/**
+ * Writes a checkpoint into a new or empty directory: the weights as `model.safetensors`, or as
+ * shards with an index when they exceed `maxShardBytes`, and config.json last, so that a directory
+ * with a config.json is complete. Files appear under their names only when they are whole.
+ *
+ * @param source called once for each of {@link tensorHeaders}, in their order.
+ * @throws OpenELMError INVALID_ARGUMENT when a tensor gets more or fewer bytes than it has, IO_ERROR
+ *   when a file cannot be written or the directory already holds a checkpoint, or whatever `source`
+ *   throws. Then no file is left.
+ */
+export async function writeCheckpoint(
+  directory: string,
+  config: OpenELMConfig,
+  dtype: DType,
+  source: TensorSource,
+  options: WriteOptions = {},
+): Promise<void> {
+  const { maxShardBytes = 5e9, onProgress, signal } = options
+  if (!dtypes.includes(dtype)) throw invalidArgument('dtype', dtypes.join(' or '), dtype)
+  if (!(maxShardBytes > 0)) {
+    throw invalidArgument('options.maxShardBytes', 'a number above 0', maxShardBytes)
+  }
+  const headers = tensorHeaders(config, dtype)
+  const shards = splitIntoShards(headers, maxShardBytes)
+  const total = headers.reduce((sum, header) => sum + byteLengthOf(header), 0)
+  let done = 0
+
+  async function* contentOf(shard: readonly TensorHeader[]) {
+    yield encodeSafetensorsHeader(shard, metadataFor(dtype))
+    for (const header of shard) {
+      for await (const chunk of checkedData(header, source)) {
+        signal?.throwIfAborted()
+        yield chunk
+        done += chunk.length
+        onProgress?.(done, total)
+      }
+    }
+  }
+
+  const root = resolve(directory)
+  await makeDirectory(root)
+  const written: string[] = []
+  const write = async (name: string, chunks: Parameters<typeof writeWhole>[1]) => {
+    signal?.throwIfAborted()
+    await writeWhole(join(root, name), chunks)
+    written.push(join(root, name))
+  }
+  try {
+    for (const { name, headers } of shards) await write(name, contentOf(headers))
+    if (shards.length > 1) await write(indexName, [jsonBytes(indexOf(shards, total))])
+    await write('config.json', [jsonBytes(configToJson(config, dtype))])
+  } catch (error) {
+    await Promise.allSettled(written.map(file => rm(file)))
+    throw error
+  }
+}
+
+interface Shard {
+  readonly name: string
+  readonly headers: readonly TensorHeader[]
+}
+
+function splitIntoShards(headers: readonly TensorHeader[], maxBytes: number): Shard[] {
+  const shards: TensorHeader[][] = [[]]
+  let bytes = 0
+  for (const header of headers) {
+    const size = byteLengthOf(header)
+    if (bytes > 0 && bytes + size > maxBytes) {
+      shards.push([])
+      bytes = 0
+    }
+    shards.at(-1)!.push(header)
+    bytes += size
+  }
+  const digits = (n: number) => String(n).padStart(5, '0')
+  return shards.map((headers, i) => {
+    const numbered = `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`
+    return { name: shards.length === 1 ? singleName : numbered, headers }
+  })
+}
+
+function indexOf(shards: readonly Shard[], totalBytes: number): object {
+  const entries = shards.flatMap(({ name, headers }) => headers.map(header => [header.name, name]))
+  return { metadata: { total_size: totalBytes }, weight_map: Object.fromEntries(entries) }
+}
+
+function metadataFor(dtype: DType): Record<string, string> {
+  const quantised = { 'openelm.dtype': dtype, 'openelm.group_size': String(groupSize) }
+  // Hugging Face's loaders insist on a format.
+  return { format: 'pt', ...(isFloat(dtype) ? {} : quantised) }
+}
+
+async function* checkedData(header: TensorHeader, source: TensorSource) {
+  const expected = byteLengthOf(header)
+  const data = `the data of ${header.name}`
+  let received = 0
+  for await (const chunk of source(header)) {
+    if (!(chunk instanceof Uint8Array)) throw invalidArgument(data, 'Uint8Array chunks', chunk)
+    received += chunk.length
+    if (received > expected) break
+    yield chunk
+  }
+  if (received !== expected) throw invalidArgument(data, `${expected} bytes`, received)
+}
+
+/** Refuses a directory with weights: a reader might take old ones for new ones. */
+async function makeDirectory(root: string): Promise<void> {
+  try {
+    await mkdir(root, { recursive: true })
+    const names = await readdir(root)
+    const isTaken = (name: string) =>
+      name === 'config.json' || name === indexName || name.endsWith('.safetensors')
+    const taken = names.find(isTaken)
+    if (taken !== undefined) throw new Error(`it already holds ${taken}`)
+  } catch (cause) {
+    throw ioError('write', root, cause)
+  }
+}
+
+function jsonBytes(value: object): Uint8Array {
+  return Buffer.from(`${JSON.stringify(value, null, 2)}\n`)
+}

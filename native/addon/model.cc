@@ -1,0 +1,105 @@
+#include "model.h"
+
+#include "arguments.h"
+#include "session.h"
+
+namespace openelm {
+
+void ModelWrap::init(Napi::Env env, Napi::Object exports) {
+  AddonData::of(env).model_class =
+      Napi::Persistent(DefineClass(env, "Model",
+                                   {
+                                       InstanceAccessor<&ModelWrap::device>("device"),
+                                       InstanceAccessor<&ModelWrap::weight_bytes>("weightBytes"),
+                                       InstanceAccessor<&ModelWrap::kv_cache_bytes>("kvCacheBytes"),
+                                       InstanceMethod<&ModelWrap::create_session>("createSession"),
+                                       InstanceMethod<&ModelWrap::dispose>("dispose"),
+                                   }));
+  exports.Set("load", Napi::Function::New<load>(env, "load"));
+}
+
+// new Model(external): the class is not exported, so only load() constructs one.
+ModelWrap::ModelWrap(const Napi::CallbackInfo& info)
+    : ObjectWrap(info), engine_(*info[0].As<Napi::External<std::shared_ptr<Engine>>>().Data()) {}
+
+// Calls the function on the JavaScript thread, at most once for every whole percent.
+static std::function<void(uint64_t, uint64_t)> progress_reporter(
+    AddonData& data, std::weak_ptr<Napi::FunctionReference> function) {
+  const auto last_percent = std::make_shared<std::atomic<uint64_t>>(0);
+  return [=, &data](uint64_t loaded, uint64_t total) {
+    const uint64_t percent = total == 0 ? 100 : loaded * 100 / total;
+    uint64_t last = *last_percent;
+    if (percent <= last || !last_percent->compare_exchange_strong(last, percent)) return;
+    data.post([=](Napi::Env env) {
+      if (percent < *last_percent) return;  // overtaken by the report of another thread
+      if (const auto alive = function.lock()) {
+        alive->Call(
+            {Napi::Number::New(env, double(loaded)), Napi::Number::New(env, double(total))});
+      }
+    });
+  };
+}
+
+// { promise: Promise<NativeModel>, cancel(): void }
+Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto options =
+        std::make_shared<EngineOptions>(read_engine_options(info[0].As<Napi::Object>()));
+    uint64_t total_bytes = 0;
+    for (const TensorSource& tensor : options->tensors) total_bytes += tensor.bytes();
+    AddonData& data = AddonData::of(env);
+    std::shared_ptr<Napi::FunctionReference> report;
+    if (info[1].IsFunction()) {
+      report =
+          std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[1].As<Napi::Function>()));
+    }
+    const auto progress =
+        std::make_shared<LoadProgress>(total_bytes, progress_reporter(data, report));
+    const auto engine = std::make_shared<std::shared_ptr<Engine>>();
+
+    const auto work = [=] { *engine = std::make_shared<Engine>(*options, *progress); };
+    const auto finish = [=](Napi::Env env) -> Napi::Value {
+      AddonData& data = AddonData::of(env);
+      data.watch(*engine);
+      return data.model_class.New(
+          {Napi::External<std::shared_ptr<Engine>>::New(env, engine.get())});
+    };
+    auto result = Napi::Object::New(env);
+    result.Set("promise",
+               data.run_in_background(env, work, finish, [=] { progress->cancel(); }, report));
+    result.Set("cancel",
+               Napi::Function::New(env, [=](const Napi::CallbackInfo&) { progress->cancel(); }));
+    return result;
+  });
+}
+
+Napi::Value ModelWrap::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), engine_->device());
+}
+
+Napi::Value ModelWrap::weight_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), double(engine_->weight_bytes()));
+}
+
+Napi::Value ModelWrap::kv_cache_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), double(engine_->kv_cache_bytes()));
+}
+
+Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int context_length = info[0].As<Napi::Number>().Int32Value();
+    return SessionWrap::create(info.Env(), engine_, engine_->create_cache(context_length));
+  });
+}
+
+// Ending the requests takes as long as an op, so that is left to a thread.
+Napi::Value ModelWrap::dispose(const Napi::CallbackInfo& info) {
+  const auto engine = engine_;
+  return AddonData::of(info.Env())
+      .run_in_background(
+          info.Env(), [=] { engine->dispose(); },
+          [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, [] {});
+}
+
+}  // namespace openelm

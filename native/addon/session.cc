@@ -1,0 +1,192 @@
+#include "session.h"
+
+#include <algorithm>
+
+#include "sampler.h"
+
+namespace openelm {
+
+namespace {
+
+struct NewSession {
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<KvCache> cache;
+};
+
+}  // namespace
+
+void SessionWrap::init(Napi::Env env) {
+  AddonData::of(env).session_class = Napi::Persistent(
+      DefineClass(env, "Session",
+                  {
+                      InstanceAccessor<&SessionWrap::position>("position"),
+                      InstanceAccessor<&SessionWrap::context_length>("contextLength"),
+                      InstanceMethod<&SessionWrap::logits>("logits"),
+                      InstanceMethod<&SessionWrap::sample>("sample"),
+                      InstanceMethod<&SessionWrap::score>("score"),
+                      InstanceMethod<&SessionWrap::cancel>("cancel"),
+                      InstanceMethod<&SessionWrap::rewind>("rewind"),
+                      InstanceMethod<&SessionWrap::fork>("fork"),
+                      InstanceMethod<&SessionWrap::dispose>("dispose"),
+                  }));
+}
+
+Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Engine> engine,
+                                std::shared_ptr<KvCache> cache) {
+  NewSession session{std::move(engine), std::move(cache)};
+  return AddonData::of(env).session_class.New({Napi::External<NewSession>::New(env, &session)});
+}
+
+SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  auto* session = info[0].As<Napi::External<NewSession>>().Data();
+  engine_ = std::move(session->engine);
+  cache_ = std::move(session->cache);
+}
+
+Napi::Value SessionWrap::position(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), cache_ ? cache_->position.load() : 0);
+}
+
+Napi::Value SessionWrap::context_length(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), cache_ ? cache_->context_length() : 0);
+}
+
+KvCache& SessionWrap::idle_cache() const {
+  if (!cache_) throw Error(ErrorCode::kDisposed, "the session is disposed");
+  if (request_) throw Error(ErrorCode::kBusy, "the session already has a call under way");
+  return *cache_;
+}
+
+std::shared_ptr<Request> SessionWrap::new_request(const Napi::Value& value) const {
+  const KvCache& cache = idle_cache();
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+    throw Error(ErrorCode::kInvalidArgument, "expected tokens, an Int32Array");
+  }
+  const auto tokens = value.As<Napi::Int32Array>();
+  const size_t count = tokens.ElementLength();
+  if (count == 0) throw Error(ErrorCode::kInvalidArgument, "expected at least one token");
+  for (size_t i = 0; i < count; ++i) {
+    if (tokens[i] < 0 || tokens[i] >= engine_->config().vocab_size) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "token " + std::to_string(tokens[i]) + " is not in the vocabulary");
+    }
+  }
+  if (count > size_t(cache.context_length() - cache.position)) {
+    throw Error(ErrorCode::kContextOverflow,
+                std::to_string(count) + " tokens at position " + std::to_string(cache.position) +
+                    " do not fit in a context of " + std::to_string(cache.context_length()));
+  }
+  auto request = std::make_shared<Request>();
+  request->cache = cache_;
+  request->tokens.assign(tokens.Data(), tokens.Data() + count);
+  return request;
+}
+
+Napi::Value SessionWrap::submit(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  AddonData* data = &AddonData::of(env);
+  request->done = [=, this](std::shared_ptr<Request> done) {
+    data->post([=, this](Napi::Env env) {
+      request_ = nullptr;
+      Unref();
+      data->end_work(env);
+      if (!cache_) {
+        deferred.Reject(
+            make_js_error(env, ErrorCode::kDisposed, "the session was disposed").Value());
+      } else if (done->error) {
+        deferred.Reject(to_js_error(env, done->error).Value());
+      } else {
+        deferred.Resolve(to_value(env, *done));
+      }
+    });
+  };
+  engine_->submit(request);
+  request_ = std::move(request);
+  Ref();
+  data->begin_work(env);
+  return deferred.Promise();
+}
+
+Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto request = new_request(info[0]);
+    request->output = Request::Output::kLogits;
+    request->all_logits = info[1].As<Napi::Boolean>();
+    return submit(info.Env(), request, [](Napi::Env env, Request& done) -> Napi::Value {
+      auto logits = Napi::Float32Array::New(env, done.logits.size());
+      std::copy(done.logits.begin(), done.logits.end(), logits.Data());
+      return logits;
+    });
+  });
+}
+
+Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto request = new_request(info[0]);
+    request->output = Request::Output::kSample;
+    request->sampler = SamplerWrap::from(info[1]);
+    if (request->sampler->vocab_size() != engine_->config().vocab_size) {
+      throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
+    }
+    return submit(info.Env(), request, [](Napi::Env env, Request& done) -> Napi::Value {
+      return sample_to_js(env, done.sample);
+    });
+  });
+}
+
+Napi::Value SessionWrap::score(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto request = new_request(info[0]);
+    request->output = Request::Output::kScore;
+    request->first_target = info[1].As<Napi::Number>().Int32Value();
+    if (request->first_target < 1 || request->first_target > int(request->tokens.size())) {
+      throw Error(ErrorCode::kInvalidArgument, "expected a first target after the first token");
+    }
+    return submit(info.Env(), request, [](Napi::Env env, Request& done) -> Napi::Value {
+      auto result = Napi::Object::New(env);
+      result.Set("logprob", done.logprob);
+      result.Set("isGreedy", done.is_greedy);
+      return result;
+    });
+  });
+}
+
+Napi::Value SessionWrap::cancel(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (request_) engine_->cancel(*request_);
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value SessionWrap::rewind(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    KvCache& cache = idle_cache();
+    const int position = info[0].As<Napi::Number>().Int32Value();
+    if (position < 0 || position > cache.position) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "expected a position from 0 to " + std::to_string(cache.position));
+    }
+    cache.position = position;
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value SessionWrap::fork(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const KvCache& cache = idle_cache();
+    auto copy = engine_->create_cache(cache.context_length());
+    copy->copy_from(cache);
+    return create(info.Env(), engine_, std::move(copy));
+  });
+}
+
+// A request under way keeps the cache until it ends.
+Napi::Value SessionWrap::dispose(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (request_) engine_->cancel(*request_);
+    cache_ = nullptr;
+    return info.Env().Undefined();
+  });
+}
+
+}  // namespace openelm

@@ -1,0 +1,114 @@
+#include "cpu_backend.h"
+
+#include <cmath>
+#include <cstring>
+#include <mutex>
+
+#include "../error.h"
+#include "../pages.h"
+
+namespace openelm {
+
+CpuBackend::CpuBackend(int threads)
+    : kernels_(cpu_kernels()), pool_(threads), acc_(threads), scores_(threads) {}
+
+std::string CpuBackend::device() const {
+  return std::string(kernels_.name) + ", " + std::to_string(pool_.threads()) + " threads";
+}
+
+Buffer CpuBackend::allocate(size_t bytes) { return {allocate_pages(bytes), bytes}; }
+
+void CpuBackend::copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+
+// The body of a pool must not throw, so the first error of a thread waits for the others to end.
+Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                               LoadProgress& progress) {
+  const int panels = packed_panels(source.rows, layout);
+  const size_t panel_bytes = packed_panel_bytes(source.cols, dtype);
+  Matrix matrix{allocate(panels * panel_bytes), source.rows, source.cols, dtype};
+  std::vector<PanelPacker> packers(pool_.threads(), PanelPacker(source, dtype, layout));
+  std::mutex mutex;
+  std::exception_ptr error;
+  pool_.run(panels, [&](int panel, int thread) {
+    try {
+      progress.check();
+      progress.add(packers[thread].pack(panel, matrix.data.as<char>() + panel * panel_bytes));
+    } catch (...) {
+      std::lock_guard lock(mutex);
+      error = std::current_exception();
+    }
+  });
+  if (error) std::rethrow_exception(error);
+  return matrix;
+}
+
+Buffer CpuBackend::load_vector(const TensorSource& source, LoadProgress& progress) {
+  Buffer buffer = allocate(size_t(source.cols) * sizeof(float));
+  RowReader(source).read_float(0, 1, buffer.as<float>());
+  progress.add(source.bytes());
+  return buffer;
+}
+
+size_t CpuBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
+  const int slabs = (positions + kSlab - 1) / kSlab;
+  return size_t(slabs) * kSlab * config.kv_dim(layer) * sizeof(float);
+}
+
+size_t CpuBackend::v_cache_bytes(const Config& config, int layer, int positions) const {
+  return size_t(positions) * config.num_kv_heads[layer] * v_stride(config.head_dim) * sizeof(float);
+}
+
+void CpuBackend::begin(const Batch& batch) {
+  const Config& config = weights->config;
+  const int positions = *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
+  for (std::vector<float>& scores : scores_) {
+    scores.resize(std::max(scores.size(), size_t(positions) + kSlab));
+  }
+  const int half = config.head_dim / 2;
+  for (size_t i = rope_cos_.size(); i < size_t(positions) * half; ++i) {
+    const double exponent = -2.0 * double(i % half) / config.head_dim;
+    const double angle = double(i / half) * std::pow(double(config.rope_freq_constant), exponent);
+    rope_cos_.push_back(float(std::cos(angle)));
+    rope_sin_.push_back(float(std::sin(angle)));
+  }
+}
+
+Input CpuBackend::prepare(const Matrix& matrix, const float* rows, int tokens) {
+  Input input;
+  input.values = rows;
+  input.cols = matrix.cols;
+  input.groups = (matrix.cols + kGroupSize - 1) / kGroupSize;
+  if (matrix.dtype != DType::kQ8 && matrix.dtype != DType::kQ4) return input;
+
+  const size_t groups = size_t(input.groups);
+  quantized_.resize(std::max(quantized_.size(), tokens * groups * kGroupSize));
+  input_scales_.resize(std::max(input_scales_.size(), tokens * groups));
+  input_sums_.resize(std::max(input_sums_.size(), tokens * groups));
+  parallel(tokens, [&](int t, int) {
+    kernels_.quantize_input(rows + size_t(t) * input.cols, input.cols,
+                            quantized_.data() + t * groups * kGroupSize,
+                            input_scales_.data() + t * groups, input_sums_.data() + t * groups);
+  });
+  input.quantized = quantized_.data();
+  input.scales = input_scales_.data();
+  input.sums = input_sums_.data();
+  return input;
+}
+
+void CpuBackend::matmul_add(const Matrix& matrix, const Batch& batch, const float* rows, float* x) {
+  const int tokens = batch.size();
+  const Input input = prepare(matrix, rows, tokens);
+  matmul(matrix, input, tokens, kTaskPanels, [&](int first_panel, int panels, const float* acc) {
+    const int stride = panels * kPanelRows;
+    const int row = first_panel * kPanelRows;
+    const int size = std::min(stride, matrix.rows - row);
+    for (int t = 0; t < tokens; ++t) {
+      float* to = x + size_t(t) * matrix.rows + row;
+      for (int i = 0; i < size; ++i) to[i] += acc[size_t(t) * stride + i];
+    }
+  });
+}
+
+const float* CpuBackend::read_logits(const float* logits, size_t) { return logits; }
+
+}  // namespace openelm

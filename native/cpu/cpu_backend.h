@@ -1,0 +1,103 @@
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "../backend.h"
+#include "kernels.h"
+#include "pack.h"
+#include "thread_pool.h"
+
+namespace openelm {
+
+// The ops on the processor's own cores. Each op has a file of its own; the inner loops are in
+// kernels/.
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(int threads);
+
+  std::string device() const override;
+  Buffer allocate(size_t bytes) override;
+  void copy(void* to, const void* from, size_t bytes) override;
+  Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                     LoadProgress& progress) override;
+  Buffer load_vector(const TensorSource& source, LoadProgress& progress) override;
+  size_t k_cache_bytes(const Config& config, int layer, int positions) const override;
+  size_t v_cache_bytes(const Config& config, int layer, int positions) const override;
+  void begin(const Batch& batch) override;
+
+  void embed(const Batch& batch, float* x) override;
+  void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) override;
+  void attention(const Layer& layer, const Batch& batch, const float* q, float* a) override;
+  void out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) override;
+  void norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) override;
+  void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
+  void norm_logits(const Batch& batch, const float* x, float* logits) override;
+  const float* read_logits(const float* logits, size_t count) override;
+
+ private:
+  // Panels that one task multiplies: enough rows to be worth a task, few enough to share out
+  // evenly.
+  static constexpr int kTaskPanels = 4;
+
+  template <typename Body>
+  void parallel(int tasks, const Body& body) {
+    pool_.run(tasks, [&](int task, int thread) {
+      if (cancelled && cancelled->load(std::memory_order_relaxed)) return;
+      body(task, thread);
+    });
+  }
+
+  // Rows of float32 as the matmul of `matrix` wants them, quantised once for the whole op.
+  Input prepare(const Matrix& matrix, const float* rows, int tokens);
+
+  // RMSNorm of `tokens` rows of x, the ones that row(i) names, then prepare().
+  template <typename Row>
+  Input norm_and_prepare(const Matrix& matrix, const float* x, const Buffer& weight, int tokens,
+                         const Row& row) {
+    const int d = weights->config.model_dim;
+    const float eps = weights->config.rms_norm_eps;
+    normed_.resize(size_t(tokens) * d);
+    parallel(tokens, [&](int t, int) {
+      kernels_.rms_norm(x + size_t(row(t)) * d, weight.as<float>(), eps, d,
+                        normed_.data() + size_t(t) * d);
+    });
+    return prepare(matrix, normed_.data(), tokens);
+  }
+
+  // Multiplies `matrix` in tasks of `task_panels` panels and hands each task's product on:
+  // finish(first_panel, panels, acc) with acc [tokens, panels * 16].
+  template <typename Finish>
+  void matmul(const Matrix& matrix, const Input& input, int tokens, int task_panels,
+              const Finish& finish) {
+    const size_t panel_bytes = packed_panel_bytes(matrix.cols, matrix.dtype);
+    const int all_panels = int(matrix.data.bytes / panel_bytes);
+    const int tasks = (all_panels + task_panels - 1) / task_panels;
+    const size_t acc_size = size_t(tokens) * task_panels * kPanelRows;
+    for (std::vector<float>& acc : acc_) acc.resize(std::max(acc.size(), acc_size));
+    parallel(tasks, [&](int task, int thread) {
+      const int first = task * task_panels;
+      const int panels = std::min(task_panels, all_panels - first);
+      float* acc = acc_[thread].data();
+      kernels_.matmul[int(matrix.dtype)](matrix.data.as<char>() + first * panel_bytes, panels,
+                                         input, tokens, acc);
+      finish(first, panels, acc);
+    });
+  }
+
+  // x += matrix * rows
+  void matmul_add(const Matrix& matrix, const Batch& batch, const float* rows, float* x);
+
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  std::vector<float> normed_;               // [T, d]
+  std::vector<int8_t> quantized_;           // [T, groups, 32]
+  std::vector<float> input_scales_;         // [T, groups]
+  std::vector<int32_t> input_sums_;         // [T, groups]
+  std::vector<std::vector<float>> acc_;     // one a thread
+  std::vector<std::vector<float>> scores_;  // one a thread: [positions]
+  std::vector<float> rope_cos_;             // [positions, h/2]
+  std::vector<float> rope_sin_;             // [positions, h/2]
+};
+
+}  // namespace openelm

@@ -1,0 +1,12 @@
+#include "cpu_backend.h"
+
+namespace openelm {
+
+void CpuBackend::embed(const Batch& batch, float* x) {
+  const Matrix& embeddings = weights->token_embeddings;
+  for (int t = 0; t < batch.size(); ++t) {
+    unpack_row(embeddings, batch.tokens[t], x + size_t(t) * embeddings.cols);
+  }
+}
+
+}  // namespace openelm

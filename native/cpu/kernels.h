@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+
+#include "../model/weights.h"
+
+namespace openelm {
+
+// The inner loops of the CPU backend, compiled once for each instruction set and chosen at run
+// time.
+//
+// Packed matrices. A matrix [rows, cols] is stored as panels of kPanelRows rows, the last one
+// padded with zeros, each panel contiguous:
+//   float32, float16: for each column, the 16 weights of the panel's rows.
+//   bfloat16: the same with rows 0, 8, 1, 9, … so that a 32-bit lane holds rows r and r + 8, and a
+//     shift and a mask widen them.
+//   q8, q4: for each group of 32 columns, 16 float16 scales, then the weights of rows 0-7, then
+//   those
+//     of rows 8-15. q8: 8 slices of 4 columns; a slice is 4 bytes of each of the 8 rows. q4: 4
+//     slices; byte b of row r in slice s holds columns 4s + b (low nibble) and 16 + 4s + b (high
+//     nibble).
+//
+// Order of summation. Each output is accumulated by one lane, over ascending columns: in blocks of
+// kColumnBlock whose sums are added in order (float weights), or group by group (q8 and q4).
+// Nothing else touches it, so the result does not depend on how many tokens, panels or threads
+// share the work.
+constexpr int kPanelRows = 16;
+constexpr int kColumnBlock = 256;
+
+// Keys are cached in slabs of 8 positions, transposed: [slab][kv_head][h][8].
+// Values by position: [position][kv_head][v_stride(h)].
+constexpr int kSlab = 8;
+inline int v_stride(int head_dim) { return (head_dim + 7) / 8 * 8; }
+
+// What a matmul multiplies: T rows, float32 or quantised like q8 weights.
+struct Input {
+  const float* values = nullptr;      // [T, cols], row stride `cols`
+  const int8_t* quantized = nullptr;  // [T, groups, 32]
+  const float* scales = nullptr;      // [T, groups]
+  const int32_t* sums = nullptr;      // [T, groups]: sums of the quantised values
+  int cols = 0;
+  int groups = 0;
+};
+
+struct AttentionArgs {
+  const float* q;  // [heads, h], scaled by 1/sqrt(h)
+  const float* k;  // the KV head's keys; slab s begins at k + s * k_slab_stride
+  const float* v;  // the KV head's values; position p begins at v + p * v_position_stride
+  float* a;        // [heads, h]
+  float* scores;   // scratch, at least `positions` rounded up to a slab
+  int heads;       // query heads that share the KV head
+  int head_dim;
+  int positions;  // keys 0 .. positions - 1 are attended to
+  int k_slab_stride;
+  int v_position_stride;
+};
+
+struct Kernels {
+  const char* name;
+
+  // y = x / sqrt(mean(x^2) + eps) * weight. y may be x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* y);
+
+  // Rotates x by the angles whose cosines and sines are given, [h/2] each: element j with j + h/2.
+  void (*rope)(float* x, const float* cos, const float* sin, int head_dim);
+
+  // One row to groups of 32 int8 with a scale each (padded with zeros), and their sums.
+  void (*quantize_input)(const float* x, int cols, int8_t* quantized, float* scales, int32_t* sums);
+
+  // y[t * stride + r] = silu(gate_up[t, 32p + r]) * gate_up[t, 32p + 16 + r] for `pairs` panel
+  // pairs.
+  void (*swiglu)(const float* gate_up, int pairs, float* y);
+  void (*silu)(float* x, int size);
+
+  // acc[t, r] = sum over columns of w[r, c] * x[t, c], for the rows r of `panels` panels in
+  // sequence; acc is [T, panels * 16].
+  void (*matmul[5])(const void* w, int panels, const Input& x, int tokens, float* acc);
+
+  void (*attention)(const AttentionArgs& args);
+
+  // Whole rows between float32 and the 16-bit types.
+  void (*from_f16)(const uint16_t* x, int size, float* y);
+  void (*to_f16)(const float* x, int size, uint16_t* y);
+};
+
+// The best that this processor can run, or scalar_kernels() when the environment variable
+// OPENELM_CPU_KERNELS is 'scalar'. The others are for tests, which must not ask for more than the
+// processor has; where they were not compiled they are the scalar ones.
+const Kernels& cpu_kernels();
+
+const Kernels& scalar_kernels();
+const Kernels& avx2_kernels();
+const Kernels& neon_kernels();
+
+}  // namespace openelm

@@ -1,0 +1,23 @@
+// Included by each kernels_*.cc after its lanes (vec_*.h), inside an anonymous namespace, so that
+// no function compiled for one instruction set can be linked in place of another's. For the same
+// reason the kernels call no template of the standard library.
+
+#include "elementwise.h"
+
+#include "attention.h"
+#include "matmul.h"
+#include "matmul_int8.h"
+
+static constexpr Kernels make_kernels(const char* name) {
+  return {name,
+          rms_norm,
+          rope,
+          quantize_input,
+          swiglu,
+          silu_row,
+          {float_matmul<Float32Weights>, float_matmul<Float16Weights>,
+           float_matmul<BFloat16Weights>, int8_matmul<Q8Weights>, int8_matmul<Q4Weights>},
+          attention,
+          from_f16,
+          to_f16};
+}

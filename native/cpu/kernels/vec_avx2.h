@@ -1,0 +1,79 @@
+// Eight lanes of AVX2 with FMA and F16C. The functions are those of vec_scalar.h.
+
+using F8 = __m256;
+using I8 = __m256i;
+
+static inline F8 broadcast(float x) { return _mm256_set1_ps(x); }
+static inline F8 load(const float* p) { return _mm256_loadu_ps(p); }
+static inline void store(float* p, F8 x) { _mm256_storeu_ps(p, x); }
+static inline F8 add(F8 a, F8 b) { return _mm256_add_ps(a, b); }
+static inline F8 sub(F8 a, F8 b) { return _mm256_sub_ps(a, b); }
+static inline F8 mul(F8 a, F8 b) { return _mm256_mul_ps(a, b); }
+static inline F8 div(F8 a, F8 b) { return _mm256_div_ps(a, b); }
+static inline F8 fma(F8 a, F8 b, F8 c) { return _mm256_fmadd_ps(a, b, c); }
+static inline F8 max(F8 a, F8 b) { return _mm256_max_ps(a, b); }
+static inline F8 min(F8 a, F8 b) { return _mm256_min_ps(a, b); }
+
+static inline F8 pow2_from_magic(F8 x) {
+  const __m256i magic = _mm256_castps_si256(_mm256_set1_ps(kRoundingMagic));
+  const __m256i n = _mm256_sub_epi32(_mm256_castps_si256(x), magic);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+
+static inline F8 load_f16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline void store_f16(uint16_t* p, F8 x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+static inline __m256i load_bytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+static inline void load_bf16_pairs(const uint16_t* p, F8& low, F8& high) {
+  const __m256i pairs = load_bytes(p);
+  low = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+  high = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(int(0xffff0000))));
+}
+
+static inline I8 zero_int() { return _mm256_setzero_si256(); }
+static inline F8 to_float(I8 x) { return _mm256_cvtepi32_ps(x); }
+static inline I8 sub_broadcast(I8 a, int32_t b) {
+  return _mm256_sub_epi32(a, _mm256_set1_epi32(b));
+}
+
+static inline __m256i broadcast4(const int8_t* x) {
+  int32_t bytes;
+  __builtin_memcpy(&bytes, x, 4);
+  return _mm256_set1_epi32(bytes);
+}
+
+// maddubs wants one unsigned factor: |w|, with w's sign moved to x. 2 * 127 * 127 fits 16 bits.
+static inline I8 dot_q8(I8 sum, const int8_t* w, const int8_t* x) {
+  const __m256i weights = load_bytes(w);
+  const __m256i signed_x = _mm256_sign_epi8(broadcast4(x), weights);
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), signed_x);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+// A lane sums pairs in 16 bits: over a group that is at most 8 * 2 * 15 * 127 = 30,480.
+using Q4Sum = __m256i;
+static inline Q4Sum dot_q4(Q4Sum sum, const uint8_t* w, const int8_t* x) {
+  const __m256i low_mask = _mm256_set1_epi8(15);
+  const __m256i bytes = load_bytes(w);
+  const __m256i low = _mm256_and_si256(bytes, low_mask);
+  const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_mask);
+  sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(low, broadcast4(x)));
+  return _mm256_add_epi16(sum, _mm256_maddubs_epi16(high, broadcast4(x + 16)));
+}
+static inline Q4Sum zero_q4() { return _mm256_setzero_si256(); }
+static inline I8 finish_q4(Q4Sum sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
+
+static inline int32_t store_int8(int8_t* p, F8 x) {
+  const __m256i ints = _mm256_cvtps_epi32(x);
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+  const __m128i pairs = _mm_madd_epi16(words, _mm_set1_epi16(1));
+  const __m128i quads = _mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(quads, _mm_shuffle_epi32(quads, 0xb1)));
+}

@@ -1,0 +1,87 @@
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "../model/kv_cache.h"
+#include "cpu_backend.h"
+
+namespace openelm {
+
+namespace {
+
+// Finishes one head of one token, in place in the product: norm and RoPE, then to q or the cache.
+struct HeadFinisher {
+  const Kernels& kernels;
+  const Config& config;
+  const Layer& layer;
+  const float* cos;  // [positions, h/2]
+  const float* sin;
+
+  void norm_and_rope(float* head, const Buffer& norm, int position) const {
+    const int h = config.head_dim;
+    if (config.normalize_qk_projections) {
+      kernels.rms_norm(head, norm.as<float>(), config.rms_norm_eps, h, head);
+    }
+    const size_t at = size_t(position) * (h / 2);
+    kernels.rope(head, cos + at, sin + at, h);
+  }
+
+  void query(float* head, int index, int position, float* q) const {
+    const int h = config.head_dim;
+    norm_and_rope(head, layer.q_norm, position);
+    const float scale = 1.0f / std::sqrt(float(h));
+    for (int j = 0; j < h; ++j) q[size_t(index) * h + j] = head[j] * scale;
+  }
+
+  void key(float* head, int index, int position, const KvCache& cache) const {
+    norm_and_rope(head, layer.k_norm, position);
+    const int h = config.head_dim;
+    const size_t slab = size_t(position / kSlab) * layer.num_kv_heads + index;
+    float* k = cache.k(layer.index) + slab * h * kSlab + position % kSlab;
+    for (int j = 0; j < h; ++j) k[j * kSlab] = head[j];
+  }
+
+  void value(const float* head, int index, int position, const KvCache& cache) const {
+    const int h = config.head_dim;
+    const size_t row = size_t(position) * layer.num_kv_heads + index;
+    std::memcpy(cache.v(layer.index) + row * v_stride(h), head, size_t(h) * sizeof(float));
+  }
+};
+
+}  // namespace
+
+void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) {
+  const Config& config = weights->config;
+  const int h = config.head_dim;
+  const int tokens = batch.size();
+  const int num_heads = layer.num_query_heads + 2 * layer.num_kv_heads;
+  const int first_key = layer.num_query_heads;
+  const int first_value = first_key + layer.num_kv_heads;
+  const HeadFinisher finish{kernels_, config, layer, rope_cos_.data(), rope_sin_.data()};
+  const Input input =
+      norm_and_prepare(layer.qkv_proj, x, layer.attn_norm, tokens, [](int t) { return t; });
+
+  // A task holds whole heads, so that the thread which multiplied them can finish them.
+  const int task_panels = std::lcm(h, kPanelRows) / kPanelRows;
+  matmul(layer.qkv_proj, input, tokens, task_panels, [&](int first_panel, int panels, float* acc) {
+    const int stride = panels * kPanelRows;
+    const int first_head = first_panel * kPanelRows / h;
+    const int end_head = std::min(num_heads, first_head + stride / h);
+    for (int t = 0; t < tokens; ++t) {
+      const int position = batch.positions[t];
+      const KvCache& cache = *batch.caches[t];
+      for (int head = first_head; head < end_head; ++head) {
+        float* values = acc + size_t(t) * stride + size_t(head - first_head) * h;
+        if (head < first_key) {
+          finish.query(values, head, position, q + size_t(t) * layer.num_query_heads * h);
+        } else if (head < first_value) {
+          finish.key(values, head - first_key, position, cache);
+        } else {
+          finish.value(values, head - first_value, position, cache);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace openelm

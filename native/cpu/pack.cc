@@ -1,0 +1,147 @@
+#include "pack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "../half.h"
+#include "kernels.h"
+
+namespace openelm {
+
+static constexpr int kScaleBytes = kPanelRows * 2;
+
+static int groups_of(int cols) { return (cols + kGroupSize - 1) / kGroupSize; }
+
+static size_t group_bytes(DType dtype) {
+  return kScaleBytes + kPanelRows * kGroupSize / (dtype == DType::kQ8 ? 1 : 2);
+}
+
+size_t packed_panel_bytes(int cols, DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return size_t(cols) * kPanelRows * 4;
+    case DType::kFloat16:
+    case DType::kBFloat16:
+      return size_t(cols) * kPanelRows * 2;
+    case DType::kQ8:
+    case DType::kQ4:
+      break;
+  }
+  return size_t(groups_of(cols)) * group_bytes(dtype);
+}
+
+int packed_panels(int rows, MatrixLayout layout) {
+  return layout == MatrixLayout::kGateUp ? 2 * num_panels(rows / 2) : num_panels(rows);
+}
+
+PanelPacker::PanelPacker(const TensorSource& source, DType dtype, MatrixLayout layout)
+    : source_(source), dtype_(dtype), layout_(layout), reader_(source) {}
+
+size_t PanelPacker::pack(int panel, void* to) {
+  const bool gate_up = layout_ == MatrixLayout::kGateUp;
+  const int half = gate_up ? source_.rows / 2 : source_.rows;
+  const int begin = (gate_up ? panel / 2 : panel) * kPanelRows;
+  const int first_row = begin + (gate_up && panel % 2 == 1 ? half : 0);
+  const int rows = std::min(kPanelRows, half - begin);
+
+  if (dtype_ == DType::kQ8 || dtype_ == DType::kQ4) {
+    const size_t groups = size_t(source_.groups());
+    values_.assign(kPanelRows * groups * kGroupSize / (dtype_ == DType::kQ8 ? 1 : 2), 0);
+    scales_.assign(kPanelRows * groups, 0);
+    reader_.read_quantized(dtype_, first_row, rows, values_.data(), scales_.data());
+    pack_quantized(rows, static_cast<uint8_t*>(to));
+  } else {
+    rows_.assign(size_t(kPanelRows) * source_.cols, 0);
+    reader_.read_float(first_row, rows, rows_.data());
+    pack_float(rows, to);
+  }
+  return (source_.row_bytes() + source_.scale_row_bytes()) * rows;
+}
+
+// to[c, lane] = rows[row_of_lane(lane), c]
+template <typename Element, typename RowOfLane>
+static void interleave(const Element* rows, int cols, Element* to, RowOfLane row_of_lane) {
+  for (int c = 0; c < cols; ++c) {
+    for (int lane = 0; lane < kPanelRows; ++lane) {
+      to[size_t(c) * kPanelRows + lane] = rows[size_t(row_of_lane(lane)) * cols + c];
+    }
+  }
+}
+
+void PanelPacker::pack_float(int rows, void* to) {
+  const int cols = source_.cols;
+  const auto in_order = [](int lane) { return lane; };
+  if (dtype_ == DType::kFloat32) {
+    return interleave(rows_.data(), cols, static_cast<float*>(to), in_order);
+  }
+  halves_.assign(rows_.size(), 0);
+  const int used = rows * cols;
+  if (dtype_ == DType::kFloat16) {
+    cpu_kernels().to_f16(rows_.data(), used, halves_.data());
+    return interleave(halves_.data(), cols, static_cast<uint16_t*>(to), in_order);
+  }
+  for (int i = 0; i < used; ++i) halves_[i] = float_to_bf16(rows_[i]);
+  interleave(halves_.data(), cols, static_cast<uint16_t*>(to),
+             [](int lane) { return lane / 2 + lane % 2 * 8; });
+}
+
+// Padding rows have scale 0, whatever their values.
+void PanelPacker::pack_quantized(int, uint8_t* to) {
+  const int groups = source_.groups();
+  const int row_group_bytes = dtype_ == DType::kQ8 ? kGroupSize : kGroupSize / 2;
+  const int slices = row_group_bytes / 4;
+  for (int g = 0; g < groups; ++g, to += group_bytes(dtype_)) {
+    for (int row = 0; row < kPanelRows; ++row) {
+      std::memcpy(to + 2 * row, &scales_[size_t(row) * groups + g], 2);
+      const uint8_t* from = &values_[(size_t(row) * groups + g) * row_group_bytes];
+      uint8_t* half = to + kScaleBytes + row / 8 * 8 * row_group_bytes;
+      for (int slice = 0; slice < slices; ++slice) {
+        std::memcpy(half + slice * 32 + row % 8 * 4, from + slice * 4, 4);
+      }
+    }
+  }
+}
+
+static void unpack_quantized_row(const uint8_t* panel, int lane, int cols, DType dtype, float* to) {
+  for (int c = 0; c < cols; ++c) {
+    const uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
+    uint16_t scale;
+    std::memcpy(&scale, group + 2 * lane, 2);
+    const int i = c % kGroupSize;
+    const int at = dtype == DType::kQ8 ? i : i % (kGroupSize / 2);
+    const int row_group_bytes = dtype == DType::kQ8 ? kGroupSize : kGroupSize / 2;
+    const uint8_t* half = group + kScaleBytes + lane / 8 * 8 * row_group_bytes;
+    const uint8_t byte = half[at / 4 * 32 + lane % 8 * 4 + at % 4];
+    const int value =
+        dtype == DType::kQ8 ? int8_t(byte) : (i < kGroupSize / 2 ? byte & 15 : byte >> 4) - 8;
+    to[c] = float(value) * f16_to_float(scale);
+  }
+}
+
+void unpack_row(const Matrix& matrix, int row, float* to) {
+  const uint8_t* panel = matrix.data.as<uint8_t>() +
+                         size_t(row / kPanelRows) * packed_panel_bytes(matrix.cols, matrix.dtype);
+  const int lane = row % kPanelRows;
+  const auto* floats = reinterpret_cast<const float*>(panel);
+  const auto* halves = reinterpret_cast<const uint16_t*>(panel);
+  const int bf16_lane = lane % 8 * 2 + lane / 8;
+  for (int c = 0; c < matrix.cols; ++c) {
+    const size_t column = size_t(c) * kPanelRows;
+    switch (matrix.dtype) {
+      case DType::kFloat32:
+        to[c] = floats[column + lane];
+        break;
+      case DType::kFloat16:
+        to[c] = f16_to_float(halves[column + lane]);
+        break;
+      case DType::kBFloat16:
+        to[c] = bf16_to_float(halves[column + bf16_lane]);
+        break;
+      case DType::kQ8:
+      case DType::kQ4:
+        return unpack_quantized_row(panel, lane, matrix.cols, matrix.dtype, to);
+    }
+  }
+}
+
+}  // namespace openelm

@@ -1,0 +1,43 @@
+#pragma once
+
+#include "../model/weights.h"
+
+namespace openelm {
+
+// The packing that kernels.h describes.
+
+constexpr int num_panels(int rows) { return (rows + 15) / 16; }
+
+size_t packed_panel_bytes(int cols, DType dtype);
+
+// Panels in memory order. With MatrixLayout::kGateUp, panel 2i holds rows 16i… of the gate and
+// panel 2i + 1 the same rows of the other half.
+int packed_panels(int rows, MatrixLayout layout);
+
+// Reads the rows of one panel and packs them. Panels can be packed from several threads, each with
+// a PanelPacker of its own.
+class PanelPacker {
+ public:
+  PanelPacker(const TensorSource& source, DType dtype, MatrixLayout layout);
+
+  // Writes packed_panel_bytes() bytes and returns how many bytes of the source that took.
+  size_t pack(int panel, void* to);
+
+ private:
+  void pack_float(int rows, void* to);
+  void pack_quantized(int rows, uint8_t* to);
+
+  const TensorSource& source_;
+  const DType dtype_;
+  const MatrixLayout layout_;
+  RowReader reader_;
+  std::vector<float> rows_;       // [16, cols]
+  std::vector<uint16_t> halves_;  // [16, cols]
+  std::vector<uint8_t> values_;   // [16, groups * 32 or 16]
+  std::vector<uint16_t> scales_;  // [16, groups]
+};
+
+// Row `row` of a packed matrix (layout kPlain) as float32, [cols].
+void unpack_row(const Matrix& matrix, int row, float* to);
+
+}  // namespace openelm

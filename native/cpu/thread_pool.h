@@ -1,0 +1,59 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace openelm {
+
+// Threads that wait by spinning for a short while and then by parking, so that the joins between
+// two ops of a token take a microsecond and an idle model takes no time at all.
+class ThreadPool {
+ public:
+  // `threads` includes the thread that calls run().
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(task, thread) for every task in [0, tasks), in any order, each once; thread is in
+  // [0, threads()) and no two calls at a time have the same. Returns when all are done. One caller
+  // at a time; the body must not throw.
+  template <typename Body>
+  void run(int tasks, const Body& body) {
+    run_erased(tasks, &body, [](const void* erased, int task, int thread) {
+      (*static_cast<const Body*>(erased))(task, thread);
+    });
+  }
+
+ private:
+  using Call = void (*)(const void* body, int task, int thread);
+
+  void run_erased(int tasks, const void* body, Call call);
+  void work(int thread);
+  void take_tasks(uint32_t job, int thread);
+  uint32_t await_job(uint32_t last_job);
+
+  // The number of the job in the upper half, its next task in the lower. A thread takes a task by a
+  // compare-exchange of the whole, which fails once the job has changed: so a worker that comes
+  // late can never run a task of a job that is over, and the caller never waits for one that took
+  // none. The fields below describe the job; they are read before that exchange, which proves them
+  // current.
+  std::atomic<uint64_t> ticket_{0};
+  std::atomic<uint32_t> tasks_{0};
+  std::atomic<const void*> body_{nullptr};
+  std::atomic<Call> call_{nullptr};
+  alignas(64) std::atomic<int> unfinished_{0};
+
+  alignas(64) std::atomic<int> parked_{0};
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace openelm

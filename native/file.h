@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace openelm {
+
+// A file open for reading at any offset, from any thread. Mapped files save a copy but turn a
+// truncation by another process into a crash of this one, so mapping is the caller's choice.
+class File {
+ public:
+  // Throws Error{kIoError} naming the file.
+  static std::shared_ptr<const File> open(const std::string& path, bool map);
+
+  virtual ~File() = default;
+
+  // Throws Error{kIoError} when the file ends before offset + bytes.
+  virtual void read(uint64_t offset, size_t bytes, void* to) const = 0;
+};
+
+}  // namespace openelm

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <vector>
+
+namespace openelm {
+
+struct SamplerOptions {
+  double temperature = 0;  // 0: greedy
+  int64_t top_k = 0;       // 0: off
+  double top_p = 1;        // (0, 1]
+  double min_p = 0;        // [0, 1)
+  double repetition_penalty = 1;
+  int64_t repetition_context_size = 64;
+  uint64_t seed = 0;
+  int64_t logprobs = 0;
+};
+
+// Log-probabilities are natural logarithms under the model's own distribution: the softmax of its
+// logits, before any penalty or filter. They cost a pass of exponentials, so that without
+// options.logprobs there are none.
+struct Sample {
+  int token = 0;
+  float logprob = std::numeric_limits<float>::quiet_NaN();
+  std::vector<int32_t> top_tokens;  // up to options.logprobs, most likely first, then lowest id
+  std::vector<float> top_logprobs;
+};
+
+// e^x for x <= 0, to 1e-14, from IEEE operations alone, because libm differs from one platform to
+// the next. Below -708 it is 0: beside the weight 1 of the likeliest token none of that is drawn.
+double portable_exp(double x);
+
+// xoshiro256** by Blackman and Vigna, seeded by their splitmix64: https://prng.di.unimi.it
+class Random {
+ public:
+  explicit Random(uint64_t seed);
+  uint64_t next();
+  double uniform();  // [0, 1), in steps of 2^-53
+
+ private:
+  std::array<uint64_t, 4> state_;
+};
+
+// Turns logits [vocab_size] into a token, by these steps in this order, which is that of Hugging
+// Face's `generate`:
+//   repetition penalty  over the tokens in the window of the last accepted ones: a positive logit
+//                       is divided by it and a negative one multiplied, once per distinct token
+//   temperature         p = softmax(logits / temperature)
+//   top_k               the top_k most likely tokens
+//   top_p               the fewest most likely tokens that have top_p of the mass top_k left
+//   min_p               the tokens at least min_p times as likely as the likeliest one
+//   one draw            of one uniform number, from what is left
+// Temperature 0 takes the likeliest token after the penalty and draws no number. Equally likely
+// tokens rank by id, lowest first. A logit that is not finite is never chosen.
+//
+// The same seed gives the same tokens on every platform: all arithmetic is IEEE double in a fixed
+// order, and no choice is left to the standard library. Calls may come from any thread.
+class Sampler {
+ public:
+  Sampler(int vocab_size, const SamplerOptions& options);
+
+  int vocab_size() const { return vocab_size_; }
+
+  // Appends tokens to the window of the repetition penalty.
+  void accept(const int32_t* tokens, size_t count);
+
+  // The token drawn is not accepted.
+  Sample sample(const float* logits);
+
+  // The tokens of `count` calls of sample() in a row.
+  void sample_many(const float* logits, int32_t* tokens, size_t count);
+
+ private:
+  void load(const float* logits);
+  double best_score() const;
+  void weigh_all(double best, double inverse_temperature);
+  double add_top_tokens(Sample& sample);  // returns the log of the softmax's denominator
+  void penalize(const float* logits);
+  void filter();
+  void keep_top_p();
+  void keep_from(double least_weight);
+  double sum_of_kept() const;
+  int draw();
+
+  const int vocab_size_;
+  const SamplerOptions options_;
+  std::mutex mutex_;
+  Random random_;
+
+  std::vector<int32_t> window_;  // a ring once it is full
+  size_t window_begin_ = 0;      // the oldest token in it
+
+  // Scratch, one entry a token of the vocabulary.
+  std::vector<float> scores_;    // logits after the penalty; -infinity where not finite
+  std::vector<double> weights_;  // e^((score - best) / temperature), set for the tokens in kept_
+  std::vector<int32_t> kept_;    // the tokens that the filters left
+  double kept_weight_ = 0;
+};
+
+}  // namespace openelm

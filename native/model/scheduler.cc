@@ -1,0 +1,184 @@
+#include "scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../error.h"
+
+namespace openelm {
+
+struct Scheduler::Slice {
+  std::shared_ptr<Request> request;
+  int count;            // tokens of the request in this batch
+  int first_logit_row;  // in the batch's logits
+};
+
+bool Request::wants_logits(int index) const {
+  const int last = static_cast<int>(tokens.size()) - 1;
+  switch (output) {
+    case Output::kLogits:
+      return all_logits || index == last;
+    case Output::kSample:
+      return index == last;
+    case Output::kScore:
+      return index + 1 >= first_target && index < last;
+  }
+  return false;
+}
+
+Scheduler::Scheduler(Backend& backend, const Weights& weights)
+    : config_(weights.config), decoder_(backend, weights, kMaxBatchTokens) {
+  backend.cancelled = &batch_cancelled_;
+  thread_ = std::thread([this] { run(); });
+}
+
+Scheduler::~Scheduler() { stop(); }
+
+void Scheduler::submit(std::shared_ptr<Request> request) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) throw Error(ErrorCode::kDisposed, "the model is disposed");
+  request->start = request->cache->position;
+  incoming_.push_back(std::move(request));
+  wake_.notify_one();
+}
+
+void Scheduler::cancel(Request& request) {
+  std::lock_guard lock(mutex_);
+  request.cancelled = true;
+  update_batch_cancelled();
+}
+
+void Scheduler::update_batch_cancelled() {
+  const auto is_cancelled = [](const Request* running) { return running->cancelled.load(); };
+  batch_cancelled_ = stopping_ || (!running_.empty() &&
+                                   std::all_of(running_.begin(), running_.end(), is_cancelled));
+}
+
+void Scheduler::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    update_batch_cancelled();
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Scheduler::run() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !incoming_.empty() || !active_.empty(); });
+      active_.insert(active_.end(), incoming_.begin(), incoming_.end());
+      incoming_.clear();
+      if (stopping_) break;
+    }
+    drop_cancelled();
+    if (!active_.empty()) run_batch();
+  }
+  const auto disposed =
+      std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model was disposed"));
+  while (!active_.empty()) finish(active_.back(), disposed);
+}
+
+void Scheduler::drop_cancelled() {
+  const auto aborted = std::make_exception_ptr(Error(ErrorCode::kAborted, "aborted"));
+  const auto requests = active_;
+  for (const auto& request : requests) {
+    if (request->cancelled) finish(request, aborted);
+  }
+}
+
+std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
+  std::vector<std::shared_ptr<Request>> order = active_;
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return a->tokens.size() == 1 && b->tokens.size() > 1;
+  });
+  std::vector<Slice> slices;
+  for (const auto& request : order) {
+    const int left = static_cast<int>(request->tokens.size()) - request->next;
+    const int count = std::min(left, kMaxBatchTokens - batch.size());
+    if (count == 0) break;
+    slices.push_back({request, count, static_cast<int>(batch.logit_rows.size())});
+    for (int i = request->next; i < request->next + count; ++i) {
+      if (request->wants_logits(i)) batch.logit_rows.push_back(batch.size());
+      batch.tokens.push_back(request->tokens[i]);
+      batch.positions.push_back(request->start + i);
+      batch.caches.push_back(request->cache.get());
+    }
+  }
+  return slices;
+}
+
+void Scheduler::run_batch() {
+  Batch batch;
+  const std::vector<Slice> slices = fill_batch(batch);
+  {
+    std::lock_guard lock(mutex_);
+    for (const Slice& slice : slices) running_.push_back(slice.request.get());
+    update_batch_cancelled();
+  }
+  const float* logits = nullptr;
+  std::exception_ptr error;
+  try {
+    logits = decoder_.forward(batch, batch_cancelled_);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  {
+    std::lock_guard lock(mutex_);
+    running_.clear();
+    if (stopping_) return;  // run() tells every request
+  }
+  for (const Slice& slice : slices) {
+    if (error) {
+      finish(slice.request, error);
+    } else if (!slice.request->cancelled) {
+      take_results(slice, logits);
+    }
+  }
+}
+
+static double log_probability(const float* logits, int size, int token) {
+  const float max = *std::max_element(logits, logits + size);
+  double sum = 0;
+  for (int i = 0; i < size; ++i) sum += std::exp(double(logits[i]) - max);
+  return double(logits[token]) - max - std::log(sum);
+}
+
+void Scheduler::take_results(const Slice& slice, const float* logits) {
+  Request& request = *slice.request;
+  const int vocab_size = config_.vocab_size;
+  const float* row = logits + size_t(slice.first_logit_row) * vocab_size;
+  try {
+    for (int end = request.next + slice.count; request.next < end; ++request.next) {
+      if (!request.wants_logits(request.next)) continue;
+      if (request.output == Request::Output::kLogits) {
+        request.logits.insert(request.logits.end(), row, row + vocab_size);
+      } else if (request.output == Request::Output::kSample) {
+        request.sampler->accept(request.tokens.data(), request.tokens.size());
+        request.sample = request.sampler->sample(row);
+      } else {
+        const int target = request.tokens[request.next + 1];
+        request.logprob += log_probability(row, vocab_size, target);
+        request.is_greedy &= std::max_element(row, row + vocab_size) == row + target;
+      }
+      row += vocab_size;
+    }
+  } catch (...) {
+    return finish(slice.request, std::current_exception());
+  }
+  request.cache->position = request.start + request.next;
+  if (request.next == static_cast<int>(request.tokens.size())) finish(slice.request, nullptr);
+}
+
+// A copy of the pointer: erasing it from active_ must not end the request while `done` uses it.
+void Scheduler::finish(const std::shared_ptr<Request>& finished, std::exception_ptr error) {
+  const std::shared_ptr<Request> request = finished;
+  active_.erase(std::find(active_.begin(), active_.end(), request));
+  if (error) request->cache->position = request->start;
+  request->error = error;
+  request->done(request);
+}
+
+}  // namespace openelm

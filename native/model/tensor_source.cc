@@ -1,0 +1,101 @@
+#include "tensor_source.h"
+
+#include "../cpu/kernels.h"
+#include "../error.h"
+#include "../half.h"
+#include "../quantize.h"
+
+namespace openelm {
+
+DType parse_dtype(const std::string& name) {
+  if (name == "float32") return DType::kFloat32;
+  if (name == "float16") return DType::kFloat16;
+  if (name == "bfloat16") return DType::kBFloat16;
+  if (name == "q8") return DType::kQ8;
+  if (name == "q4") return DType::kQ4;
+  throw Error(ErrorCode::kInvalidArgument, "unknown dtype " + name);
+}
+
+size_t TensorSource::row_bytes() const {
+  switch (format) {
+    case Format::kF32:
+      return size_t(cols) * 4;
+    case Format::kF16:
+    case Format::kBF16:
+      return size_t(cols) * 2;
+    case Format::kI8:
+      return size_t(groups()) * kGroupSize;
+    case Format::kU8:
+      break;
+  }
+  return size_t(groups()) * kGroupSize / 2;
+}
+
+size_t TensorSource::scale_row_bytes() const { return quantized() ? size_t(groups()) * 2 : 0; }
+
+void RowReader::read_float(int first_row, int count, float* x) {
+  const size_t row_bytes = source_.row_bytes();
+  const size_t cols = size_t(source_.cols);
+  const uint64_t offset = source_.offset + uint64_t(first_row) * row_bytes;
+  if (source_.format == TensorSource::Format::kF32) {
+    return source_.file->read(offset, row_bytes * count, x);
+  }
+  raw_.resize(row_bytes * count);
+  source_.file->read(offset, raw_.size(), raw_.data());
+  if (source_.quantized()) {
+    raw_scales_.resize(size_t(source_.groups()) * count);
+    source_.scales_file->read(source_.scales_offset + first_row * source_.scale_row_bytes(),
+                              raw_scales_.size() * 2, raw_scales_.data());
+  }
+  for (int row = 0; row < count; ++row) {
+    const uint8_t* raw = raw_.data() + row * row_bytes;
+    const uint16_t* scales = raw_scales_.data() + size_t(row) * source_.groups();
+    float* to = x + row * cols;
+    switch (source_.format) {
+      case TensorSource::Format::kF32:
+        break;
+      case TensorSource::Format::kF16:
+        cpu_kernels().from_f16(reinterpret_cast<const uint16_t*>(raw), source_.cols, to);
+        break;
+      case TensorSource::Format::kBF16:
+        for (size_t i = 0; i < cols; ++i) {
+          to[i] = bf16_to_float(reinterpret_cast<const uint16_t*>(raw)[i]);
+        }
+        break;
+      case TensorSource::Format::kI8:
+        dequantize_q8_row(reinterpret_cast<const int8_t*>(raw), scales, source_.cols, to);
+        break;
+      case TensorSource::Format::kU8:
+        dequantize_q4_row(raw, scales, source_.cols, to);
+        break;
+    }
+  }
+}
+
+void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* values,
+                               uint16_t* scales) {
+  const bool stored = source_.format ==
+                      (dtype == DType::kQ8 ? TensorSource::Format::kI8 : TensorSource::Format::kU8);
+  if (stored) {
+    source_.file->read(source_.offset + uint64_t(first_row) * source_.row_bytes(),
+                       source_.row_bytes() * count, values);
+    source_.scales_file->read(source_.scales_offset + first_row * source_.scale_row_bytes(),
+                              source_.scale_row_bytes() * count, scales);
+    return;
+  }
+  const size_t groups = size_t(source_.groups());
+  row_.resize(size_t(source_.cols));
+  for (int row = 0; row < count; ++row) {
+    read_float(first_row + row, 1, row_.data());
+    if (dtype == DType::kQ8) {
+      quantize_q8_row(row_.data(), source_.cols,
+                      reinterpret_cast<int8_t*>(values) + row * groups * kGroupSize,
+                      scales + row * groups);
+    } else {
+      quantize_q4_row(row_.data(), source_.cols, values + row * groups * kGroupSize / 2,
+                      scales + row * groups);
+    }
+  }
+}
+
+}  // namespace openelm

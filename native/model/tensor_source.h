@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../file.h"
+
+namespace openelm {
+
+// How the elements of a matrix are stored. kQ8 and kQ4 are groups of kGroupSize along the input
+// axis with one float16 scale each.
+enum class DType : uint8_t { kFloat32, kFloat16, kBFloat16, kQ8, kQ4 };
+
+constexpr int kGroupSize = 32;
+
+DType parse_dtype(const std::string& name);
+
+// A tensor as bytes of a checkpoint file. A quantised matrix (the formats of quantize.h) has its
+// values here and its scales at `scales_offset` of `scales_file`.
+struct TensorSource {
+  enum class Format : uint8_t { kF32, kF16, kBF16, kI8, kU8 };
+  std::string name;
+  std::shared_ptr<const File> file;
+  uint64_t offset = 0;
+  std::shared_ptr<const File> scales_file;
+  uint64_t scales_offset = 0;
+  Format format = Format::kF32;
+  int rows = 0;  // 1 for a vector
+  int cols = 0;
+
+  int groups() const { return (cols + kGroupSize - 1) / kGroupSize; }
+  bool quantized() const { return format == Format::kI8 || format == Format::kU8; }
+  size_t row_bytes() const;        // of the values
+  size_t scale_row_bytes() const;  // 0 for float formats
+  size_t bytes() const { return (row_bytes() + scale_row_bytes()) * rows; }
+};
+
+// Reads rows of a tensor in the form that a backend packs. Holds the scratch memory that this
+// takes: one reader a thread. Errors are those of File::read.
+class RowReader {
+ public:
+  explicit RowReader(const TensorSource& source) : source_(source) {}
+
+  // x [count, cols]; quantised rows are dequantised.
+  void read_float(int first_row, int count, float* x);
+
+  // Rows of the quantised format `dtype` (kQ8 or kQ4): as they are stored when the source has that
+  // format, otherwise quantised now. values [count, groups * 32 or 16 bytes], scales [count,
+  // groups]
+  void read_quantized(DType dtype, int first_row, int count, uint8_t* values, uint16_t* scales);
+
+ private:
+  const TensorSource& source_;
+  std::vector<uint8_t> raw_;
+  std::vector<uint16_t> raw_scales_;
+  std::vector<float> row_;
+};
+
+}  // namespace openelm

@@ -1,0 +1,76 @@
+import { existsSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import t from 'tap'
+import { addonPaths, loadNative, openAddon } from '../lib/native.js'
+
+const root = join(import.meta.dirname, '..')
+
+t.test('the addon is opened once', async t => {
+  const addon = loadNative()
+  t.type(addon.initialize, 'function')
+  t.equal(loadNative(), addon)
+})
+
+t.test('a build comes before a prebuild', async t => {
+  const paths = addonPaths('/app')
+  const folders = paths.map(path => dirname(path))
+  t.same(folders, [
+    join('/app', 'build', 'Release'),
+    join('/app', 'build', 'cmake'),
+    join('/app', 'prebuilds', `${process.platform}-${process.arch}`),
+  ])
+  t.match(paths.at(-1), /node\.napi(\.armv8)?(\.musl)?\.node$/)
+})
+
+t.test('inside an Electron archive, the addon is in the folder beside it', async t => {
+  const expected = join('/app.asar.unpacked', 'node_modules', 'openelm', 'build', 'Release')
+  for (const archive of ['/app.asar', '/app.asar.unpacked']) {
+    t.equal(dirname(addonPaths(`${archive}/node_modules/openelm`)[0]!), expected)
+  }
+  t.equal(dirname(addonPaths('/my-app.asar-tools')[0]!), join('/my-app.asar-tools/build/Release'))
+})
+
+t.test('a file that does not open gives way to the next', async t => {
+  const folder = t.testdir({ 'broken.node': 'not a library' })
+  const addon = openAddon([join(folder, 'broken.node'), ...addonPaths(root)])
+  t.type(addon.initialize, 'function')
+})
+
+t.test('the error names every file, why it failed, the platform and the remedy', async t => {
+  const folder = t.testdir({
+    'broken.node': 'not a library',
+    'other.cjs': 'module.exports = {}',
+  })
+  const paths = ['absent.node', 'broken.node', 'other.cjs'].map(name => join(folder, name))
+  try {
+    openAddon(paths)
+    t.fail('it opened')
+  } catch (error) {
+    t.match(error, { name: 'OpenELMError', code: 'ADDON_NOT_FOUND' })
+    const { message } = error as Error
+    for (const path of paths) t.match(message, `  ${path}: `)
+    t.match(message, 'absent.node: no such file')
+    t.match(message, /broken\.node: .{10}/)
+    t.match(message, 'other.cjs: addon.initialize is not a function')
+    t.match(message, `${process.platform}-${process.arch}`)
+    t.match(message, 'npm run build:native')
+  }
+})
+
+t.test('OPENELM_ADDON is the only file tried when it is set', async t => {
+  const { env } = process
+  t.teardown(() => {
+    process.env = env
+  })
+  const fresh = await t.mockImport<typeof import('../lib/native.js')>('../lib/native.js')
+
+  process.env = { ...env, OPENELM_ADDON: join(t.testdir(), 'absent.node') }
+  t.throws(() => fresh.loadNative(), {
+    code: 'ADDON_NOT_FOUND',
+    message: /absent\.node: no such file/,
+  })
+
+  const built = addonPaths(root).find(existsSync)!
+  process.env = { ...env, OPENELM_ADDON: relative('.', built) }
+  t.type(fresh.loadNative().initialize, 'function')
+})

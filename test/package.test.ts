@@ -1,0 +1,92 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { addonPaths } from '../lib/native.js'
+
+const root = join(import.meta.dirname, '..')
+const isWindows = process.platform === 'win32'
+
+function run(cwd: string, command: string, ...args: string[]): string {
+  return execFileSync(command, args, { cwd, encoding: 'utf8', shell: isWindows, stdio: 'pipe' })
+}
+
+t.test('nothing runs when the package is installed', async t => {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  t.equal(manifest.gypfile, false)
+  for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
+    t.notOk(manifest.scripts[name], name)
+  }
+})
+
+t.test('the addon asks the system for little', { skip: process.platform !== 'linux' }, async t => {
+  const addon = addonPaths(root).find(existsSync)!
+  const symbols = run(root, 'nm', '-D', addon)
+    .trim()
+    .split('\n')
+    .map(line => line.slice(17))
+  const undefinedNames = symbols.filter(name => name.startsWith('U ')).map(name => name.slice(2))
+  const system = /^napi_|@(GLIBC|GLIBCXX|CXXABI|GCC)_[\d.]+$/
+  t.same(
+    undefinedNames.filter(name => !system.test(name)),
+    [],
+    'only Node-API and the C and C++ libraries',
+  )
+  // Electron forbids external buffers, and a library never ends its process.
+  const unwanted = /^(napi_create_external_|abort|exit|_exit|__assert_fail)/
+  t.same(
+    undefinedNames.filter(name => unwanted.test(name)),
+    [],
+  )
+  t.same(symbols.filter(name => name.startsWith('T ')).sort(), [
+    'T napi_register_module_v1',
+    'T node_api_module_get_api_version_v1',
+  ])
+
+  const libraries = [...run(root, 'readelf', '-d', addon).matchAll(/\(NEEDED\).*\[(.+)\]/g)]
+  const usual = /^(ld-linux-.*|lib(c|m|pthread|dl|gcc_s|stdc\+\+))\.so\.\d+$/
+  t.same(
+    libraries.map(match => match[1]!).filter(name => !usual.test(name)),
+    [],
+  )
+})
+
+const slow = !process.env.CI && 'it compiles a prebuild and installs from the registry; set CI=true'
+
+t.test('the tarball installs and runs', { skip: slow }, async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'openelm-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+
+  run(root, 'npm', 'run', 'prebuildify')
+  const [packed] = JSON.parse(run(root, 'npm', 'pack', '--json', '--pack-destination', folder))
+  t.ok(packed.size <= 5e6, `${packed.filename} has ${packed.size} bytes`)
+  const files: string[] = packed.files.map((file: { path: string }) => file.path)
+  t.ok(files.some(path => path.startsWith(`prebuilds/${process.platform}-${process.arch}/`)))
+  t.ok(files.includes('LICENSE') && files.includes('README.md'))
+
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }')
+  const tarball = join(folder, packed.filename)
+  run(folder, 'npm', 'install', '--prefer-offline', tarball)
+  t.notOk(existsSync(join(folder, 'node_modules', 'openelm', 'build')), 'nothing was compiled')
+
+  const body = 'if (!backends().find(b => b.name === "cpu").available) throw new Error("no cpu")'
+  writeFileSync(join(folder, 'import.mjs'), `import { backends } from 'openelm'\n${body}`)
+  writeFileSync(join(folder, 'require.cjs'), `const { backends } = require('openelm')\n${body}`)
+  t.doesNotThrow(() => run(folder, process.execPath, 'import.mjs'))
+  t.doesNotThrow(() => run(folder, process.execPath, 'require.cjs'))
+  t.match(run(folder, 'npx', '--no', 'openelm', '--version'), /^\d+\.\d+\.\d+/)
+
+  writeFileSync(
+    join(folder, 'types.mts'),
+    "import { OpenELM, type GenerateResult } from 'openelm'\n" +
+      "const model: OpenELM = await OpenELM.load('folder')\n" +
+      "export const result: GenerateResult = await model.generate('text', { maxTokens: 1 })\n",
+  )
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const types = join(root, 'node_modules', '@types')
+  const flags = '--noEmit --strict --module nodenext --target es2022 --lib es2023,esnext.disposable'
+  t.doesNotThrow(() =>
+    run(folder, process.execPath, tsc, ...flags.split(' '), '--typeRoots', types, 'types.mts'),
+  )
+})

@@ -1,0 +1,373 @@
+import t from 'tap'
+import { loadNative, type NativeSampler, type NativeSamplerOptions } from '../lib/native.js'
+import { type SamplerOptions, validateSamplerOptions } from '../lib/sampler.js'
+import {
+  chiSquaredSurvival,
+  logSoftmax,
+  pearsonPValue,
+  referenceDistribution,
+} from './helpers/sampler-reference.js'
+
+const { Sampler } = loadNative()
+const draws = 200_000
+const invalid = { name: 'OpenELMError', code: 'INVALID_ARGUMENT' }
+
+const complete = (options: SamplerOptions) => validateSamplerOptions({ seed: 1, ...options })
+const create = (vocabSize: number, options: SamplerOptions = {}): NativeSampler =>
+  new Sampler(vocabSize, complete(options))
+
+/** Scores in a random-looking order, exact in float32: a few high, most low. */
+function makeLogits(vocabSize: number): Float32Array {
+  return Float32Array.from({ length: vocabSize }, (_, id) => {
+    const rank = ((id * 7919 + 13) % 65_521) % 256
+    return 6 - (rank * rank) / 4096 - rank / 32
+  })
+}
+
+/** The token taken at temperature 0. */
+function greedy(logits: number[], options: SamplerOptions = {}, accepted: number[] = []): number {
+  const sampler = create(logits.length, options)
+  sampler.accept(Int32Array.from(accepted))
+  return sampler.sample(Float32Array.from(logits)).token
+}
+
+t.test('the chi-squared survival function agrees with tables', async t => {
+  for (const [x, degrees, expected] of [
+    [3.841, 1, 0.05],
+    [5.991, 2, 0.05],
+    [18.307, 10, 0.05],
+    [29.588, 10, 0.001],
+    [124.342, 100, 0.05],
+    [149.449, 100, 0.001],
+  ] as const) {
+    t.ok(Math.abs(chiSquaredSurvival(x, degrees) - expected) < 1e-4, `${x}, ${degrees}`)
+  }
+})
+
+t.test('draws have the frequencies of the exact distribution', async t => {
+  const accepted = [3, 5, 7, 5, 3, 40, 41]
+  const cases: [vocabSize: number, options: SamplerOptions][] = [
+    [50, { temperature: 1 }],
+    [50, { temperature: 0.5 }],
+    [50, { temperature: 3 }],
+    [50, { temperature: 1, topK: 1 }],
+    [50, { temperature: 1, topK: 7 }],
+    [50, { temperature: 1, topP: 0.8 }],
+    [50, { temperature: 1, minP: 0.1 }],
+    [50, { temperature: 1, repetitionPenalty: 1.3 }],
+    [50, { temperature: 1, repetitionPenalty: 0.7 }],
+    [50, { temperature: 1, repetitionPenalty: 1.3, repetitionContextSize: 3 }],
+    [50, { temperature: 2, topK: 12, topP: 0.9 }],
+    [50, { temperature: 2, topK: 12, minP: 0.2 }],
+    [50, { temperature: 2, topP: 0.95, minP: 0.1 }],
+    [50, { temperature: 0.8, topK: 20, topP: 0.95, minP: 0.02, repetitionPenalty: 1.1 }],
+    [3000, { temperature: 1 }],
+    [3000, { temperature: 1, topK: 100 }],
+    [3000, { temperature: 1, topP: 0.9 }],
+    [32_000, { temperature: 0.7, minP: 0.05, repetitionPenalty: 1.2 }],
+    [32_000, { temperature: 1, topK: 500, topP: 0.9, minP: 0.01 }],
+  ]
+  for (const [vocabSize, options] of cases) {
+    const name = `${vocabSize} tokens, ${JSON.stringify(options)}`
+    const logits = makeLogits(vocabSize)
+    const sampler = create(vocabSize, options)
+    sampler.accept(Int32Array.from(accepted))
+    const counts = new Array<number>(vocabSize).fill(0)
+    for (const token of sampler.sampleMany(logits, draws)) counts[token]! += 1
+
+    const expected = referenceDistribution(logits, complete(options), accepted)
+    const excluded = counts.filter((count, id) => count > 0 && expected[id] === 0)
+    t.equal(excluded.length, 0, `draws nothing that is filtered: ${name}`)
+    const p = pearsonPValue(counts, expected)
+    t.ok(p > 0.001, `p = ${p.toFixed(4)}: ${name}`)
+  }
+})
+
+t.test('filters leave exactly the right tokens of a large vocabulary', async t => {
+  // So hot that each token left comes up often.
+  const temperature = 1e4
+  const logits = makeLogits(20_000)
+  const cases: SamplerOptions[] = [
+    { topK: 1 },
+    { topK: 500 },
+    { topK: 15_000 },
+    { topP: 0.02 },
+    { topP: 0.6 },
+    { minP: 0.9999 },
+    { topK: 700, topP: 0.5 },
+  ]
+  for (const options of cases) {
+    const drawn = new Set(create(20_000, { temperature, ...options }).sampleMany(logits, draws * 2))
+    const expected = referenceDistribution(logits, complete({ temperature, ...options }))
+    const kept = expected.flatMap((probability, id) => (probability > 0 ? [id] : []))
+    t.same(
+      [...drawn].sort((a, b) => a - b),
+      kept,
+      `${kept.length} tokens by ${JSON.stringify(options)}`,
+    )
+  }
+})
+
+t.test('a seed gives these tokens on every platform', async t => {
+  const logits = makeLogits(1000)
+  const sequences: [options: SamplerOptions, tokens: number[]][] = [
+    [
+      { temperature: 0, repetitionPenalty: 1.3 },
+      [169, 455, 540, 826, 911, 68, 354, 439, 725, 253, 624, 910],
+    ],
+    [{ temperature: 1 }, [68, 403, 690, 941, 995, 791, 725, 876, 775, 573, 691, 302]],
+    [{ temperature: 0.8, topP: 0.9 }, [68, 439, 809, 201, 65, 910, 876, 994, 910, 691, 809, 354]],
+    [{ temperature: 1.5, minP: 0.02 }, [68, 387, 687, 939, 994, 787, 724, 874, 774, 573, 689, 286]],
+    [
+      { temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05, repetitionPenalty: 1.1 },
+      [455, 725, 910, 961, 775, 792, 978, 489, 320, 894, 135, 439],
+    ],
+  ]
+  for (const [options, expected] of sequences) {
+    const sampler = create(1000, { seed: 42, ...options })
+    const tokens: number[] = []
+    for (let i = 0; i < expected.length; i++) {
+      const { token } = sampler.sample(logits)
+      tokens.push(token)
+      sampler.accept(Int32Array.of(token))
+    }
+    t.same(tokens, expected, JSON.stringify(options))
+  }
+})
+
+t.test('the generator is xoshiro256** after splitmix64, as published', async t => {
+  // Among 256 equal tokens a draw takes the top byte.
+  const published = [0x99ec5f36cb75f2b4n, 0xbf6e1f784956452an, 0x1a5f849d4933e6e0n]
+  const bytes = create(256, { temperature: 1, seed: 0 }).sampleMany(new Float32Array(256), 3)
+  t.same(
+    [...bytes],
+    published.map(word => Number(word >> 56n)),
+  )
+})
+
+t.test('draws repeat with the seed and differ without it', async t => {
+  const logits = makeLogits(1000)
+  const tokens = (options: SamplerOptions, count = 50) =>
+    create(1000, { temperature: 1, ...options }).sampleMany(logits, count)
+  t.same(tokens({ seed: 7 }), tokens({ seed: 7n }))
+  t.not(`${tokens({ seed: 7 })}`, `${tokens({ seed: 8 })}`)
+  t.not(`${tokens({ seed: 0 })}`, `${tokens({ seed: 2n ** 63n })}`)
+
+  const oneByOne = create(1000, { temperature: 1, seed: 7 })
+  const single = Array.from({ length: 50 }, () => oneByOne.sample(logits).token)
+  t.same(single, [...tokens({ seed: 7 })], 'sampleMany draws like sample')
+  const withLogprobs = create(1000, { temperature: 1, seed: 7, logprobs: 5 })
+  t.same(
+    Array.from({ length: 50 }, () => withLogprobs.sample(logits).token),
+    single,
+    'reporting log-probabilities changes no draw',
+  )
+})
+
+t.test('temperature 0 takes the likeliest token, the lowest id of equals', async t => {
+  t.equal(greedy([1, 3, 2, 3]), 1)
+  t.equal(greedy([-0, 0, -1]), 0)
+  t.equal(greedy([-5, -4, -4]), 1)
+  t.equal(greedy(new Array(100).fill(2)), 0)
+  for (let best = 0; best < 70; best++) {
+    t.equal(greedy(Array.from({ length: 70 }, (_, id) => (id === best ? 1 : 0))), best)
+  }
+})
+
+t.test('equally likely tokens rank by id', async t => {
+  const support = (options: SamplerOptions) => {
+    const tokens = create(100, { temperature: 1, ...options }).sampleMany(
+      new Float32Array(100),
+      20_000,
+    )
+    return [...new Set(tokens)].sort((a, b) => a - b)
+  }
+  t.same(support({ topK: 3 }), [0, 1, 2])
+  t.same(support({ topK: 60 }), [...Array(60).keys()])
+  t.same(support({ topP: 0.5 }), [...Array(50).keys()])
+  t.same(support({ topP: 0.505 }), [...Array(51).keys()])
+  t.equal(support({ minP: 0.999 }).length, 100)
+})
+
+t.test('the penalty sees the last tokens, each of them once', async t => {
+  const options = { repetitionPenalty: 2, repetitionContextSize: 3 }
+  t.equal(greedy([4, 3, 1], options), 0)
+  t.equal(greedy([4, 3, 1], options, [0]), 1, 'a positive score is divided')
+  t.equal(greedy([-2, -3, -5], options, [0]), 1, 'a negative score is multiplied')
+  t.equal(greedy([4, 1.5, 1], options, [0, 0, 0]), 0, 'once, however often it stands there')
+  t.equal(greedy([4, 3, 1], options, [0, 2, 2]), 1, 'the third last token is seen')
+  t.equal(greedy([4, 3, 1], options, [2, 0, 2, 2]), 1, 'wherever that stands')
+  t.equal(greedy([4, 3, 1], options, [0, 2, 2, 2]), 0, 'the fourth last token is not')
+  t.equal(greedy([4, 3, 1], { ...options, repetitionContextSize: 0 }, [0]), 0)
+  t.equal(greedy([4, 3, 1], { repetitionPenalty: 0.25 }, [2]), 0, 'equals after the reward')
+
+  const sampler = create(4, options)
+  const logits = Float32Array.of(8, 7, 6, 5)
+  const tokens = Array.from({ length: 8 }, () => {
+    const { token } = sampler.sample(logits)
+    sampler.accept(Int32Array.of(token))
+    return token
+  })
+  t.same(tokens, [0, 1, 2, 3, 0, 1, 2, 3], 'the window moves on')
+})
+
+t.test('a score that is not finite is never chosen', async t => {
+  const logits = [NaN, -Infinity, 1, Infinity, -1e38, NaN]
+  t.equal(greedy(logits), 2)
+  t.equal(greedy(logits, { repetitionPenalty: 2 }, [0, 1, 2, 3]), 2)
+  for (const options of [{}, { topK: 3 }, { topP: 0.9 }, { minP: 0.1 }, { topK: 6 }]) {
+    const sampler = create(6, { temperature: 1, ...options })
+    t.same(new Set(sampler.sampleMany(Float32Array.from(logits), 1000)), new Set([2]))
+  }
+  for (const options of [{}, { temperature: 1 }, { logprobs: 2 }, { repetitionPenalty: 2 }]) {
+    const sampler = create(3, options)
+    sampler.accept(Int32Array.of(0, 1, 2))
+    const hopeless = Float32Array.of(NaN, -Infinity, Infinity)
+    t.throws(() => sampler.sample(hopeless), { code: 'NON_FINITE_LOGITS' })
+    t.ok(sampler.sample(Float32Array.of(0, 1, 2)), 'and the sampler stays usable')
+  }
+})
+
+t.test('extreme options and scores are safe', async t => {
+  const logits = makeLogits(50)
+  const best = create(50).sample(logits).token
+  const only = (options: SamplerOptions) =>
+    t.same(new Set(create(50, options).sampleMany(logits, 1000)), new Set([best]))
+  only({ temperature: 1, topP: 1e-300 })
+  only({ temperature: 1, topP: Number.MIN_VALUE })
+  only({ temperature: 1e-3 })
+  only({ temperature: Number.MIN_VALUE })
+  only({ temperature: 1, minP: 1 - Number.EPSILON })
+
+  t.equal(greedy([-1, -2], { repetitionPenalty: 1e300 }, [0, 1]), 0, 'both are the lowest float')
+  const rewarded = create(3, { temperature: 1, repetitionPenalty: 1e-300 })
+  rewarded.accept(Int32Array.of(1))
+  t.same(new Set(rewarded.sampleMany(Float32Array.of(5, 1, 2), 99)), new Set([1]))
+
+  const one = { temperature: 1, topK: 9, topP: 0.5, minP: 0.5, repetitionPenalty: 2, logprobs: 20 }
+  const sample = create(1, one).sample(Float32Array.of(-3))
+  t.match(sample, { token: 0, logprob: 0, topTokens: [0], topLogprobs: [0] })
+
+  const all = create(50, { temperature: 1 }).sampleMany(logits, 100)
+  for (const topK of [50, 51, Number.MAX_SAFE_INTEGER]) {
+    t.same(create(50, { temperature: 1, topK }).sampleMany(logits, 100), all)
+  }
+  const spread = Float32Array.of(3.4e38, -3.4e38)
+  t.same(new Set(create(2, { temperature: 1e308 }).sampleMany(spread, 99)), new Set([0, 1]))
+  t.same(new Set(create(2, { temperature: 1e-308 }).sampleMany(spread, 99)), new Set([0]))
+})
+
+t.test("log-probabilities are the model's own", async t => {
+  const logits = makeLogits(300)
+  const expected = logSoftmax(logits)
+  const ranked = [...expected.keys()].sort((a, b) => expected[b]! - expected[a]! || a - b)
+  const options = { temperature: 2, topK: 30, repetitionPenalty: 3, logprobs: 20 }
+  const sampler = create(300, options)
+  sampler.accept(Int32Array.from(ranked.slice(0, 10)))
+  for (let i = 0; i < 20; i++) {
+    const { token, logprob, topTokens, topLogprobs } = sampler.sample(logits)
+    t.equal(logprob, Math.fround(expected[token]!))
+    t.same([...topTokens], ranked.slice(0, 20))
+    t.same(
+      [...topLogprobs],
+      ranked.slice(0, 20).map(id => Math.fround(expected[id]!)),
+    )
+  }
+
+  const native: NativeSamplerOptions = { ...complete({}), logprobs: 1000 }
+  const { topTokens, topLogprobs } = new Sampler(300, native).sample(logits)
+  t.same([...topTokens], ranked)
+  const total = topLogprobs.reduce((sum, logprob) => sum + Math.exp(logprob), 0)
+  t.ok(Math.abs(total - 1) < 1e-6, 'all of them sum to 1')
+
+  const none = create(300).sample(logits)
+  t.match(none, { logprob: NaN, topTokens: [], topLogprobs: [] })
+})
+
+t.test('the exponential is exact to 1e-14', async t => {
+  const { exp } = Sampler as unknown as { exp(x: number): number }
+  let worst = 0
+  for (let i = 0; i <= 708_000; i++) {
+    const x = -i / 1000
+    worst = Math.max(worst, Math.abs(exp(x) / Math.exp(x) - 1))
+  }
+  for (let x = -1; x < -1e-20; x *= 0.9) worst = Math.max(worst, Math.abs(exp(x) / Math.exp(x) - 1))
+  t.ok(worst < 1e-14, `${worst}`)
+  t.equal(exp(0), 1)
+  for (const x of [-708.001, -745, -1e9, -Number.MAX_VALUE, -Infinity]) t.equal(exp(x), 0, `${x}`)
+})
+
+t.test('native code refuses what would break its memory', async t => {
+  const sampler = create(4)
+  const cases: (() => unknown)[] = [
+    () => sampler.sample(new Float32Array(3)),
+    () => sampler.sample(new Float32Array(5)),
+    () => sampler.sampleMany(new Float32Array(0), 1),
+    () => sampler.accept(Int32Array.of(0, 4)),
+    () => sampler.accept(Int32Array.of(-1)),
+    () => new Sampler(0, complete({})),
+    () => new Sampler(-1, complete({})),
+  ]
+  for (const call of cases) t.throws(call, invalid)
+  const bad: Partial<NativeSamplerOptions>[] = [
+    { temperature: NaN },
+    { topK: -1 },
+    { topP: 0 },
+    { minP: 1 },
+    { repetitionPenalty: 0 },
+    { repetitionContextSize: -1 },
+    { logprobs: -1 },
+  ]
+  for (const options of bad) {
+    t.throws(() => new Sampler(4, { ...complete({}), ...options }), invalid)
+  }
+  for (const logits of [undefined, [0, 0, 0, 0], new Float64Array(4), new Int32Array(4)]) {
+    t.throws(() => sampler.sample(logits as unknown as Float32Array), invalid)
+  }
+  t.throws(() => Sampler.prototype.sample.call({}, new Float32Array(4)))
+})
+
+t.test('options have the documented defaults', async t => {
+  const { seed, ...rest } = validateSamplerOptions({ temperature: undefined, maxTokens: 3 })
+  t.same(rest, {
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    repetitionPenalty: 1,
+    repetitionContextSize: 64,
+    logprobs: 0,
+  })
+  t.type(seed, 'bigint')
+  t.not(validateSamplerOptions({}).seed, seed, 'the default seed is random')
+  t.equal(validateSamplerOptions({ seed: 2 ** 53 - 1 }).seed, 2n ** 53n - 1n)
+  t.equal(validateSamplerOptions({ seed: 2n ** 64n - 1n }).seed, 2n ** 64n - 1n)
+})
+
+t.test('a bad option is named, with what it should be and what it is', async t => {
+  const notNumbers = ['1', null, NaN, true, 1n, [1], {}]
+  const bad: Record<keyof SamplerOptions, unknown[]> = {
+    temperature: [-0.1, Infinity, ...notNumbers],
+    topK: [-1, 1.5, Infinity, 2 ** 53, ...notNumbers],
+    topP: [0, -1, 1.1, ...notNumbers],
+    minP: [-0.1, 1, 2, ...notNumbers],
+    repetitionPenalty: [0, -1, Infinity, ...notNumbers],
+    repetitionContextSize: [-1, 0.5, Infinity, ...notNumbers],
+    seed: [-1, -1n, 0.5, 2 ** 53, 2n ** 64n, NaN, '1', null, true],
+    logprobs: [-1, 21, 0.5, ...notNumbers],
+  }
+  for (const [name, values] of Object.entries(bad)) {
+    for (const value of values) {
+      t.throws(() => validateSamplerOptions({ [name]: value }), {
+        ...invalid,
+        message: new RegExp(`^expected options\\.${name} to be an? .+, received `),
+      })
+    }
+  }
+  for (const options of [undefined, null, 1, 'topK', () => 0]) {
+    t.throws(() => validateSamplerOptions(options), {
+      ...invalid,
+      message: /^expected options to be/,
+    })
+  }
+})
