@@ -84,8 +84,8 @@ class CommandBuffer : public Object {
   ComputeEncoder compute_encoder() {
     return ComputeEncoder(retain(send<"computeCommandEncoder", Id>(id())));
   }
-  void commit() { send<"commit">(id()); }
-  void wait() { send<"waitUntilCompleted">(id()); }
+  void commit() const { send<"commit">(id()); }
+  void wait() const { send<"waitUntilCompleted">(id()); }
   bool completed() const {
     constexpr Integer kStatusCompleted = 4;
     return send<"status", Integer>(id()) == kStatusCompleted;
