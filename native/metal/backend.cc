@@ -163,6 +163,7 @@ void MetalBackend::drop() {
 }
 
 void MetalBackend::finish() {
+  if (!encoder_) return;
   const objc::AutoreleasePool pool;
   encoder_.end();
   encoder_ = mtl::ComputeEncoder();

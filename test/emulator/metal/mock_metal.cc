@@ -1,123 +1,23 @@
-#include "metal_mock.h"
+#include "mock_metal.h"
 
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <set>
+#include <vector>
 
-#include "block.h"
-#include "metal_runtime.h"
+#include "../block.h"
+#include "mock_objc.h"
+#include "runtime.h"
 
 namespace emulator::metal {
 namespace {
 
-// What Objective-C and Metal end the process for, the mock ends it for too.
-[[noreturn]] void misuse(const std::string& message) {
-  std::fprintf(stderr, "Metal mock: %s\n", message.c_str());
-  std::abort();
-}
-
-void require(bool condition, const char* message) {
-  if (!condition) misuse(message);
-}
-
-using Id = void*;
-using Selector = const char*;
-using Integer = unsigned long;
-using Method = void (*)();
-using Methods = std::map<std::string, Method>;
-
-struct Object {
-  explicit Object(const Methods& methods) : methods(methods) { ++counters.live_objects; }
-  virtual ~Object() { --counters.live_objects; }
-  const Methods& methods;
-  int references = 1;
-};
-
-// An object of a class T, whose methods are the functions T::methods().
-template <typename T>
-struct Of : Object {
-  Of() : Object(table()) {}
-  static const Methods& table() {
-    static const Methods methods = T::methods();
-    return methods;
-  }
-};
-
-template <typename Function>
-Method method(Function function) {
-  return reinterpret_cast<Method>(+function);
-}
-
-template <typename T>
-class Ref {
- public:
-  explicit Ref(T* to = nullptr) : to_(to) {
-    if (to_) ++to_->references;
-  }
-  Ref(const Ref& other) : Ref(other.to_) {}
-  Ref& operator=(Ref other) {
-    std::swap(to_, other.to_);
-    return *this;
-  }
-  ~Ref() {
-    if (to_ && --to_->references == 0) delete to_;
-  }
-  T* operator->() const { return to_; }
-  explicit operator bool() const { return to_; }
-
- private:
-  T* to_;
-};
-
-thread_local std::vector<std::vector<Object*>> pools;
-
-Id autorelease(Object* object) {
-  if (pools.empty()) {
-    ++counters.autoreleases_without_pool;
-  } else {
-    pools.back().push_back(object);
-  }
-  return object;
-}
-
-struct String : Of<String> {
-  explicit String(std::string text) : text(std::move(text)) {}
-  static Methods methods() {
-    return {{"UTF8String", method([](String* self, Selector) { return self->text.c_str(); })}};
-  }
-  const std::string text;
-};
-
-struct StringClass : Of<StringClass> {
-  static Methods methods() {
-    return {{"stringWithUTF8String:",
-             method([](Id, Selector, const char* text) { return autorelease(new String(text)); })}};
-  }
-};
-
-struct Error : Of<Error> {
-  explicit Error(std::string text, long code = 1) : text(std::move(text)), code(code) {}
-  static Methods methods() {
-    return {{"localizedDescription",
-             method([](Error* self, Selector) { return autorelease(new String(self->text)); })},
-            {"code", method([](Error* self, Selector) { return self->code; })}};
-  }
-  const std::string text;
-  const long code;
-};
-
-Id fail_with(Id* error, const std::string& text) {
-  if (error) *error = autorelease(new Error(text));
-  return nullptr;
-}
-
+// A class of which programs make objects with `new`.
 template <typename T>
 struct ClassOf : Of<ClassOf<T>> {
+  explicit ClassOf(const char* name) { register_class(name, this); }
   static Methods methods() {
     return {{"new", method([](Id, Selector) -> Id { return static_cast<Object*>(new T); })}};
   }
@@ -276,7 +176,7 @@ struct CommandBuffer : Of<CommandBuffer> {
     require(status == kNotEnqueued, "a command buffer was committed twice");
     require(!encoder || encoder->ended, "a command buffer was committed while it is encoded");
     ++counters.command_buffers;
-    if (failure == Failure::kCommand) {
+    if (fault == Fault::kCommand) {
       status = kError;
       return;
     }
@@ -321,7 +221,7 @@ struct Device : Of<Device> {
 };
 
 Id new_buffer(Id, Selector, char* pages, Integer bytes, Integer, Id) {
-  if (failure == Failure::kBuffer) return nullptr;
+  if (fault == Fault::kBuffer) return nullptr;
   const Integer page = Integer(sysconf(_SC_PAGESIZE));
   require(reinterpret_cast<uintptr_t>(pages) % page == 0 && bytes % page == 0 && bytes > 0,
           "a no-copy buffer that is not whole pages");
@@ -336,20 +236,20 @@ Methods Device::methods() {
   return {
       {"name", method([](Id, Selector) { return autorelease(new String("emulated")); })},
       {"supportsFamily:",
-       method([](Id, Selector, long) { return failure != Failure::kOldDevice; })},
+       method([](Id, Selector, long) { return fault != Fault::kOldDevice; })},
       {"newCommandQueue",
        method([](Id, Selector) -> Id { return static_cast<Object*>(new Queue); })},
       {"newBufferWithBytesNoCopy:length:options:deallocator:", method(&new_buffer)},
       {"newLibraryWithSource:options:error:",
        method([](Id, Selector, String* source, CompileOptions*, Id* error) -> Id {
-         if (failure == Failure::kLibrary) return fail_with(error, "a planted compiler error");
+         if (fault == Fault::kLibrary) return fail_with(error, "a planted compiler error");
          auto* library = new Library;
          library->source = source->text;
          return static_cast<Object*>(library);
        })},
       {"newComputePipelineStateWithFunction:error:",
        method([](Id, Selector, Function* function, Id* error) -> Id {
-         if (failure == Failure::kPipeline) return fail_with(error, "a planted pipeline error");
+         if (fault == Fault::kPipeline) return fail_with(error, "a planted pipeline error");
          ++counters.pipelines;
          auto* pipeline = new Pipeline;
          pipeline->kernel = function->kernel;
@@ -363,93 +263,17 @@ struct DeviceArray : Of<DeviceArray> {
   static Methods methods() {
     return {
         {"count",
-         method([](Id, Selector) -> Integer { return failure == Failure::kNoDevice ? 0 : 1; })},
+         method([](Id, Selector) -> Integer { return fault == Fault::kNoDevice ? 0 : 1; })},
         {"objectAtIndex:", method([](Id, Selector, Integer) { return autorelease(new Device); })}};
   }
 };
 
+ClassOf<CompileOptions> compile_options("MTLCompileOptions");
+ClassOf<ConstantValues> constant_values("MTLFunctionConstantValues");
+
 }  // namespace
 }  // namespace emulator::metal
 
-// The runtime's own functions.
-
-using namespace emulator::metal;
-
-extern "C" {
-
-void* emulator_find_method(Object* target, Selector selector) {
-  const auto found = target->methods.find(selector);
-  if (found == target->methods.end()) misuse(std::string("unrecognized selector ") + selector);
-  return reinterpret_cast<void*>(found->second);
+extern "C" void* MTLCopyAllDevices(void) {
+  return static_cast<emulator::metal::Object*>(new emulator::metal::DeviceArray);
 }
-
-// Finds the method and jumps to it, every argument still in its place. A message to nil is zero.
-void objc_msgSend(void);
-asm(R"(
-  .text
-  .globl objc_msgSend
-objc_msgSend:
-  testq %rdi, %rdi
-  jz 1f
-  pushq %rdi
-  pushq %rsi
-  pushq %rdx
-  pushq %rcx
-  pushq %r8
-  pushq %r9
-  subq $8, %rsp
-  call emulator_find_method
-  addq $8, %rsp
-  popq %r9
-  popq %r8
-  popq %rcx
-  popq %rdx
-  popq %rsi
-  popq %rdi
-  jmp *%rax
-1:
-  xorl %eax, %eax
-  ret
-)");
-
-void* sel_registerName(const char* name) {
-  static std::mutex mutex;
-  static std::set<std::string> names;
-  const std::lock_guard lock(mutex);
-  return const_cast<char*>(names.insert(name).first->c_str());
-}
-
-void* objc_getClass(const char* name) {
-  static const std::map<std::string, Object*> classes = {
-      {"NSString", new StringClass},
-      {"MTLCompileOptions", new ClassOf<CompileOptions>},
-      {"MTLFunctionConstantValues", new ClassOf<ConstantValues>},
-  };
-  return classes.at(name);
-}
-
-void* objc_retain(void* target) {
-  if (target) ++static_cast<Object*>(target)->references;
-  return target;
-}
-
-void objc_release(void* target) {
-  auto* released = static_cast<Object*>(target);
-  if (released && --released->references == 0) delete released;
-}
-
-void* objc_autoreleasePoolPush(void) {
-  pools.emplace_back();
-  return reinterpret_cast<void*>(pools.size());
-}
-
-void objc_autoreleasePoolPop(void* pool) {
-  if (pools.size() != reinterpret_cast<size_t>(pool)) misuse("pools end in another order");
-  const std::vector<Object*> owned = std::move(pools.back());
-  pools.pop_back();
-  for (Object* released : owned) objc_release(released);
-}
-
-void* MTLCopyAllDevices(void) { return static_cast<Object*>(new DeviceArray); }
-
-}  // extern "C"

@@ -3,9 +3,9 @@
 // Metal for the emulator: its threads are lanes of block.h. Every function that makes threads meet
 // takes the place of its call as a hidden argument.
 
-#include "block.h"
-#include "metal_runtime.h"
-#include "metal_types.h"
+#include "../block.h"
+#include "runtime.h"
+#include "types.h"
 
 namespace metal {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-// What compiled shaders (metal_shim.h) and the mock of Metal's host side (metal_mock.cc) know of
+// What compiled shaders (shim.h) and the mock of Metal's host side (mock.cc) know of
 // each other.
 namespace emulator::metal {
 

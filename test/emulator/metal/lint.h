@@ -3,7 +3,7 @@
 // Metal's address spaces and constness for a compile that is never run: what the emulator lets
 // through because on a CPU all memory is alike. C++14, as Metal is.
 
-#include "metal_types.h"
+#include "types.h"
 
 #define device __attribute__((address_space(1)))
 #define constant __attribute__((address_space(2))) const

@@ -1,13 +1,13 @@
 // Rewrites what macros cannot about Metal source, so that a C++ compiler takes the rest:
-//   node metal_prepass.mjs run|lint <output.cc> [files.metal...]
-// `run` makes a unit that registers every kernel with the emulator (metal_shim.h), `lint` one that
-// is only checked (metal_lint.h). Without files it takes the shaders that ship.
+//   node prepass.mjs run|lint <output.cc> [files.metal...]
+// `run` makes a unit that registers every kernel with the emulator (shim.h), `lint` one that
+// is only checked (lint.h). Without files it takes the shaders that ship.
 import { writeFileSync } from 'node:fs'
-import { shaderSource } from '../../native/metal/embed_shaders.mjs'
+import { shaderSource } from '../../../native/metal/embed_shaders.mjs'
 
 const [mode, output, ...files] = process.argv.slice(2)
 if (!output || !['run', 'lint'].includes(mode)) {
-  throw new Error('usage: node metal_prepass.mjs run|lint <output.cc> [files.metal...]')
+  throw new Error('usage: node prepass.mjs run|lint <output.cc> [files.metal...]')
 }
 
 const attribute = /\s*\[\[\s*(\w+)(?:\((\w+)\))?\s*\]\]/
@@ -69,7 +69,7 @@ const registry = kernels.map(
   kernel =>
     `REGISTER_KERNEL(${kernel.name}, (${kernel.name}(\n    ${kernel.arguments.join(',\n    ')})), ${kernel.buffers})\n`,
 )
-const header = mode === 'run' ? 'metal_shim.h' : 'metal_lint.h'
+const header = mode === 'run' ? 'shim.h' : 'lint.h'
 writeFileSync(
   output,
   `#include "${header}"\n${body}${mode === 'run' ? `#line 1 "registry"\n${registry.join('')}` : ''}`,
