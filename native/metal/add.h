@@ -22,7 +22,8 @@ static inline void matmul_add(Matrix w, device const float* x, device float* y,
     const uint to_token = first_token + i / kTileRows;
     const uint to_row = first_row + i % kTileRows;
     if (to_token < args.num_tokens && to_row < args.rows) {
-      y[ulong(to_token) * args.rows + to_row] += tile_value<false>(tile, i / kTileRows, i % kTileRows);
+      y[ulong(to_token) * args.rows + to_row] +=
+          tile_value<false>(tile, i / kTileRows, i % kTileRows);
     }
   }
 }

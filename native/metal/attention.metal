@@ -10,8 +10,7 @@ constant constexpr uint kMaxPairs = 4;    // of elements of a head that a lane h
 // value is read once.
 kernel void attention(device const float* q [[buffer(0)]],
                       device const uchar* k_cache [[buffer(1)]],
-                      device const uchar* v_cache [[buffer(2)]],
-                      device float* a [[buffer(3)]],
+                      device const uchar* v_cache [[buffer(2)]], device float* a [[buffer(3)]],
                       constant RunArgs& run [[buffer(4)]],
                       uint2 group [[threadgroup_position_in_grid]],
                       uint thread_index [[thread_index_in_threadgroup]],
@@ -40,7 +39,8 @@ kernel void attention(device const float* q [[buffer(0)]],
     for (uint i = 0; 64 * i < kHeadDim; ++i) {
       const uint j = 64 * i + 2 * lane;
       const bool held = j < kHeadDim;
-      query[n][i] = held ? *(device const float2*)(q + head * kHeadDim + j) * scale : float2(0.0f);
+      query[n][i] = held ? *reinterpret_cast<device const float2*>(q + head * kHeadDim + j) * scale
+                         : float2(0.0f);
       output[n][i] = float2(0.0f);
     }
     maximum[n] = -INFINITY;

@@ -7,14 +7,14 @@ static inline ulong cache_index(uint position, uint kv_head, constant RunArgs& a
 
 static inline void store_cache(device uchar* cache, ulong index, float value) {
   if (kCacheHalf) {
-    ((device half*)cache)[index] = half(value);
+    reinterpret_cast<device half*>(cache)[index] = half(value);
   } else {
-    ((device float*)cache)[index] = value;
+    reinterpret_cast<device float*>(cache)[index] = value;
   }
 }
 
 // Elements `index` and `index` + 1; `index` is even.
 static inline float2 load_cache(device const uchar* cache, ulong index) {
-  if (kCacheHalf) return float2(((device const half2*)cache)[index / 2]);
-  return ((device const float2*)cache)[index / 2];
+  if (kCacheHalf) return float2(reinterpret_cast<device const half2*>(cache)[index / 2]);
+  return reinterpret_cast<device const float2*>(cache)[index / 2];
 }

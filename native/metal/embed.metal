@@ -1,10 +1,8 @@
 // Rows of the embedding: tokens [T] -> x [T, d]. A thread copies one chunk of eight elements.
 #include "matrix.h"
 
-kernel void embed(device const uchar* values [[buffer(0)]],
-                  device const half* scales [[buffer(1)]],
-                  device const int* tokens [[buffer(2)]],
-                  device float* x [[buffer(3)]],
+kernel void embed(device const uchar* values [[buffer(0)]], device const half* scales [[buffer(1)]],
+                  device const int* tokens [[buffer(2)]], device float* x [[buffer(3)]],
                   constant EmbedArgs& args [[buffer(4)]],
                   uint2 position [[thread_position_in_grid]]) {
   const uint first = 8 * position.x;

@@ -14,8 +14,8 @@ constant constexpr uint kTileFloats = kTileW + kTileRows * kTileStride;
 constant constexpr uint kTileScales = kTileTokens * kTileRows;  // after Y, which replaces X and W
 
 static inline void store_chunk(threadgroup float* to, Chunk chunk) {
-  *(threadgroup float4*)to = chunk.lo;
-  *(threadgroup float4*)(to + 4) = chunk.hi;
+  *reinterpret_cast<threadgroup float4*>(to) = chunk.lo;
+  *reinterpret_cast<threadgroup float4*>(to + 4) = chunk.hi;
 }
 
 // Stages columns [32 * step, 32 * step + 32): a thread takes one chunk of X, of the token

@@ -39,24 +39,24 @@ static inline Chunk load_weights(device const uchar* values, device const half* 
                                  ulong index) {
   switch (kMatrixType) {
     case kMatrixFloat32: {
-      device const float4* at = (device const float4*)values + 2 * index;
+      device const float4* at = reinterpret_cast<device const float4*>(values) + 2 * index;
       return Chunk{at[0], at[1]};
     }
     case kMatrixFloat16: {
-      device const half4* at = (device const half4*)values + 2 * index;
+      device const half4* at = reinterpret_cast<device const half4*>(values) + 2 * index;
       return Chunk{float4(at[0]), float4(at[1])};
     }
     case kMatrixBFloat16: {
-      device const ushort4* at = (device const ushort4*)values + 2 * index;
+      device const ushort4* at = reinterpret_cast<device const ushort4*>(values) + 2 * index;
       return Chunk{as_type<float4>(uint4(at[0]) << 16), as_type<float4>(uint4(at[1]) << 16)};
     }
     case kMatrixQ8: {
-      device const char4* at = (device const char4*)values + 2 * index;
+      device const char4* at = reinterpret_cast<device const char4*>(values) + 2 * index;
       const float scale = scales[index / 4];
       return Chunk{float4(at[0]) * scale, float4(at[1]) * scale};
     }
     default: {
-      const uint word = ((device const uint*)values)[index];
+      const uint word = reinterpret_cast<device const uint*>(values)[index];
       const float scale = scales[index / 4];
       const float4 lo = float4(as_type<uchar4>(word & 0x0f0f0f0f));
       const float4 hi = float4(as_type<uchar4>((word >> 4) & 0x0f0f0f0f));
@@ -69,7 +69,7 @@ static inline Chunk load_weights(device const uchar* values, device const half* 
 static inline Chunk load_chunk(device const float* x, uint i, uint cols) {
   const uint first = 8 * i;
   if (first + 8 <= cols && cols % 4 == 0) {
-    device const float4* at = (device const float4*)(x + first);
+    device const float4* at = reinterpret_cast<device const float4*>(x + first);
     return Chunk{at[0], at[1]};
   }
   Chunk chunk = Chunk{float4(0.0f), float4(0.0f)};

@@ -10,8 +10,7 @@ constant constexpr uint kMatvecSimdgroups = 4;  // of a threadgroup
 // gives both, W (n ⊙ x / rms(x)) = W (n ⊙ x) / rms(x).
 template <bool norm>
 static inline float4 matvec(Matrix w, uint row, device const float* x,
-                            device const float* norm_weight, constant MatrixArgs& args,
-                            uint lane) {
+                            device const float* norm_weight, constant MatrixArgs& args, uint lane) {
   ulong first[kMatvecRows];
   for (uint r = 0; r < kMatvecRows; ++r) first[r] = ulong(min(row + r, w.rows - 1)) * w.chunks;
 

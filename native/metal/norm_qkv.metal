@@ -10,11 +10,10 @@ constant constexpr uint kHeadSimdgroups = 16;  // of a threadgroup that makes a 
 
 // Finishes one head of one token, with one simdgroup: rope [h/2] holds (cos, sin) of the token's
 // position, and element j turns with element j + h/2.
-static inline void finish_head(threadgroup const float* head, uint index, uint token,
-                               uint position, device const float* q_norm,
-                               device const float* k_norm, device const float2* rope,
-                               device float* q, device uchar* k_cache, device uchar* v_cache,
-                               constant RunArgs& args, uint lane) {
+static inline void finish_head(threadgroup const float* head, uint index, uint token, uint position,
+                               device const float* q_norm, device const float* k_norm,
+                               device const float2* rope, device float* q, device uchar* k_cache,
+                               device uchar* v_cache, constant RunArgs& args, uint lane) {
   const uint half_dim = kHeadDim / 2;
   if (index >= args.num_query_heads + args.num_kv_heads) {
     const uint kv_head = index - args.num_query_heads - args.num_kv_heads;
@@ -52,15 +51,11 @@ static inline void finish_head(threadgroup const float* head, uint index, uint t
 kernel void norm_qkv(device const uchar* values [[buffer(0)]],
                      device const half* scales [[buffer(1)]],
                      device const float* norm_weight [[buffer(2)]],
-                     device const float* x [[buffer(3)]],
-                     device const float* q_norm [[buffer(4)]],
+                     device const float* x [[buffer(3)]], device const float* q_norm [[buffer(4)]],
                      device const float* k_norm [[buffer(5)]],
-                     device const float2* rope [[buffer(6)]],
-                     device float* q [[buffer(7)]],
-                     device uchar* k_cache [[buffer(8)]],
-                     device uchar* v_cache [[buffer(9)]],
-                     constant MatrixArgs& args [[buffer(10)]],
-                     constant RunArgs& run [[buffer(11)]],
+                     device const float2* rope [[buffer(6)]], device float* q [[buffer(7)]],
+                     device uchar* k_cache [[buffer(8)]], device uchar* v_cache [[buffer(9)]],
+                     constant MatrixArgs& args [[buffer(10)]], constant RunArgs& run [[buffer(11)]],
                      uint index [[threadgroup_position_in_grid]],
                      uint simdgroup [[simdgroup_index_in_threadgroup]],
                      uint lane [[thread_index_in_simdgroup]]) {
@@ -80,14 +75,13 @@ kernel void norm_qkv(device const uchar* values [[buffer(0)]],
 kernel void norm_qkv_prefill(device const uchar* values [[buffer(0)]],
                              device const half* scales [[buffer(1)]],
                              device const float* norm_weight [[buffer(2)]],
-                             device const float* x [[buffer(3)]],
-                             device float* qkv [[buffer(4)]],
+                             device const float* x [[buffer(3)]], device float* qkv [[buffer(4)]],
                              constant MatrixArgs& args [[buffer(5)]],
                              uint2 group [[threadgroup_position_in_grid]],
                              uint thread_index [[thread_index_in_threadgroup]],
                              uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 tile4[kTileFloats / 4];
-  threadgroup float* tile = (threadgroup float*)tile4;
+  threadgroup float* tile = reinterpret_cast<threadgroup float*>(tile4);
   const uint first_row = group.x * kTileRows;
   const uint first_token = group.y * kTileTokens;
   const uint token = first_token + thread_index / 4;
@@ -101,10 +95,8 @@ kernel void norm_qkv_prefill(device const uchar* values [[buffer(0)]],
 kernel void norm_qkv_heads(device const float* qkv [[buffer(0)]],
                            device const float* q_norm [[buffer(1)]],
                            device const float* k_norm [[buffer(2)]],
-                           device const float2* rope [[buffer(3)]],
-                           device float* q [[buffer(4)]],
-                           device uchar* k_cache [[buffer(5)]],
-                           device uchar* v_cache [[buffer(6)]],
+                           device const float2* rope [[buffer(3)]], device float* q [[buffer(4)]],
+                           device uchar* k_cache [[buffer(5)]], device uchar* v_cache [[buffer(6)]],
                            constant RunArgs& run [[buffer(7)]],
                            uint2 group [[threadgroup_position_in_grid]],
                            uint lane [[thread_index_in_simdgroup]]) {

@@ -6,8 +6,7 @@
 kernel void norm_swiglu(device const uchar* values [[buffer(0)]],
                         device const half* scales [[buffer(1)]],
                         device const float* norm_weight [[buffer(2)]],
-                        device const float* x [[buffer(3)]],
-                        device float* g [[buffer(4)]],
+                        device const float* x [[buffer(3)]], device float* g [[buffer(4)]],
                         constant MatrixArgs& args [[buffer(5)]],
                         uint group [[threadgroup_position_in_grid]],
                         uint simdgroup [[simdgroup_index_in_threadgroup]],
@@ -26,14 +25,13 @@ kernel void norm_swiglu(device const uchar* values [[buffer(0)]],
 kernel void norm_swiglu_prefill(device const uchar* values [[buffer(0)]],
                                 device const half* scales [[buffer(1)]],
                                 device const float* norm_weight [[buffer(2)]],
-                                device const float* x [[buffer(3)]],
-                                device float* g [[buffer(4)]],
+                                device const float* x [[buffer(3)]], device float* g [[buffer(4)]],
                                 constant MatrixArgs& args [[buffer(5)]],
                                 uint2 group [[threadgroup_position_in_grid]],
                                 uint thread_index [[thread_index_in_threadgroup]],
                                 uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 tile4[kTileFloats / 4];
-  threadgroup float* tile = (threadgroup float*)tile4;
+  threadgroup float* tile = reinterpret_cast<threadgroup float*>(tile4);
   const uint first_row = group.x * kTileRows;
   const uint first_token = group.y * kTileTokens;
   const uint token = first_token + thread_index / 4;
