@@ -1,4 +1,6 @@
-#include "kernels.h"
+#include <algorithm>
+
+#include "cuda_backend.h"
 #include "reduce.cuh"
 
 namespace openelm::cuda {
@@ -8,6 +10,7 @@ constexpr int kWarps = 4;
 constexpr int kHeads = 4;  // query heads of one KV head that share the reading of its keys
 constexpr int kKeys = 4;   // keys whose loads each lane has in flight together
 constexpr int kSplitGrain = 64;
+constexpr int kMaxSplits = 32;
 constexpr float kLog2E = 1.44269504f;
 constexpr float kLeastScore = -1e30f;  // rather than -infinity: differences stay numbers
 
@@ -250,16 +253,23 @@ __global__ void __launch_bounds__(kHeadDim)
   }
 }
 
+int num_items(const AttentionShape& shape) {
+  const int group = shape.num_query_heads / shape.num_kv_heads;
+  return shape.num_kv_heads * ((group + kHeads - 1) / kHeads);
+}
+
+// Two blocks for every multiprocessor, where there are not as many tokens.
+int num_splits(const Device& device, const AttentionShape& shape, int lone_tokens) {
+  const int wanted = 2 * device.multiprocessors / (num_items(shape) * lone_tokens) + 1;
+  return wanted < kMaxSplits ? wanted : kMaxSplits;
+}
+
 template <typename Cache, int kHeadDim>
 void split_attention(const Device& device, const BatchView& batch, const AttentionArgs& args) {
   const AttentionShape& shape = args.shape;
-  const int group = shape.num_query_heads / shape.num_kv_heads;
-  const int items = shape.num_kv_heads * ((group + kHeads - 1) / kHeads);
-  // Two blocks for every multiprocessor, where there are not as many tokens.
-  const int wanted = 2 * device.multiprocessors / (items * batch.num_lone_tokens) + 1;
-  const int splits = wanted < kMaxSplits ? wanted : kMaxSplits;
+  const int splits = num_splits(device, shape, batch.num_lone_tokens);
   launch(device.stream, attention_partial_kernel<Cache, kHeadDim>,
-         dim3(items, splits, batch.num_lone_tokens), kWarps * 32, 0, batch, args);
+         dim3(num_items(shape), splits, batch.num_lone_tokens), kWarps * 32, 0, batch, args);
   launch(device.stream, attention_reduce_kernel<kHeadDim>,
          dim3(shape.num_query_heads, batch.num_lone_tokens), kHeadDim, 0, batch, args, splits);
 }
@@ -280,20 +290,27 @@ void split_attention(const Device& device, const BatchView& batch, const Attenti
 
 }  // namespace
 
-size_t attention_scratch_bytes(int lone_tokens, int max_query_heads, int head_dim) {
-  return size_t(lone_tokens) * max_query_heads * kMaxSplits * (padded_head_dim(head_dim) + 2) *
-         sizeof(float);
+size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape, int max_tokens) {
+  const size_t partial = (padded_head_dim(shape.head_dim) + 2) * sizeof(float);
+  size_t most = 0;
+  for (int tokens = 1; tokens <= max_tokens; ++tokens) {
+    most = std::max(most, size_t(tokens) * num_splits(device, shape, tokens));
+  }
+  return most * shape.num_query_heads * partial;
 }
 
-void attention(const Device& device, const BatchView& batch, const AttentionArgs& args) {
+void CudaBackend::attention(const Layer& layer, const Batch&, const float* q, float* a) {
+  if (replaying()) return;
+  const BatchView& batch = batch_->view();
+  const AttentionArgs args = {shape(layer), q, a, static_cast<float*>(attention_scratch_.get())};
   if (batch.num_lone_tokens > 0) {
     if (args.shape.float32_cache) {
-      split_attention<float>(device, batch, args);
+      split_attention<float>(kernels(), batch, args);
     } else {
-      split_attention<__half>(device, batch, args);
+      split_attention<__half>(kernels(), batch, args);
     }
   }
-  if (batch.num_runs > 0) tiled_attention(device, batch, args);
+  if (batch.num_runs > 0) tiled_attention(kernels(), batch, args);
 }
 
 }  // namespace openelm::cuda

@@ -1,5 +1,5 @@
+#include "cuda_backend.h"
 #include "formats.cuh"
-#include "kernels.h"
 
 namespace openelm::cuda {
 namespace {
@@ -30,11 +30,18 @@ __global__ void embed_kernel(BatchView batch, MatrixView embeddings, bool advanc
 
 }  // namespace
 
-void embed(const Device& device, const BatchView& batch, const MatrixView& embeddings, bool advance,
-           float* x) {
+void CudaBackend::embed(const Batch& batch, float* x) {
+  if (replaying() && x != graph_x_) {  // another decoder's activations
+    graph_.begin_capture(stream_);
+    mode_ = Mode::kCapture;
+  }
+  if (replaying()) return;
+  graph_x_ = x;
+  const MatrixView embeddings = view(weights->token_embeddings);
+  const bool advance = mode_ == Mode::kCapture;
   with_format(embeddings, [&](auto format) {
-    launch(device.stream, embed_kernel<decltype(format)>, dim3(batch.num_tokens), kThreads, 0,
-           batch, embeddings, advance, x);
+    launch(stream_, embed_kernel<decltype(format)>, dim3(batch.size()), kThreads, 0, batch_->view(),
+           embeddings, advance, x);
   });
 }
 

@@ -21,6 +21,7 @@ struct Device {
 struct CachePointers {
   void* k;
   void* v;
+  bool operator==(const CachePointers&) const = default;
 };
 
 // Heads are filled up with zeros to a width that kernels are compiled for.
@@ -102,33 +103,15 @@ struct MatmulArgs {
 void matmul(const Device& device, const MatmulArgs& args);
 void matmul_float32(const Device& device, const MatmulArgs& args);
 
-// x [T, d] = rows of the embedding. With `advance`, adds one to the first token's position.
-void embed(const Device& device, const BatchView& batch, const MatrixView& embeddings, bool advance,
-           float* x);
-
-// q/k RMSNorm and RoPE of qkv [T, (Hq + 2 Hkv) h]; q goes to q [T, Hq h], k and v to the caches.
-struct QkvArgs {
-  AttentionShape shape;
-  const float* qkv;
-  const float* q_norm;  // [h], or null
-  const float* k_norm;
-  float eps;
-  const float2* rope;  // [positions, h / 2]: cosine and sine
-  float* q;
-};
-void norm_rope_append(const Device& device, const BatchView& batch, const QkvArgs& args);
-
-// Scratch that split attention needs for T tokens: float [T, Hq, splits, padded head + 2].
-constexpr int kMaxSplits = 32;
-size_t attention_scratch_bytes(int lone_tokens, int max_query_heads, int head_dim);
-
 struct AttentionArgs {
   AttentionShape shape;
   const float* q;  // [T, Hq h]
   float* a;        // [T, Hq h]
-  float* scratch;
+  float* scratch;  // for lone tokens: [lone token, Hq, splits, padded head + 2]
 };
-void attention(const Device& device, const BatchView& batch, const AttentionArgs& args);
+
+// What the scratch takes for any number of lone tokens up to max_tokens.
+size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape, int max_tokens);
 
 // The tiled kernel, for runs of several tokens and float16 caches.
 bool has_tiled_attention(int head_dim, bool float32_cache);

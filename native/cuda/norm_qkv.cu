@@ -1,8 +1,18 @@
-#include "kernels.h"
+#include "cuda_backend.h"
 #include "reduce.cuh"
 
 namespace openelm::cuda {
 namespace {
+
+struct QkvArgs {
+  AttentionShape shape;
+  const float* qkv;     // [T, (Hq + 2 Hkv) h]
+  const float* q_norm;  // [h], or null
+  const float* k_norm;
+  float eps;
+  const float2* rope;  // [positions, h / 2]: cosine and sine
+  float* q;            // [T, Hq h]
+};
 
 constexpr int kWarps = 4;
 constexpr int kMaxPairs = kMaxHeadDim / 2 / 32;  // of each lane
@@ -13,7 +23,8 @@ __device__ inline void store(__half* to, float value) {
   *to = __float2half(fminf(fmaxf(value, -65504.0f), 65504.0f));
 }
 
-// One warp a head and token. A lane holds elements j and j + h/2, which RoPE rotates together.
+// RMSNorm of q and k, RoPE; q goes to q, k and v to the caches. One warp a head and token. A lane
+// holds elements j and j + h/2, which RoPE rotates together.
 template <typename Cache>
 __global__ void __launch_bounds__(kWarps * 32)
     norm_rope_append_kernel(BatchView batch, QkvArgs args, int cache_head_dim) {
@@ -82,13 +93,23 @@ __global__ void __launch_bounds__(kWarps * 32)
 
 }  // namespace
 
-void norm_rope_append(const Device& device, const BatchView& batch, const QkvArgs& args) {
-  const AttentionShape& shape = args.shape;
-  const int heads = shape.num_query_heads + 2 * shape.num_kv_heads;
-  launch(device.stream,
-         shape.float32_cache ? norm_rope_append_kernel<float> : norm_rope_append_kernel<__half>,
-         dim3((heads + kWarps - 1) / kWarps, batch.num_tokens), kWarps * 32, 0, batch, args,
-         padded_head_dim(shape.head_dim));
+void CudaBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) {
+  if (replaying()) return;
+  auto* const qkv = static_cast<float*>(qkv_.get());
+  multiply(layer.qkv_proj, x, nullptr, batch.size(), &layer.attn_norm, qkv, Epilogue::kStore);
+
+  const QkvArgs args = {shape(layer),
+                        qkv,
+                        layer.q_norm.as<float>(),
+                        layer.k_norm.as<float>(),
+                        weights->config.rms_norm_eps,
+                        static_cast<const float2*>(rope_.get()),
+                        q};
+  const int heads = layer.num_query_heads + 2 * layer.num_kv_heads;
+  launch(stream_,
+         float32_cache() ? norm_rope_append_kernel<float> : norm_rope_append_kernel<__half>,
+         dim3((heads + kWarps - 1) / kWarps, batch.size()), kWarps * 32, 0, batch_->view(), args,
+         padded_head_dim(weights->config.head_dim));
 }
 
 }  // namespace openelm::cuda

@@ -1,118 +1,136 @@
 #include "oracle.h"
 
+#include <algorithm>
 #include <cmath>
 
-namespace openelm {
+namespace openelm::test {
 
-const Doubles& Oracle::weight(const std::string& name) const {
-  return tensors.at("transformer." + name + ".weight").values;
+Row to_row(const std::vector<float>& values, size_t first, size_t count) {
+  return Row(values.begin() + std::ptrdiff_t(first),
+             values.begin() + std::ptrdiff_t(first + count));
 }
 
-const Doubles& Oracle::weight(int layer, const std::string& name) const {
-  return weight("layers." + std::to_string(layer) + "." + name);
+Row add(const Row& a, const Row& b) {
+  Row sum(a.size());
+  for (size_t i = 0; i < a.size(); ++i) sum[i] = a[i] + b[i];
+  return sum;
 }
 
-Doubles Oracle::rms_norm(const Doubles& x, const Doubles& weight) const {
+Row rms_norm(const Row& x, const std::vector<float>& weight, double eps) {
   double squares = 0;
-  for (const double value : x) squares += value * value;
-  const double scale = 1 / std::sqrt(squares / double(x.size()) + config.rms_norm_eps);
-  Doubles y(x.size());
-  for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * scale * weight[i];
+  for (double value : x) squares += value * value;
+  const double scale = 1 / std::sqrt(squares / double(x.size()) + eps);
+  Row y(x.size());
+  for (size_t i = 0; i < x.size(); ++i) y[i] = x[i] * scale * double(weight[i]);
   return y;
 }
 
-static Doubles product(const Doubles& w, const Doubles& x) {
-  Doubles y(w.size() / x.size());
-  for (size_t row = 0; row < y.size(); ++row) {
-    for (size_t i = 0; i < x.size(); ++i) y[row] += w[row * x.size() + i] * x[i];
+Row multiply(const HostMatrix& w, const Row& x) {
+  Row y(size_t(w.rows), 0);
+  for (int r = 0; r < w.rows; ++r) {
+    const float* const row = w.row(r);
+    for (int c = 0; c < w.cols; ++c) y[size_t(r)] += double(row[c]) * x[size_t(c)];
   }
-  return y;
-}
-
-static Doubles sum(const Doubles& a, const Doubles& b) {
-  Doubles y(a);
-  for (size_t i = 0; i < y.size(); ++i) y[i] += b[i];
   return y;
 }
 
 static double silu(double x) { return x / (1 + std::exp(-x)); }
 
-Doubles Oracle::embed(int token) const {
-  const double* row = &weight("token_embeddings")[size_t(token) * config.model_dim];
-  return Doubles(row, row + config.model_dim);
-}
-
-// Norm, then RoPE: element j turns with element j + h/2.
-Doubles Oracle::head(const Doubles& x, const std::string& norm, int layer, int position) const {
-  const int half = config.head_dim / 2;
-  const Doubles y = config.normalize_qk_projections ? rms_norm(x, weight(layer, norm)) : x;
-  Doubles turned(y.size());
-  for (int j = 0; j < half; ++j) {
-    const double frequency =
-        std::pow(double(config.rope_freq_constant), -2.0 * j / config.head_dim);
-    const double cos = std::cos(position * frequency);
-    const double sin = std::sin(position * frequency);
-    turned[j] = y[j] * cos - y[j + half] * sin;
-    turned[j + half] = y[j + half] * cos + y[j] * sin;
+// Element j turns with element j + h/2.
+static void rope(Row& head, int position, double base) {
+  const size_t half = head.size() / 2;
+  for (size_t j = 0; j < half; ++j) {
+    const double angle = position * std::pow(base, -2.0 * double(j) / double(head.size()));
+    const double a = head[j];
+    const double b = head[j + half];
+    head[j] = a * std::cos(angle) - b * std::sin(angle);
+    head[j + half] = b * std::cos(angle) + a * std::sin(angle);
   }
-  return turned;
 }
 
-Doubles Oracle::norm_qkv(int layer, const Doubles& x, int position) const {
-  Doubles qkv = product(weight(layer, "attn.qkv_proj"), rms_norm(x, weight(layer, "attn_norm")));
-  const int num_query_heads = config.num_query_heads[layer];
-  for (int n = 0; n < num_query_heads + config.num_kv_heads[layer]; ++n) {
-    const auto begin = qkv.begin() + n * config.head_dim;
-    const Doubles turned =
-        head(Doubles(begin, begin + config.head_dim),
-             n < num_query_heads ? "attn.q_norm" : "attn.k_norm", layer, position);
-    std::copy(turned.begin(), turned.end(), begin);
-  }
-  return qkv;
+Row embed(const RandomModel& model, int token) {
+  const float* const row = model.token_embeddings.row(token);
+  return Row(row, row + model.config.model_dim);
 }
 
-Doubles Oracle::attention(int layer, const std::vector<Doubles>& session) const {
+Row norm_qkv(const RandomModel& model, int layer, const Row& x, HostCache& cache) {
+  const Config& config = model.config;
+  const HostLayer& weights = model.layers[size_t(layer)];
   const int h = config.head_dim;
-  const int group = config.num_query_heads[layer] / config.num_kv_heads[layer];
-  const Doubles& q = session.back();
-  Doubles a(config.q_dim(layer));
-  for (int n = 0; n < config.num_query_heads[layer]; ++n) {
-    const int k_at = config.q_dim(layer) + n / group * h;
-    const int v_at = k_at + config.kv_dim(layer);
-    Doubles scores;
-    for (const Doubles& qkv : session) {
+  const int query_heads = config.num_query_heads[size_t(layer)];
+  const int kv_heads = config.num_kv_heads[size_t(layer)];
+  const int position = int(cache.k.size());
+  const Row qkv =
+      multiply(weights.qkv_proj, rms_norm(x, weights.attn_norm, double(config.rms_norm_eps)));
+  Row q, k, v;
+  for (int i = 0; i < query_heads + 2 * kv_heads; ++i) {
+    Row head(qkv.begin() + i * h, qkv.begin() + (i + 1) * h);
+    const bool is_q = i < query_heads;
+    const bool is_v = i >= query_heads + kv_heads;
+    const std::vector<float>& norm = is_q ? weights.q_norm : weights.k_norm;
+    if (!is_v && !norm.empty()) head = rms_norm(head, norm, double(config.rms_norm_eps));
+    if (!is_v) rope(head, position, double(config.rope_freq_constant));
+    Row& to = is_q ? q : is_v ? v : k;
+    to.insert(to.end(), head.begin(), head.end());
+  }
+  cache.k.push_back(k);
+  cache.v.push_back(v);
+  return q;
+}
+
+Row attention(const RandomModel& model, int layer, const Row& q, const HostCache& cache,
+              int position) {
+  const Config& config = model.config;
+  const size_t h = size_t(config.head_dim);
+  const int query_heads = config.num_query_heads[size_t(layer)];
+  const int group = query_heads / config.num_kv_heads[size_t(layer)];
+  Row a(q.size(), 0);
+  for (int head = 0; head < query_heads; ++head) {
+    const size_t q_at = size_t(head) * h;
+    const size_t kv_at = size_t(head / group) * h;
+    Row weights;
+    for (int p = 0; p <= position; ++p) {
       double score = 0;
-      for (int j = 0; j < h; ++j) score += q[n * h + j] * qkv[k_at + j];
-      scores.push_back(std::exp(score / std::sqrt(double(h))));
+      for (size_t i = 0; i < h; ++i) score += q[q_at + i] * cache.k[size_t(p)][kv_at + i];
+      weights.push_back(score / std::sqrt(double(h)));
     }
-    double total = 0;
-    for (const double score : scores) total += score;
-    for (size_t p = 0; p < session.size(); ++p) {
-      for (int j = 0; j < h; ++j) a[n * h + j] += scores[p] / total * session[p][v_at + j];
+    const double largest = *std::max_element(weights.begin(), weights.end());
+    double sum = 0;
+    for (double& weight : weights) sum += weight = std::exp(weight - largest);
+    for (int p = 0; p <= position; ++p) {
+      for (size_t i = 0; i < h; ++i) {
+        a[q_at + i] += weights[size_t(p)] / sum * cache.v[size_t(p)][kv_at + i];
+      }
     }
   }
   return a;
 }
 
-Doubles Oracle::out_proj_add(int layer, const Doubles& a, const Doubles& x) const {
-  return sum(x, product(weight(layer, "attn.out_proj"), a));
-}
-
-Doubles Oracle::norm_swiglu(int layer, const Doubles& x) const {
-  const Doubles both = product(weight(layer, "ffn.proj_1"), rms_norm(x, weight(layer, "ffn_norm")));
-  const size_t f = config.ffn_dims[layer];
-  Doubles g(f);
-  for (size_t i = 0; i < f; ++i) g[i] = silu(both[i]) * (config.ffn_with_glu ? both[f + i] : 1);
+Row norm_swiglu(const RandomModel& model, int layer, const Row& x) {
+  const HostLayer& weights = model.layers[size_t(layer)];
+  const Row y =
+      multiply(weights.proj_1, rms_norm(x, weights.ffn_norm, double(model.config.rms_norm_eps)));
+  const size_t f = size_t(model.config.ffn_dims[size_t(layer)]);
+  Row g(f);
+  for (size_t i = 0; i < f; ++i) g[i] = silu(y[i]) * (model.config.ffn_with_glu ? y[f + i] : 1);
   return g;
 }
 
-Doubles Oracle::ffn_down_add(int layer, const Doubles& g, const Doubles& x) const {
-  return sum(x, product(weight(layer, "ffn.proj_2"), g));
+Row norm_logits(const RandomModel& model, const Row& x) {
+  return multiply(model.lm_head, rms_norm(x, model.norm, double(model.config.rms_norm_eps)));
 }
 
-Doubles Oracle::norm_logits(const Doubles& x) const {
-  return product(weight(config.share_input_output_layers ? "token_embeddings" : "lm_head"),
-                 rms_norm(x, weight("norm")));
+Row forward(const RandomModel& model, int token, std::vector<HostCache>& caches) {
+  Row x = embed(model, token);
+  for (int layer = 0; layer < model.config.num_layers; ++layer) {
+    HostCache& cache = caches[size_t(layer)];
+    const HostLayer& weights = model.layers[size_t(layer)];
+    const Row q = norm_qkv(model, layer, x, cache);
+    const Row a = attention(model, layer, q, cache, int(cache.k.size()) - 1);
+    x = add(x, multiply(weights.out_proj, a));
+    x = add(x, multiply(weights.proj_2, norm_swiglu(model, layer, x)));
+  }
+  return norm_logits(model, x);
 }
 
-}  // namespace openelm
+}  // namespace openelm::test

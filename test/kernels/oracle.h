@@ -1,35 +1,36 @@
 #pragma once
 
-#include <map>
-#include <string>
 #include <vector>
 
-#include "tensor.h"
+#include "random_model.h"
 
-namespace openelm {
+// The ops in float64, written from their definitions and from nothing else.
+namespace openelm::test {
 
-using Doubles = std::vector<double>;
+using Row = std::vector<double>;
+using Rows = std::vector<Row>;
 
-// The ops for one token, in float64 and as plainly as they can be said.
-struct Oracle {
-  Config config;
-  std::map<std::string, Tensor> tensors;  // by checkpoint name
-
-  Doubles embed(int token) const;
-  // q, k and v of all heads [(Hq + 2*Hkv)*h]: normed and turned.
-  Doubles norm_qkv(int layer, const Doubles& x, int position) const;
-  // The last of `session` over all of it: norm_qkv of each position.
-  Doubles attention(int layer, const std::vector<Doubles>& session) const;
-  Doubles out_proj_add(int layer, const Doubles& a, const Doubles& x) const;
-  Doubles norm_swiglu(int layer, const Doubles& x) const;
-  Doubles ffn_down_add(int layer, const Doubles& g, const Doubles& x) const;
-  Doubles norm_logits(const Doubles& x) const;
-
- private:
-  const Doubles& weight(const std::string& name) const;
-  const Doubles& weight(int layer, const std::string& name) const;
-  Doubles rms_norm(const Doubles& x, const Doubles& weight) const;
-  Doubles head(const Doubles& x, const std::string& norm, int layer, int position) const;
+// The keys (after RoPE) and the values of a session in one layer, by position: [Hkv h] each.
+struct HostCache {
+  Rows k, v;
 };
 
-}  // namespace openelm
+Row to_row(const std::vector<float>& values, size_t first, size_t count);
+Row add(const Row& a, const Row& b);
+
+Row rms_norm(const Row& x, const std::vector<float>& weight, double eps);
+Row multiply(const HostMatrix& w, const Row& x);
+
+Row embed(const RandomModel& model, int token);
+// Appends the key and the value of position cache.k.size(), and returns q [Hq h].
+Row norm_qkv(const RandomModel& model, int layer, const Row& x, HostCache& cache);
+// Over the positions 0 .. position.
+Row attention(const RandomModel& model, int layer, const Row& q, const HostCache& cache,
+              int position);
+Row norm_swiglu(const RandomModel& model, int layer, const Row& x);
+Row norm_logits(const RandomModel& model, const Row& x);
+
+// The whole model for the next token of a session.
+Row forward(const RandomModel& model, int token, std::vector<HostCache>& caches);
+
+}  // namespace openelm::test

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 using Work = std::function<void()>;
@@ -37,6 +38,7 @@ constexpr size_t kLargestSharedLimit = 99 * 1024;  // of the smallest device sin
 std::recursive_mutex mutex;
 std::map<void*, size_t> allocations;
 std::map<const void*, size_t> shared_limits;
+std::set<CUstream_st*> streams;
 cudaError_t last_error = cudaSuccess;
 
 using Lock = std::lock_guard<std::recursive_mutex>;
@@ -146,6 +148,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 cudaError_t cudaFree(void* memory) {
   Lock lock(mutex);
   if (!memory) return cudaSuccess;
+  for (CUstream_st* stream : streams) run_all(*stream);  // as the driver waits for the device
   counters.live_bytes -= allocations.at(memory);
   allocations.erase(memory);
   std::free(memory);
@@ -199,11 +202,15 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  Lock lock(mutex);
   *stream = new CUstream_st;
+  streams.insert(*stream);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  Lock lock(mutex);
+  streams.erase(stream);
   delete stream;
   return cudaSuccess;
 }

@@ -1,0 +1,17 @@
+#include "../../kernels/environment.h"
+
+#include "../../../native/cuda/cuda.h"
+#include "../block.h"
+
+namespace openelm::test {
+
+std::unique_ptr<Backend> create_test_backend() { return create_cuda_backend(0); }
+
+void set_lane_order(const std::string& order) {
+  using emulator::Order;
+  emulator::settings.order = order == "reverse"  ? Order::kReverse
+                             : order == "random" ? Order::kRandom
+                                                 : Order::kForward;
+}
+
+}  // namespace openelm::test
