@@ -5,9 +5,9 @@
 #include "../error.h"
 #include "../pages.h"
 
-namespace openelm {
+namespace openelm::metal {
 
-Buffer MetalMemory::allocate(size_t bytes) {
+Buffer Memory::allocate(size_t bytes) {
   const size_t page = size_t(sysconf(_SC_PAGESIZE));
   const size_t rounded = std::max(page, (bytes + page - 1) / page * page);
   std::shared_ptr<void> pages = allocate_pages(rounded);
@@ -31,7 +31,7 @@ Buffer MetalMemory::allocate(size_t bytes) {
   return Buffer{std::move(memory), bytes};
 }
 
-MetalMemory::View MetalMemory::find(const void* address) const {
+Memory::View Memory::find(const void* address) const {
   const auto* target = static_cast<const char*>(address);
   const std::lock_guard lock(mutex_);
   auto after = buffers_.upper_bound(target);
@@ -42,4 +42,4 @@ MetalMemory::View MetalMemory::find(const void* address) const {
   return {after->second.id(), mtl::Integer(target - after->first)};
 }
 
-}  // namespace openelm
+}  // namespace openelm::metal

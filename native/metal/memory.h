@@ -6,12 +6,12 @@
 #include "../model/weights.h"
 #include "mtl.h"
 
-namespace openelm {
+namespace openelm::metal {
 
 // Pages of the engine's own that are Metal buffers too: one memory under a CPU and a GPU pointer.
-class MetalMemory : public std::enable_shared_from_this<MetalMemory> {
+class Memory : public std::enable_shared_from_this<Memory> {
  public:
-  explicit MetalMemory(mtl::Device device) : device_(std::move(device)) {}
+  explicit Memory(mtl::Device device) : device_(std::move(device)) {}
 
   // Zeroed. Throws Error{kOutOfMemory}. Any thread may call it, and may drop what it returns.
   Buffer allocate(size_t bytes);
@@ -30,4 +30,4 @@ class MetalMemory : public std::enable_shared_from_this<MetalMemory> {
   std::map<const char*, mtl::Buffer> buffers_;  // by first address; guarded by mutex_
 };
 
-}  // namespace openelm
+}  // namespace openelm::metal

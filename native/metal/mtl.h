@@ -149,10 +149,14 @@ class Device : public Object {
   }
 };
 
-// The device of an index; empty when there is none.
+inline int device_count() {
+  const Object all = Object::adopt(MTLCopyAllDevices());
+  return all ? static_cast<int>(send<"count", Integer>(all.id())) : 0;
+}
+
+// The device of an index below device_count().
 inline Device device(int index) {
   const Object all = Object::adopt(MTLCopyAllDevices());
-  if (!all || index < 0 || Integer(index) >= send<"count", Integer>(all.id())) return Device();
   return Device(Object::retain(send<"objectAtIndex:", Id>(all.id(), Integer(index))));
 }
 

@@ -1,11 +1,11 @@
 #include "../model/kv_cache.h"
-#include "backend.h"
+#include "metal_backend.h"
 #include "pack.h"
 
 // How each op calls its kernels. Their arguments, in order, are those of the .metal file that has
 // the op's name.
 
-namespace openelm {
+namespace openelm::metal {
 
 static_assert(unsigned(DType::kFloat32) == kMatrixFloat32 && unsigned(DType::kQ4) == kMatrixQ4);
 
@@ -45,12 +45,11 @@ class MetalBackend::Call {
     const auto* values = matrix->data.as<char>();
     const bool quantized = matrix->dtype == DType::kQ8 || matrix->dtype == DType::kQ4;
     buffer(values);
-    buffer(quantized ? values + metal_values_bytes(matrix->rows, matrix->cols, matrix->dtype)
-                     : values);
+    buffer(quantized ? values + values_bytes(matrix->rows, matrix->cols, matrix->dtype) : values);
   }
 
   Call& buffer(const void* memory) {
-    const MetalMemory::View view = backend_.memory_->find(memory);
+    const Memory::View view = backend_.memory_->find(memory);
     backend_.encoder_.set_buffer(view.buffer, view.offset, next_++);
     return *this;
   }
@@ -209,4 +208,4 @@ const float* MetalBackend::read_logits(const float* logits, size_t) {
   return logits;
 }
 
-}  // namespace openelm
+}  // namespace openelm::metal

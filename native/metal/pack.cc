@@ -4,7 +4,7 @@
 
 #include "../half.h"
 
-namespace openelm {
+namespace openelm::metal {
 
 static size_t groups_of(int cols) { return size_t(cols + kGroupSize - 1) / kGroupSize; }
 
@@ -23,15 +23,15 @@ static size_t group_bytes(DType dtype) {
   return kGroupSize / 2;
 }
 
-size_t metal_row_bytes(int cols, DType dtype) { return groups_of(cols) * group_bytes(dtype); }
+size_t row_bytes(int cols, DType dtype) { return groups_of(cols) * group_bytes(dtype); }
 
-size_t metal_values_bytes(int rows, int cols, DType dtype) {
-  return size_t(rows) * metal_row_bytes(cols, dtype);
+size_t values_bytes(int rows, int cols, DType dtype) {
+  return size_t(rows) * row_bytes(cols, dtype);
 }
 
-size_t metal_matrix_bytes(int rows, int cols, DType dtype) {
+size_t matrix_bytes(int rows, int cols, DType dtype) {
   const bool quantized = dtype == DType::kQ8 || dtype == DType::kQ4;
-  return metal_values_bytes(rows, cols, dtype) + (quantized ? rows * groups_of(cols) * 2 : 0);
+  return values_bytes(rows, cols, dtype) + (quantized ? rows * groups_of(cols) * 2 : 0);
 }
 
 // From column j beside column j + 16 to words of eight columns, the first four in the low nibbles.
@@ -43,19 +43,19 @@ static void repack_q4_group(const uint8_t* from, uint8_t* to) {
   }
 }
 
-void pack_metal_rows(const TensorSource& source, DType dtype, MatrixLayout layout, int begin,
-                     int end, void* to) {
+void pack_rows(const TensorSource& source, DType dtype, MatrixLayout layout, int begin, int end,
+               void* to) {
   const int cols = source.cols;
   const size_t groups = groups_of(cols);
-  const size_t row_bytes = metal_row_bytes(cols, dtype);
-  auto* scales = reinterpret_cast<uint16_t*>(static_cast<char*>(to) +
-                                             metal_values_bytes(source.rows, cols, dtype));
+  const size_t stride = row_bytes(cols, dtype);
+  auto* scales =
+      reinterpret_cast<uint16_t*>(static_cast<char*>(to) + values_bytes(source.rows, cols, dtype));
   RowReader reader(source);
   std::vector<float> floats(cols);
   std::vector<uint8_t> nibbles(groups * kGroupSize / 2);
   for (int row = begin; row < end; ++row) {
     const int from = layout == MatrixLayout::kPlain ? row : row / 2 + row % 2 * (source.rows / 2);
-    auto* bytes = static_cast<uint8_t*>(to) + row * row_bytes;
+    auto* bytes = static_cast<uint8_t*>(to) + row * stride;
     auto* halves = reinterpret_cast<uint16_t*>(bytes);
     switch (dtype) {
       case DType::kFloat32:
@@ -82,4 +82,4 @@ void pack_metal_rows(const TensorSource& source, DType dtype, MatrixLayout layou
   }
 }
 
-}  // namespace openelm
+}  // namespace openelm::metal

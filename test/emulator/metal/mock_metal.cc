@@ -235,8 +235,7 @@ Id new_buffer(Id, Selector, char* pages, Integer bytes, Integer, Id) {
 Methods Device::methods() {
   return {
       {"name", method([](Id, Selector) { return autorelease(new String("emulated")); })},
-      {"supportsFamily:",
-       method([](Id, Selector, long) { return fault != Fault::kOldDevice; })},
+      {"supportsFamily:", method([](Id, Selector, long) { return fault != Fault::kOldDevice; })},
       {"newCommandQueue",
        method([](Id, Selector) -> Id { return static_cast<Object*>(new Queue); })},
       {"newBufferWithBytesNoCopy:length:options:deallocator:", method(&new_buffer)},

@@ -10,14 +10,14 @@
 #include "memory.h"
 #include "mtl.h"
 
-namespace openelm {
+namespace openelm::metal {
 
 // The ops on an Apple GPU. A batch is one command buffer: ops are encoded as they are called, and
 // run when the last of them is in. The memory is the engine's own pages, which the GPU shares.
 class MetalBackend : public Backend {
  public:
-  // Throws Error{kBackendUnavailable} with the reason.
-  explicit MetalBackend(int device_index);
+  // Throws Error{kBackendUnavailable} when the system refuses the kernels.
+  explicit MetalBackend(mtl::Device device);
   ~MetalBackend() override;
 
   std::string device() const override;
@@ -62,7 +62,7 @@ class MetalBackend : public Backend {
   void finish();  // runs it and waits; throws Error{kOutOfMemory} or Error{kInternal}
 
   mtl::Device device_;
-  std::shared_ptr<MetalMemory> memory_;
+  std::shared_ptr<Memory> memory_;
   mtl::CommandQueue queue_;
   mtl::Library library_;
   std::map<std::tuple<std::string_view, MatrixType, unsigned>, mtl::Pipeline> pipelines_;
@@ -76,4 +76,4 @@ class MetalBackend : public Backend {
   Buffer qkv_;         // [T, (Hq + 2*Hkv)*h], when T > 1
 };
 
-}  // namespace openelm
+}  // namespace openelm::metal

@@ -1,4 +1,4 @@
-#include "backend.h"
+#include "metal_backend.h"
 
 #include <algorithm>
 #include <atomic>
@@ -9,31 +9,47 @@
 
 #include "../error.h"
 #include "../model/kv_cache.h"
+#include "metal.h"
 #include "metal_source.h"
 #include "pack.h"
 
-namespace openelm {
+namespace openelm::metal {
 
 // Limits of the kernels: norm_qkv.metal and attention.metal.
 static constexpr int kMaxHeadDim = 256;
 
-static Error unavailable(const std::string& reason) {
-  return Error(ErrorCode::kBackendUnavailable, "metal: " + reason);
+namespace {
+
+Error unavailable(const std::string& reason) {
+  return Error(ErrorCode::kBackendUnavailable, reason);
 }
 
-MetalBackend::MetalBackend(int device_index) {
+// Throws when there is none that the kernels can run on.
+mtl::Device find_device(int device_index) {
   const objc::AutoreleasePool pool;
-  device_ = mtl::device(device_index);
-  if (!device_) throw unavailable("there is no GPU with index " + std::to_string(device_index));
-  if (!device_.is_apple7()) {
-    throw unavailable(device_.name() + " is no Apple silicon GPU (M1 or later); use backend 'cpu'");
+  const int count = mtl::device_count();
+  if (count == 0) throw unavailable("Metal finds no GPU");
+  if (device_index < 0 || device_index >= count) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "deviceIndex must be below the number of GPUs, " + std::to_string(count));
   }
+  mtl::Device device = mtl::device(device_index);
+  if (!device.is_apple7()) {
+    throw unavailable(device.name() + " is no Apple silicon GPU, which the Metal kernels need");
+  }
+  return device;
+}
+
+}  // namespace
+
+MetalBackend::MetalBackend(mtl::Device device) : device_(std::move(device)) {
+  const objc::AutoreleasePool pool;
   std::string error;
   library_ = device_.new_library(kShaderSource, error);
-  if (!library_) throw unavailable("the shaders do not compile on this system: " + error);
+  if (!library_) throw unavailable("Metal cannot compile the kernels: " + error);
   queue_ = device_.new_command_queue();
-  if (!queue_) throw unavailable(device_.name() + " gives no command queue");
-  memory_ = std::make_shared<MetalMemory>(device_);
+  if (!queue_) throw unavailable("Metal gives no command queue");
+  memory_ = std::make_shared<Memory>(device_);
 }
 
 MetalBackend::~MetalBackend() { drop(); }
@@ -50,14 +66,14 @@ void MetalBackend::copy(void* to, const void* from, size_t bytes) { std::memcpy(
 Matrix MetalBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                                  LoadProgress& progress) {
   constexpr int kSliceRows = 64;
-  Matrix matrix{allocate(metal_matrix_bytes(source.rows, source.cols, dtype)), source.rows,
-                source.cols, dtype};
+  Matrix matrix{allocate(matrix_bytes(source.rows, source.cols, dtype)), source.rows, source.cols,
+                dtype};
   std::atomic<int> next{0};
   const auto pack_slices = [&] {
     for (int row; (row = next.fetch_add(kSliceRows)) < source.rows;) {
       progress.check();
       const int end = std::min(row + kSliceRows, source.rows);
-      pack_metal_rows(source, dtype, layout, row, end, matrix.data.as<void>());
+      pack_rows(source, dtype, layout, row, end, matrix.data.as<void>());
       progress.add((source.row_bytes() + source.scale_row_bytes()) * (end - row));
     }
   };
@@ -105,7 +121,8 @@ const mtl::Pipeline& MetalBackend::pipeline(const char* kernel, MatrixType type,
   if (const objc::Object function = library_.function(kernel, constants, error)) {
     pipeline = device_.new_pipeline(function, error);
   }
-  if (!pipeline) throw unavailable(std::string("no pipeline for ") + kernel + ": " + error);
+  if (!pipeline)
+    throw unavailable(std::string("Metal cannot make a pipeline of ") + kernel + ": " + error);
   return pipeline;
 }
 
@@ -152,7 +169,7 @@ void MetalBackend::begin(const Batch& batch) {
   const objc::AutoreleasePool pool;
   commands_ = queue_.command_buffer();
   if (commands_) encoder_ = commands_.compute_encoder();
-  if (!encoder_) throw Error(ErrorCode::kInternal, "metal: no command buffer to encode a batch in");
+  if (!encoder_) throw Error(ErrorCode::kInternal, "Metal gives no command buffer");
 }
 
 // Metal wants an encoder ended before it goes, even when nothing of it will run.
@@ -172,10 +189,27 @@ void MetalBackend::finish() {
   commands.wait();
   if (commands.completed()) return;
   constexpr mtl::Integer kOutOfMemory = 8;  // MTLCommandBufferErrorOutOfMemory
-  const std::string text = "metal: a forward pass failed: " + commands.error_text();
+  const std::string text = "Metal failed in a forward pass: " + commands.error_text();
   if (commands.error_code() != kOutOfMemory) throw Error(ErrorCode::kInternal, text);
   throw Error(ErrorCode::kOutOfMemory,
               text + "; choose a smaller dtype or a shorter contextLength");
+}
+
+}  // namespace openelm::metal
+
+namespace openelm {
+
+BackendInfo metal_backend_info() {
+  const objc::AutoreleasePool pool;
+  try {
+    return {"metal", metal::find_device(0).name(), "", true};
+  } catch (const std::exception& error) {
+    return {"metal", "", error.what(), false};
+  }
+}
+
+std::unique_ptr<Backend> create_metal_backend(int device_index) {
+  return std::make_unique<metal::MetalBackend>(metal::find_device(device_index));
 }
 
 }  // namespace openelm
