@@ -27,7 +27,7 @@ inline Tolerances tolerances(DType dtype) {
     case DType::kFloat32:
       return {2e-6, 2e-6, 2e-6};
     case DType::kBFloat16:
-      return {2e-6, 4e-3, 1e-3};
+      return {2e-6, 6e-3, 1e-3};
     default:
       return {2e-6, 1e-3, 1e-3};
   }
