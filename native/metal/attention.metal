@@ -98,3 +98,169 @@ kernel void attention(device const float* q [[buffer(0)]],
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
 }
+
+// Many tokens of one session, where h is a multiple of 8 and at most 128. A row is a query head of
+// a token: a threadgroup takes 32 rows that share a KV head, eight a simdgroup, and passes over
+// keys and values in tiles of 32 positions with an online softmax. All of it is simdgroup matrices;
+// what scales the rows of one from the left is a diagonal matrix.
+constant constexpr uint kRows = 32;
+constant constexpr uint kTileKeys = 32;
+constant constexpr uint kTileThreads = 128;
+constant constexpr uint kMaxTileDim = 128;
+constant constexpr uint kMaxMatrices = kMaxTileDim / 8;  // across a head
+constant constexpr uint kKeyStride = kMaxTileDim + 4;    // of 32 keys, values or rows
+constant constexpr uint kScoreStride = kTileKeys + 4;
+
+// Rows of a threadgroup, counted over tokens and then the query heads of the group.
+struct QueryRow {
+  uint token;     // in the run
+  ulong head;     // in q and a
+  bool is_valid;  // not beyond the last
+};
+
+static inline QueryRow query_row(uint index, uint kv_head, constant RunArgs& run) {
+  const uint last = run.num_tokens * kGroupQueries - 1;
+  const uint row = min(index, last);
+  const uint token = row / kGroupQueries;
+  const uint head = kv_head * kGroupQueries + row % kGroupQueries;
+  return QueryRow{token, ulong(run.first_token + token) * run.num_query_heads + head,
+                  index <= last};
+}
+
+// Positions [first, first + 32) of keys or of values; zeros where there are none yet.
+static inline void stage_cache(device const uchar* cache, uint first, uint kv_head,
+                               constant RunArgs& run, threadgroup float* tile, uint thread_index) {
+  const uint end = run.first_position + run.num_tokens;
+  const uint pairs = kHeadDim / 2;
+  for (uint i = thread_index; i < kTileKeys * pairs; i += kTileThreads) {
+    const uint key = i / pairs;
+    const uint j = i % pairs * 2;
+    const bool held = first + key < end;
+    const float2 pair =
+        held ? load_cache(cache, cache_index(first + key, kv_head, run) + j) : float2(0.0f);
+    tile[key * kKeyStride + j] = pair.x;
+    tile[key * kKeyStride + j + 1] = pair.y;
+  }
+}
+
+// The running softmax of one row, the same in the four lanes that share it.
+struct RunningSoftmax {
+  float maximum;
+  float total;
+};
+
+static inline float row_max(float value) {
+  value = max(value, simd_shuffle_xor(value, 1));
+  return max(value, simd_shuffle_xor(value, 2));
+}
+
+static inline float row_sum(float value) {
+  value += simd_shuffle_xor(value, 1);
+  return value + simd_shuffle_xor(value, 2);
+}
+
+// Turns a simdgroup's scores [8, 32] into weights, zero beyond `position`, the row's own; `fades`
+// is the diagonal matrix by which earlier sums shrink. A lane takes eight scores of row lane / 4.
+static inline void softmax_tile(threadgroup float* scores, threadgroup float* fades, uint first,
+                                uint position, thread RunningSoftmax& softmax, uint lane) {
+  const uint row = lane / 4;
+  const uint column = lane % 4 * 8;
+  threadgroup float* at = scores + row * kScoreStride + column;
+  float largest = -INFINITY;
+  for (uint i = 0; i < 8; ++i) {
+    if (first + column + i <= position) largest = max(largest, at[i]);
+  }
+  // Position 0 is in the first tile and every row sees it, so that this is finite.
+  const float maximum = max(softmax.maximum, row_max(largest));
+  const float fade = exp(softmax.maximum - maximum);
+  float sum = 0.0f;
+  for (uint i = 0; i < 8; ++i) {
+    const float weight = first + column + i <= position ? exp(at[i] - maximum) : 0.0f;
+    at[i] = weight;
+    sum += weight;
+  }
+  softmax.maximum = maximum;
+  softmax.total = softmax.total * fade + row_sum(sum);
+  if (lane % 4 == 0) fades[row * 8 + row] = fade;
+}
+
+kernel void attention_prefill(device const float* q [[buffer(0)]],
+                              device const uchar* k_cache [[buffer(1)]],
+                              device const uchar* v_cache [[buffer(2)]],
+                              device float* a [[buffer(3)]], constant RunArgs& run [[buffer(4)]],
+                              uint2 group [[threadgroup_position_in_grid]],
+                              uint thread_index [[thread_index_in_threadgroup]],
+                              uint simdgroup [[simdgroup_index_in_threadgroup]],
+                              uint lane [[thread_index_in_simdgroup]]) {
+  threadgroup float tile[kRows * kKeyStride];  // rows of q, then keys and values, then rows of a
+  threadgroup float all_scores[kRows * kScoreStride];
+  threadgroup float all_fades[kRows * 8];
+  threadgroup float* rows = tile + simdgroup * 8 * kKeyStride;
+  threadgroup float* scores = all_scores + simdgroup * 8 * kScoreStride;
+  threadgroup float* fades = all_fades + simdgroup * 64;
+  const uint kv_head = group.x;
+  const uint first_row = group.y * kRows;
+  const uint matrices = kHeadDim / 8;
+
+  const float scale = rsqrt(float(kHeadDim));
+  for (uint i = thread_index; i < kRows * kHeadDim; i += kTileThreads) {
+    const QueryRow row = query_row(first_row + i / kHeadDim, kv_head, run);
+    const uint j = i % kHeadDim;
+    tile[i / kHeadDim * kKeyStride + j] = q[row.head * kHeadDim + j] * scale;
+  }
+  for (uint i = lane; i < 64; i += kSimdWidth) fades[i] = 0.0f;
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  simdgroup_float8x8 query[kMaxMatrices];
+  simdgroup_float8x8 output[kMaxMatrices];
+  for (uint m = 0; m < matrices; ++m) {
+    simdgroup_load(query[m], rows + 8 * m, kKeyStride);
+    output[m] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  }
+  const QueryRow own = query_row(first_row + simdgroup * 8 + lane / 4, kv_head, run);
+  const QueryRow last = query_row(first_row + kRows - 1, kv_head, run);
+  const uint position = run.first_position + own.token;
+  RunningSoftmax softmax = RunningSoftmax{-INFINITY, 0.0f};
+  simdgroup_float8x8 left, right;
+
+  for (uint first = 0; first <= run.first_position + last.token; first += kTileKeys) {
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    stage_cache(k_cache, first, kv_head, run, tile, thread_index);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint n = 0; n < kTileKeys; n += 8) {
+      left = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+      for (uint m = 0; m < matrices; ++m) {
+        simdgroup_load(right, tile + n * kKeyStride + 8 * m, kKeyStride, ulong2(0, 0), true);
+        simdgroup_multiply_accumulate(left, query[m], right, left);
+      }
+      simdgroup_store(left, scores + n, kScoreStride);
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    stage_cache(v_cache, first, kv_head, run, tile, thread_index);
+    softmax_tile(scores, fades, first, position, softmax, lane);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    simdgroup_load(left, fades, 8);
+    for (uint m = 0; m < matrices; ++m) simdgroup_multiply(output[m], left, output[m]);
+    for (uint n = 0; n < kTileKeys; n += 8) {
+      simdgroup_load(left, scores + n, kScoreStride);
+      for (uint m = 0; m < matrices; ++m) {
+        simdgroup_load(right, tile + n * kKeyStride + 8 * m, kKeyStride);
+        simdgroup_multiply_accumulate(output[m], left, right, output[m]);
+      }
+    }
+  }
+
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (lane % 4 == 0) fades[lane / 4 * 9] = 1.0f / softmax.total;
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  simdgroup_load(left, fades, 8);
+  for (uint m = 0; m < matrices; ++m) {
+    simdgroup_multiply(output[m], left, output[m]);
+    simdgroup_store(output[m], rows + 8 * m, kKeyStride);
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  for (uint i = thread_index; i < kRows * kHeadDim; i += kTileThreads) {
+    const QueryRow row = query_row(first_row + i / kHeadDim, kv_head, run);
+    const uint j = i % kHeadDim;
+    if (row.is_valid) a[row.head * kHeadDim + j] = tile[i / kHeadDim * kKeyStride + j];
+  }
+}

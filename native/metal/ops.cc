@@ -21,6 +21,10 @@ constexpr mtl::Size kMatmulThreads{128, 1, 1};
 constexpr mtl::Size kHeadThreads{512, 1, 1};
 constexpr unsigned kMaxQueries = 4;
 constexpr mtl::Size kAttentionThreads{512, 1, 1};
+constexpr int kMaxTileDim = 128;
+constexpr unsigned kMinTileTokens = 8;  // below, a tile would be mostly empty
+constexpr unsigned kAttentionRows = 32;
+constexpr mtl::Size kAttentionTileThreads{128, 1, 1};
 
 unsigned divide_up(unsigned a, unsigned b) { return (a + b - 1) / b; }
 
@@ -143,15 +147,24 @@ void MetalBackend::norm_qkv(const Layer& layer, const Batch& batch, const float*
 
 void MetalBackend::attention(const Layer& layer, const Batch&, const float* q, float* a) {
   const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
+  const int head_dim = weights->config.head_dim;
+  const bool tileable = head_dim % 8 == 0 && head_dim <= kMaxTileDim;
   for (const Run& run : runs_) {
-    Call(*this, "attention", nullptr, group_queries)
-        .buffer(q)
+    const bool tiled = tileable && run.num_tokens >= kMinTileTokens;
+    Call call(*this, tiled ? "attention_prefill" : "attention", nullptr, group_queries);
+    call.buffer(q)
         .buffer(run.cache->k(layer.index))
         .buffer(run.cache->v(layer.index))
         .buffer(a)
-        .constants(run_args(layer, run))
-        .run({layer.num_kv_heads * divide_up(group_queries, kMaxQueries), run.num_tokens, 1},
-             kAttentionThreads);
+        .constants(run_args(layer, run));
+    const mtl::Integer kv_heads = mtl::Integer(layer.num_kv_heads);
+    if (tiled) {
+      call.run({kv_heads, divide_up(run.num_tokens * group_queries, kAttentionRows), 1},
+               kAttentionTileThreads);
+    } else {
+      call.run({kv_heads * divide_up(group_queries, kMaxQueries), run.num_tokens, 1},
+               kAttentionThreads);
+    }
   }
 }
 
