@@ -4,7 +4,7 @@
 #include "../../../native/error.h"
 #include "../../../native/model/decoder.h"
 #include "../../../native/model/kv_cache.h"
-#include "../../kernels/op_fixture.h"
+#include "../../kernels/gpu/op_fixture.h"
 #include "mock_runtime.h"
 
 namespace openelm::test {

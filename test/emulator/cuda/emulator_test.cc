@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "../../kernels/check.h"
+#include "../../kernels/gpu/check.h"
 #include "../block.h"
 #include "planted.h"
 

@@ -1,4 +1,4 @@
-#include "../../kernels/environment.h"
+#include "../../kernels/gpu/environment.h"
 
 #include "../../../native/cuda/cuda.h"
 #include "../block.h"

@@ -6,8 +6,8 @@
 #include "../../../native/metal/metal.h"
 #include "../../../native/model/decoder.h"
 #include "../../../native/model/kv_cache.h"
-#include "../../kernels/check.h"
-#include "../../kernels/oracle.h"
+#include "../../kernels/gpu/check.h"
+#include "../../kernels/gpu/oracle.h"
 #include "mock_metal.h"
 
 using emulator::metal::counters;

@@ -1,4 +1,4 @@
-#include "../../kernels/environment.h"
+#include "../../kernels/gpu/environment.h"
 
 #include "../../../native/metal/metal_backend.h"
 #include "../block.h"

@@ -4,9 +4,9 @@
 #include <cstring>
 #include <random>
 
-#include "../../native/error.h"
-#include "../../native/half.h"
-#include "../../native/quantize.h"
+#include "../../../native/error.h"
+#include "../../../native/half.h"
+#include "../../../native/quantize.h"
 
 namespace openelm::test {
 

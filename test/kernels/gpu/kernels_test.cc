@@ -1,7 +1,7 @@
 // Every op in every dtype, decoding and prefilling, against the oracle, on whatever backend is
 // linked.
 
-#include "../../native/model/decoder.h"
+#include "../../../native/model/decoder.h"
 #include "op_fixture.h"
 
 namespace openelm::test {

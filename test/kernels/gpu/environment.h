@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "../../native/backend.h"
+#include "../../../native/backend.h"
 
 // What the kernel tests run on: a device, or the emulator. One of several files defines these.
 namespace openelm::test {

@@ -2,7 +2,7 @@
 # Compiles the CUDA kernels for every architecture that ships and looks at what the compiler made of
 # them: no registers spilled, and matrix instructions in the prefill kernels.
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../.."
 build=${1:-build/cuda-check}
 nvcc=${NVCC:-nvcc}
 mkdir -p "$build"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../../native/model/kv_cache.h"
+#include "../../../native/model/kv_cache.h"
 #include "check.h"
 #include "environment.h"
 #include "oracle.h"

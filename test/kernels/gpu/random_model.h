@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "../../native/backend.h"
+#include "../../../native/backend.h"
 
 namespace openelm::test {
 
