@@ -7,12 +7,14 @@ constant constexpr uint kMaxPairs = 4;    // of elements of a head that a lane h
 
 // One token. A threadgroup takes up to four query heads of one KV head, its simdgroups take every
 // sixteenth position, and a lane holds elements 2*lane and 2*lane + 1 of every 64: so each key and
-// value is read once.
+// value is read once. Long sessions are split over several threadgroups, which leave in `partials`
+// [tokens, Hq, splits, h + 2] their sums, the maximum these are relative to, and the total weight.
 kernel void attention(device const float* q [[buffer(0)]],
                       device const uchar* k_cache [[buffer(1)]],
                       device const uchar* v_cache [[buffer(2)]], device float* a [[buffer(3)]],
-                      constant RunArgs& run [[buffer(4)]],
-                      uint2 group [[threadgroup_position_in_grid]],
+                      device float* partials [[buffer(4)]], constant RunArgs& run [[buffer(5)]],
+                      constant uint& num_splits [[buffer(6)]],
+                      uint3 group [[threadgroup_position_in_grid]],
                       uint thread_index [[thread_index_in_threadgroup]],
                       uint simdgroup [[simdgroup_index_in_threadgroup]],
                       uint lane [[thread_index_in_simdgroup]]) {
@@ -47,7 +49,9 @@ kernel void attention(device const float* q [[buffer(0)]],
     total[n] = 0.0f;
   }
 
-  for (uint position = simdgroup; position < num_positions; position += kAttentionSimdgroups) {
+  const uint step = num_splits * kAttentionSimdgroups;
+  for (uint position = group.z * kAttentionSimdgroups + simdgroup; position < num_positions;
+       position += step) {
     const ulong at = cache_index(position, kv_head, run);
     float2 key[kMaxPairs];
     float2 value[kMaxPairs];
@@ -77,7 +81,8 @@ kernel void attention(device const float* q [[buffer(0)]],
     if (lane == 0) maxima[simdgroup] = maximum[n];
     threadgroup_barrier(mem_flags::mem_threadgroup);
     const float found = lane < kAttentionSimdgroups ? maxima[lane] : -INFINITY;
-    const float fade = exp(maximum[n] - simd_max(found));
+    const float all_maximum = simd_max(found);
+    const float fade = exp(maximum[n] - all_maximum);
     if (lane == 0) totals[simdgroup] = total[n] * fade;
     for (uint i = 0; 64 * i < kHeadDim; ++i) {
       const uint j = 64 * i + 2 * lane;
@@ -93,10 +98,41 @@ kernel void attention(device const float* q [[buffer(0)]],
         sum += outputs[s * kHeadDim + thread_index];
         all += totals[s];
       }
-      a[(heads + first_query + n) * kHeadDim + thread_index] = sum / all;
+      const ulong head = heads + first_query + n;
+      if (num_splits == 1) {
+        a[head * kHeadDim + thread_index] = sum / all;
+      } else {
+        const ulong in_run = head - ulong(run.first_token) * run.num_query_heads;
+        device float* partial = partials + (in_run * num_splits + group.z) * (kHeadDim + 2);
+        partial[thread_index] = sum;
+        partial[kHeadDim] = all_maximum;
+        partial[kHeadDim + 1] = all;
+      }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
+}
+
+// Adds up the splits: a threadgroup of h threads takes one head of one token.
+kernel void attention_reduce(device const float* partials [[buffer(0)]],
+                             device float* a [[buffer(1)]], constant RunArgs& run [[buffer(2)]],
+                             constant uint& num_splits [[buffer(3)]],
+                             uint2 group [[threadgroup_position_in_grid]],
+                             uint j [[thread_index_in_threadgroup]]) {
+  const uint width = kHeadDim + 2;
+  const ulong in_run = ulong(group.y) * run.num_query_heads + group.x;
+  device const float* first = partials + in_run * num_splits * width;
+  float maximum = -INFINITY;
+  for (uint s = 0; s < num_splits; ++s) maximum = max(maximum, first[s * width + kHeadDim]);
+  float sum = 0.0f;
+  float total = 0.0f;
+  for (uint s = 0; s < num_splits; ++s) {
+    const float fade = exp(first[s * width + kHeadDim] - maximum);
+    sum += first[s * width + j] * fade;
+    total += first[s * width + kHeadDim + 1] * fade;
+  }
+  const ulong head = ulong(run.first_token) * run.num_query_heads + in_run;
+  a[head * kHeadDim + j] = sum / total;
 }
 
 // Many tokens of one session, where h is a multiple of 8 and at most 128. A row is a query head of

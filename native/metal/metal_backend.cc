@@ -137,6 +137,9 @@ void MetalBackend::write_inputs(const Batch& batch) {
   reserve(*this, tokens_, tokens * sizeof(int32_t));
   reserve(*this, logit_rows_, tokens * sizeof(int32_t));
   reserve(*this, rope_, tokens * config.head_dim * sizeof(float));
+  const int max_heads = config.max_q_dim() / config.head_dim;
+  reserve(*this, partials_,
+          size_t(kMaxSplitTokens) * max_heads * kMaxSplits * (config.head_dim + 2) * sizeof(float));
   if (tokens > 1) reserve(*this, qkv_, tokens * config.max_qkv_dim() * sizeof(float));
 
   std::copy(batch.tokens.begin(), batch.tokens.end(), tokens_.as<int32_t>());

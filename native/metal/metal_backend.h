@@ -42,6 +42,10 @@ class MetalBackend : public Backend {
  private:
   class Call;
 
+  // Attention of few tokens splits the positions before them over threadgroups.
+  static constexpr unsigned kMaxSplits = 16;
+  static constexpr unsigned kMaxSplitTokens = 8;
+
   // Consecutive tokens of one session. Caches of different sessions are different buffers, so that
   // what reads or writes them is called once a run.
   struct Run {
@@ -55,6 +59,8 @@ class MetalBackend : public Backend {
   const mtl::Pipeline& pipeline(const char* kernel, MatrixType type, unsigned group_queries);
   bool cache_is_half() const;
   RunArgs run_args(const Layer& layer, const Run& run) const;
+  void attend(const Layer& layer, const Run& run, const float* q, float* a);
+  void attend_tiled(const Layer& layer, const Run& run, const float* q, float* a);
   void product_add(const char* decode, const char* prefill, const Matrix& matrix, int num_tokens,
                    const float* from, float* to);
   void write_inputs(const Batch& batch);
@@ -74,6 +80,7 @@ class MetalBackend : public Backend {
   Buffer logit_rows_;  // [n]
   Buffer rope_;        // [T, h/2, 2]: cos and sin of each token's position
   Buffer qkv_;         // [T, (Hq + 2*Hkv)*h], when T > 1
+  Buffer partials_;    // [tokens, Hq, splits, h + 2]
 };
 
 }  // namespace openelm::metal

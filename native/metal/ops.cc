@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "../model/kv_cache.h"
 #include "metal_backend.h"
 #include "pack.h"
@@ -21,6 +23,7 @@ constexpr mtl::Size kMatmulThreads{128, 1, 1};
 constexpr mtl::Size kHeadThreads{512, 1, 1};
 constexpr unsigned kMaxQueries = 4;
 constexpr mtl::Size kAttentionThreads{512, 1, 1};
+constexpr unsigned kSplitPositions = 128;  // what is worth a threadgroup
 constexpr int kMaxTileDim = 128;
 constexpr unsigned kMinTileTokens = 8;  // below, a tile would be mostly empty
 constexpr unsigned kAttentionRows = 32;
@@ -146,26 +149,55 @@ void MetalBackend::norm_qkv(const Layer& layer, const Batch& batch, const float*
 }
 
 void MetalBackend::attention(const Layer& layer, const Batch&, const float* q, float* a) {
-  const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
   const int head_dim = weights->config.head_dim;
   const bool tileable = head_dim % 8 == 0 && head_dim <= kMaxTileDim;
   for (const Run& run : runs_) {
-    const bool tiled = tileable && run.num_tokens >= kMinTileTokens;
-    Call call(*this, tiled ? "attention_prefill" : "attention", nullptr, group_queries);
-    call.buffer(q)
-        .buffer(run.cache->k(layer.index))
-        .buffer(run.cache->v(layer.index))
-        .buffer(a)
-        .constants(run_args(layer, run));
-    const mtl::Integer kv_heads = mtl::Integer(layer.num_kv_heads);
-    if (tiled) {
-      call.run({kv_heads, divide_up(run.num_tokens * group_queries, kAttentionRows), 1},
-               kAttentionTileThreads);
+    if (tileable && run.num_tokens >= kMinTileTokens) {
+      attend_tiled(layer, run, q, a);
     } else {
-      call.run({kv_heads * divide_up(group_queries, kMaxQueries), run.num_tokens, 1},
-               kAttentionThreads);
+      attend(layer, run, q, a);
     }
   }
+}
+
+void MetalBackend::attend(const Layer& layer, const Run& run, const float* q, float* a) {
+  const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
+  const unsigned positions = run.first_position + run.num_tokens;
+  const unsigned splits = run.num_tokens > kMaxSplitTokens
+                              ? 1
+                              : std::clamp(positions / kSplitPositions, 1u, kMaxSplits);
+  const RunArgs args = run_args(layer, run);
+  Call(*this, "attention", nullptr, group_queries)
+      .buffer(q)
+      .buffer(run.cache->k(layer.index))
+      .buffer(run.cache->v(layer.index))
+      .buffer(a)
+      .buffer(partials_.as<void>())
+      .constants(args)
+      .constants(splits)
+      .run({layer.num_kv_heads * divide_up(group_queries, kMaxQueries), run.num_tokens, splits},
+           kAttentionThreads);
+  if (splits == 1) return;
+  Call(*this, "attention_reduce")
+      .buffer(partials_.as<void>())
+      .buffer(a)
+      .constants(args)
+      .constants(splits)
+      .run({mtl::Integer(layer.num_query_heads), run.num_tokens, 1},
+           {mtl::Integer(weights->config.head_dim), 1, 1});
+}
+
+void MetalBackend::attend_tiled(const Layer& layer, const Run& run, const float* q, float* a) {
+  const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
+  Call(*this, "attention_prefill", nullptr, group_queries)
+      .buffer(q)
+      .buffer(run.cache->k(layer.index))
+      .buffer(run.cache->v(layer.index))
+      .buffer(a)
+      .constants(run_args(layer, run))
+      .run({mtl::Integer(layer.num_kv_heads),
+            divide_up(run.num_tokens * group_queries, kAttentionRows), 1},
+           kAttentionTileThreads);
 }
 
 // to += matrix * from

@@ -23,7 +23,7 @@ Config small_config() {
   config.model_dim = 96;
   config.head_dim = 16;
   config.vocab_size = 130;
-  config.max_context_length = 64;
+  config.max_context_length = 512;
   config.num_query_heads = {4, 8, 8};
   config.num_kv_heads = {1, 2, 2};
   config.ffn_dims = {64, 96, 160};
@@ -32,11 +32,11 @@ Config small_config() {
 
 // A model on the backend with one session.
 struct Setup {
-  explicit Setup(DType dtype) : model(small_config(), dtype) {
+  explicit Setup(DType dtype, int context_length = 40) : model(small_config(), dtype) {
     backend->weights = &weights;
     weights = model.load(*backend);
-    cache = std::make_unique<KvCache>(backend, model.config, 40);
-    decoder = std::make_unique<Decoder>(*backend, weights, 16);
+    cache = std::make_unique<KvCache>(backend, model.config, context_length);
+    decoder = std::make_unique<Decoder>(*backend, weights, 64);
   }
 
   // Logits after the last of some more tokens.
@@ -78,6 +78,29 @@ void check_whole_model(DType dtype, double tolerance) {
   --setup.cache->position;
   expect(std::memcmp(setup.append({1}), once.data(), vocab_size * sizeof(float)) == 0,
          "the same token twice");
+}
+
+// Long enough for attention to split the positions.
+void check_long_session(DType dtype, double tolerance) {
+  Setup setup(dtype, 300);
+  std::vector<HostCache> caches(size_t(setup.model.config.num_layers));
+  std::vector<int32_t> chunk;
+  Row expected;
+  for (int i = 0; i < 290; ++i) {
+    const int token = i * 37 % setup.model.config.vocab_size;
+    expected = forward(setup.model, token, caches);
+    if (i < 280) {
+      chunk.push_back(token);
+      if (chunk.size() < 40) continue;
+      setup.append(chunk, false);
+      chunk.clear();
+    } else if (i < 288) {
+      expect_close(setup.append({token}), expected, tolerance, "a token late in a session");
+    } else {
+      chunk.push_back(token);
+    }
+  }
+  expect_close(setup.append(chunk), expected, tolerance, "two tokens late in a session");
 }
 
 void check_counts() {
@@ -161,6 +184,8 @@ int main() {
   check_whole_model(DType::kBFloat16, 2e-3);
   check_whole_model(DType::kQ8, 2e-3);
   check_whole_model(DType::kQ4, 2e-3);
+  check_long_session(DType::kFloat32, 1e-5);
+  check_long_session(DType::kQ8, 2e-3);
   check_counts();
   check_faults();
   expect(counters.live_objects == objects, "every object of Metal is released");
