@@ -2,9 +2,7 @@
 
 #include "../../../native/cuda/cuda.h"
 #include "../../../native/error.h"
-#include "../../../native/model/decoder.h"
-#include "../../../native/model/kv_cache.h"
-#include "../../kernels/gpu/op_fixture.h"
+#include "../../kernels/gpu/model_fixture.h"
 #include "mock_runtime.h"
 
 namespace openelm::test {
@@ -13,107 +11,6 @@ namespace {
 using emulator::cuda::Counters;
 using emulator::cuda::counters;
 using emulator::cuda::machine;
-
-const std::atomic<bool> kNotCancelled{false};
-
-Config small_config() {
-  Config config;
-  config.num_layers = 3;
-  config.model_dim = 256;
-  config.head_dim = 64;
-  config.vocab_size = 512;
-  config.max_context_length = 512;
-  config.num_query_heads = {4, 8, 8};
-  config.num_kv_heads = {1, 2, 2};
-  config.ffn_dims = {256, 512, 768};
-  return config;
-}
-
-// A loaded model with sessions, each mirrored by the oracle.
-struct Model {
-  explicit Model(const Config& config, DType dtype)
-      : host(config, dtype), backend(create_cuda_backend(0)), weights(host.load(*backend)) {
-    backend->weights = &weights;
-    decoder = std::make_unique<Decoder>(*backend, weights, 64);
-  }
-
-  Session new_session() {
-    return {std::make_unique<KvCache>(backend, host.config, host.config.max_context_length),
-            std::vector<HostCache>(size_t(host.config.num_layers)), 0};
-  }
-
-  // Appends tokens and returns the logits of the last.
-  const float* append(Session& session, const std::vector<int>& tokens,
-                      const std::atomic<bool>& cancelled = kNotCancelled) {
-    Batch batch;
-    for (int token : tokens) {
-      batch.tokens.push_back(token);
-      batch.positions.push_back(session.position + batch.size() - 1);
-      batch.caches.push_back(session.cache.get());
-    }
-    batch.logit_rows = {batch.size() - 1};
-    const float* logits = decoder->forward(batch, cancelled);
-    session.position += batch.size();
-    return logits;
-  }
-
-  Row expected(Session& session, const std::vector<int>& tokens) const {
-    Row logits;
-    for (int token : tokens) logits = forward(host, token, session.layers);
-    return logits;
-  }
-
-  void check(Session& session, const std::vector<int>& tokens, double tolerance,
-             const std::string& what) {
-    const float* logits = append(session, tokens);
-    expect_close(logits, expected(session, tokens), tolerance, what);
-  }
-
-  const RandomModel host;
-  const std::shared_ptr<Backend> backend;
-  const Weights weights;
-  std::unique_ptr<Decoder> decoder;
-};
-
-std::vector<int> some_tokens(int count) {
-  std::vector<int> tokens;
-  for (int i = 0; i < count; ++i) tokens.push_back((i * 37 + 11) % 512);
-  return tokens;
-}
-
-// Two sessions by turns, prompts between steps, a rewind, and an abort in the middle of a capture.
-void check_sessions(DType dtype, double tolerance) {
-  const std::string name = name_of(dtype);
-  Model model(small_config(), dtype);
-  Session first = model.new_session();
-  Session second = model.new_session();
-  const std::atomic<bool> cancelled{true};
-  try {
-    model.append(first, {1}, cancelled);
-    expect(false, name + ": an aborted step throws");
-  } catch (const Error& error) {
-    expect(error.code == ErrorCode::kAborted, name + ": an aborted step is an abort");
-  }
-  model.check(first, {5}, tolerance, name + ": the first token");
-  model.check(first, some_tokens(20), tolerance, name + ": a prompt");
-  model.check(first, {7}, tolerance, name + ": a step");
-  model.check(first, {8}, tolerance, name + ": a step that is replayed");
-  model.check(second, {9}, tolerance, name + ": a step of another session");
-  model.check(first, {10}, tolerance, name + ": a step of the first session again");
-  model.check(second, some_tokens(3), tolerance, name + ": a prompt of the second session");
-  model.check(second, {11}, tolerance, name + ": a step after the prompt");
-
-  first.position -= 2;
-  for (HostCache& cache : first.layers) {
-    cache.k.resize(size_t(first.position));
-    cache.v.resize(size_t(first.position));
-  }
-  model.check(first, {12}, tolerance, name + ": a step after a rewind");
-
-  // A second decoder has activations of its own, which the graph does not know.
-  model.decoder = std::make_unique<Decoder>(*model.backend, model.weights, 64);
-  model.check(first, {13}, tolerance, name + ": a step of another decoder");
-}
 
 // The layers of a preset, at widths that are quick to run.
 Config preset_layers(int layers) {
@@ -235,11 +132,6 @@ void check_failed_launch() {
 
 int main() {
   using namespace openelm::test;
-  check_sessions(openelm::DType::kFloat32, 1e-5);
-  check_sessions(openelm::DType::kFloat16, 1e-2);
-  check_sessions(openelm::DType::kBFloat16, 2e-2);
-  check_sessions(openelm::DType::kQ8, 1e-2);
-  check_sessions(openelm::DType::kQ4, 1e-2);
   check_launches();
   check_loaded_bytes();
   check_missing_device();
