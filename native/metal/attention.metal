@@ -2,6 +2,7 @@
 #include "cache.h"
 
 constant constexpr uint kAttentionSimdgroups = 16;
+constant constexpr uint kAttentionThreads = kAttentionSimdgroups * kSimdWidth;
 constant constexpr uint kMaxQueries = 4;  // query heads of one KV head that a threadgroup takes
 constant constexpr uint kMaxPairs = 4;    // of elements of a head that a lane holds: h <= 256
 
@@ -9,6 +10,7 @@ constant constexpr uint kMaxPairs = 4;    // of elements of a head that a lane h
 // sixteenth position, and a lane holds elements 2*lane and 2*lane + 1 of every 64: so each key and
 // value is read once. Long sessions are split over several threadgroups, which leave in `partials`
 // [tokens, Hq, splits, h + 2] their sums, the maximum these are relative to, and the total weight.
+[[max_total_threads_per_threadgroup(kAttentionThreads)]]
 kernel void attention(device const float* q [[buffer(0)]],
                       device const uchar* k_cache [[buffer(1)]],
                       device const uchar* v_cache [[buffer(2)]], device float* a [[buffer(3)]],
@@ -105,8 +107,10 @@ kernel void attention(device const float* q [[buffer(0)]],
         const ulong in_run = head - ulong(run.first_token) * run.num_query_heads;
         device float* partial = partials + (in_run * num_splits + group.z) * (kHeadDim + 2);
         partial[thread_index] = sum;
-        partial[kHeadDim] = all_maximum;
-        partial[kHeadDim + 1] = all;
+        if (thread_index == 0) {
+          partial[kHeadDim] = all_maximum;
+          partial[kHeadDim + 1] = all;
+        }
       }
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -8,7 +8,7 @@ kernel void ffn_down_add(device const uchar* values [[buffer(0)]],
                          uint group [[threadgroup_position_in_grid]],
                          uint simdgroup [[simdgroup_index_in_threadgroup]],
                          uint lane [[thread_index_in_simdgroup]]) {
-  matvec_add(matrix(values, scales, args), g, x, args, matvec_row(group, simdgroup), lane);
+  matvec_add(make_matrix(values, scales, args), g, x, args, matvec_row(group, simdgroup), lane);
 }
 
 kernel void ffn_down_add_prefill(device const uchar* values [[buffer(0)]],
@@ -19,6 +19,6 @@ kernel void ffn_down_add_prefill(device const uchar* values [[buffer(0)]],
                                  uint thread_index [[thread_index_in_threadgroup]],
                                  uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup float4 tile[kTileFloats / 4];
-  matmul_add(matrix(values, scales, args), g, x, args, group,
+  matmul_add(make_matrix(values, scales, args), g, x, args, group,
              reinterpret_cast<threadgroup float*>(tile), thread_index, simdgroup);
 }

@@ -25,7 +25,7 @@ struct Matrix {
   uint chunks;  // in a row
 };
 
-static inline Matrix matrix(device const uchar* values, device const half* scales,
+static inline Matrix make_matrix(device const uchar* values, device const half* scales,
                             constant MatrixArgs& args) {
   return Matrix{values, scales, args.rows, args.groups * 4};
 }

@@ -25,6 +25,7 @@ Buffer Memory::allocate(size_t bytes) {
   }
   // The buffer goes before its pages do.
   std::shared_ptr<void> memory(pages.get(), [pages, address, self = shared_from_this()](void*) {
+    const objc::AutoreleasePool pool;
     const std::lock_guard lock(self->mutex_);
     self->buffers_.erase(address);
   });

@@ -121,8 +121,9 @@ const mtl::Pipeline& MetalBackend::pipeline(const char* kernel, MatrixType type,
   if (const objc::Object function = library_.function(kernel, constants, error)) {
     pipeline = device_.new_pipeline(function, error);
   }
-  if (!pipeline)
+  if (!pipeline) {
     throw unavailable(std::string("Metal cannot make a pipeline of ") + kernel + ": " + error);
+  }
   return pipeline;
 }
 
@@ -177,6 +178,7 @@ void MetalBackend::begin(const Batch& batch) {
 
 // Metal wants an encoder ended before it goes, even when nothing of it will run.
 void MetalBackend::drop() {
+  const objc::AutoreleasePool pool;
   if (encoder_) encoder_.end();
   encoder_ = mtl::ComputeEncoder();
   commands_ = mtl::CommandBuffer();

@@ -156,6 +156,7 @@ inline int device_count() {
 
 // The device of an index below device_count().
 inline Device device(int index) {
+  const objc::AutoreleasePool pool;
   const Object all = Object::adopt(MTLCopyAllDevices());
   return Device(Object::retain(send<"objectAtIndex:", Id>(all.id(), Integer(index))));
 }

@@ -9,7 +9,7 @@ kernel void norm_logits(
     constant MatrixArgs& args [[buffer(6)]], uint group [[threadgroup_position_in_grid]],
     uint simdgroup [[simdgroup_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
   const uint row = matvec_row(group, simdgroup);
-  const float4 sums = matvec<true>(matrix(values, scales, args), row,
+  const float4 sums = matvec<true>(make_matrix(values, scales, args), row,
                                    x + ulong(logit_rows[0]) * args.cols, norm_weight, args, lane);
   if (lane < kMatvecRows && row + lane < args.rows) logits[row + lane] = sums[lane];
 }
@@ -28,7 +28,7 @@ kernel void norm_logits_prefill(
   const uint token = first_token + thread_index / 4;
   device const float* from =
       token < args.num_tokens ? x + ulong(logit_rows[token]) * args.cols : nullptr;
-  matmul<true>(matrix(values, scales, args), first_row, from, norm_weight, args, tile, thread_index,
+  matmul<true>(make_matrix(values, scales, args), first_row, from, norm_weight, args, tile, thread_index,
                simdgroup);
   store_tile<true>(tile, logits, first_token, first_row, args, thread_index);
 }

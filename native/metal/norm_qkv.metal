@@ -7,6 +7,7 @@
 
 constant constexpr uint kMaxHeadDim = 256;
 constant constexpr uint kHeadSimdgroups = 16;  // of a threadgroup that makes a head from x
+constant constexpr uint kHeadThreads = kHeadSimdgroups * kSimdWidth;
 
 // Finishes one head of one token, with one simdgroup: rope [h/2] holds (cos, sin) of the token's
 // position, and element j turns with element j + h/2.
@@ -48,6 +49,7 @@ static inline void finish_head(threadgroup const float* head, uint index, uint t
 }
 
 // One token: a threadgroup makes one head.
+[[max_total_threads_per_threadgroup(kHeadThreads)]]
 kernel void norm_qkv(device const uchar* values [[buffer(0)]],
                      device const half* scales [[buffer(1)]],
                      device const float* norm_weight [[buffer(2)]],
@@ -60,7 +62,7 @@ kernel void norm_qkv(device const uchar* values [[buffer(0)]],
                      uint simdgroup [[simdgroup_index_in_threadgroup]],
                      uint lane [[thread_index_in_simdgroup]]) {
   threadgroup float head[kMaxHeadDim];
-  const Matrix w = matrix(values, scales, args);
+  const Matrix w = make_matrix(values, scales, args);
   for (uint j = simdgroup * kMatvecRows; j < kHeadDim; j += kHeadSimdgroups * kMatvecRows) {
     const float4 sums = matvec<true>(w, index * kHeadDim + j, x, norm_weight, args, lane);
     if (lane < kMatvecRows) head[j + lane] = sums[lane];
@@ -85,7 +87,7 @@ kernel void norm_qkv_prefill(device const uchar* values [[buffer(0)]],
   const uint first_row = group.x * kTileRows;
   const uint first_token = group.y * kTileTokens;
   const uint token = first_token + thread_index / 4;
-  matmul<true>(matrix(values, scales, args), first_row,
+  matmul<true>(make_matrix(values, scales, args), first_row,
                token < args.num_tokens ? x + ulong(token) * args.cols : nullptr, norm_weight, args,
                tile, thread_index, simdgroup);
   store_tile<true>(tile, qkv, first_token, first_row, args, thread_index);

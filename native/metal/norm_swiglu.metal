@@ -12,7 +12,7 @@ kernel void norm_swiglu(device const uchar* values [[buffer(0)]],
                         uint simdgroup [[simdgroup_index_in_threadgroup]],
                         uint lane [[thread_index_in_simdgroup]]) {
   const uint row = matvec_row(group, simdgroup);
-  const Matrix w = matrix(values, scales, args);
+  const Matrix w = make_matrix(values, scales, args);
   const float4 sums = matvec<true>(w, row, x, norm_weight, args, lane);
   if (lane >= kMatvecRows || row + lane >= args.rows) return;
   if (!kGlu) {
@@ -35,7 +35,7 @@ kernel void norm_swiglu_prefill(device const uchar* values [[buffer(0)]],
   const uint first_row = group.x * kTileRows;
   const uint first_token = group.y * kTileTokens;
   const uint token = first_token + thread_index / 4;
-  matmul<true>(matrix(values, scales, args), first_row,
+  matmul<true>(make_matrix(values, scales, args), first_row,
                token < args.num_tokens ? x + ulong(token) * args.cols : nullptr, norm_weight, args,
                tile, thread_index, simdgroup);
 

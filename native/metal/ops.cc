@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "../error.h"
 #include "../model/kv_cache.h"
 #include "metal_backend.h"
 #include "pack.h"
@@ -72,7 +73,11 @@ class MetalBackend::Call {
     return *this;
   }
 
+  // Metal would end the process over a threadgroup larger than the pipeline can run.
   void run(mtl::Size threadgroups, mtl::Size threads) {
+    if (threads.width > pipeline_.max_total_threads_per_threadgroup()) {
+      throw Error(ErrorCode::kInternal, "Metal runs too few threads of a kernel at a time");
+    }
     backend_.encoder_.dispatch(threadgroups, threads);
   }
 

@@ -16,6 +16,25 @@
 
 namespace metal {
 
+// Names of Metal's own library, so that one of ours cannot mean both.
+template <typename T, int kCols, int kRows>
+struct matrix;
+template <typename T, int kSize>
+struct vec;
+template <typename T, ulong kSize>
+struct array;
+float abs(float x);
+float clamp(float x, float low, float high);
+float cross(float3 a, float3 b);
+float fract(float x);
+float length(float4 x);
+float mix(float a, float b, float weight);
+float normalize(float4 x);
+float select(float a, float b, bool c);
+float step(float edge, float x);
+uint reverse_bits(uint x);
+uint rotate(uint a, uint b);
+
 struct simdgroup_float8x8 {
   float elements[2];
 };

@@ -48,9 +48,9 @@ struct Function : Of<Function> {
 };
 
 struct Pipeline : Of<Pipeline> {
-  static constexpr Integer kMaxThreads = 1024;
   static Methods methods() {
-    return {{"maxTotalThreadsPerThreadgroup", method([](Id, Selector) { return kMaxThreads; })}};
+    return {{"maxTotalThreadsPerThreadgroup",
+             method([](Pipeline* self, Selector) { return Integer(self->kernel->max_threads); })}};
   }
   const Kernel* kernel = nullptr;
   std::map<int, uint32_t> constants;
@@ -127,7 +127,7 @@ struct Encoder : Of<Encoder> {
   static Methods methods();
   void dispatch(Size threadgroups, Size threads) {
     require(bool(pipeline), "a dispatch without a pipeline");
-    require(threads.width * threads.height * threads.depth <= Pipeline::kMaxThreads,
+    require(threads.width * threads.height * threads.depth <= pipeline->kernel->max_threads,
             "more threads than the pipeline takes");
     require(threadgroups.width * threadgroups.height * threadgroups.depth > 0, "an empty dispatch");
     for (const int index : pipeline->kernel->buffers) {

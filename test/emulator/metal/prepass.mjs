@@ -45,15 +45,18 @@ function argument(parameter) {
 }
 
 const kernels = []
+const kernel =
+  /(?:\[\[max_total_threads_per_threadgroup\((\w+)\)\]\]\s*)?\bkernel void (\w+)\(([^)]*(?:\(\w+\)\]\][^)]*)*)\)\s*\{/g
 
 // The parameters of `kernel void name(...)` lose their attributes.
 function kernelParameters(text) {
-  return text.replace(/\bkernel void (\w+)\(([^)]*(?:\(\w+\)\]\][^)]*)*)\)\s*\{/g, (_, name, list) => {
+  return text.replace(kernel, (_, maxThreads, name, list) => {
     const parameters = list.split(',')
     const buffers = [...list.matchAll(/\[\[buffer\((\d+)\)\]\]/g)].map(match => match[1])
-    kernels.push({ name, arguments: parameters.map(argument), buffers })
+    kernels.push({ name, maxThreads, arguments: parameters.map(argument), buffers })
     const plain = parameters.map(parameter => parameter.replace(attribute, ''))
-    return `kernel void ${name}(${plain.join(',')}) {`
+    const limit = maxThreads ? `static_assert(${maxThreads} <= 1024, "too many threads"); ` : ''
+    return `${limit}kernel void ${name}(${plain.join(',')}) {`
   })
 }
 
@@ -65,9 +68,13 @@ const body = kernelParameters(threadgroupArrays(functionConstants(source)))
 const left = attribute.exec(body)
 if (left) throw new Error(`an attribute that the emulator does not know: ${left[0]}`)
 
+// A kernel that asks for no number of threads may get as few as this, if it needs many registers.
+const fewestThreads = 256
+
 const registry = kernels.map(
-  kernel =>
-    `REGISTER_KERNEL(${kernel.name}, (${kernel.name}(\n    ${kernel.arguments.join(',\n    ')})), ${kernel.buffers})\n`,
+  kernel => `REGISTER_KERNEL(${kernel.name}, ${kernel.maxThreads ?? fewestThreads}, (${kernel.name}(
+    ${kernel.arguments.join(',\n    ')})), ${kernel.buffers})
+`,
 )
 const header = mode === 'run' ? 'shim.h' : 'lint.h'
 writeFileSync(

@@ -67,6 +67,7 @@ struct Invocation {
 
 struct Kernel {
   void (*run)(const Invocation&);
+  uint32_t max_threads;      // of a threadgroup
   std::vector<int> buffers;  // indices that must be bound
 };
 

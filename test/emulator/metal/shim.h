@@ -182,6 +182,6 @@ struct Registration {
   name##_array& name = *static_cast<name##_array*>( \
       emulator::shared_memory(sizeof(name##_array), emulator::Site::current()));
 
-#define REGISTER_KERNEL(name, call, ...)                          \
+#define REGISTER_KERNEL(name, max_threads, call, ...)             \
   static const emulator::metal::Registration name##_registration( \
-      #name, {[](const emulator::metal::Invocation& at) { call; }, {__VA_ARGS__}});
+      #name, {[](const emulator::metal::Invocation& at) { call; }, max_threads, {__VA_ARGS__}});
