@@ -18,11 +18,11 @@ static void expect(bool holds, const char* what) {
 // Runs a kernel with one threadgroup of 64; returns what the emulator complains about.
 static std::string run(const char* name, Order order, float* to) {
   emulator::settings.order = order;
+  const emulator::metal::Kernel& kernel = emulator::metal::kernels().at(name);
   void* arguments[] = {to};
   try {
-    emulator::run_block(64, emulator::metal::kMaxThreadgroupMemory, [&](int lane) {
-      emulator::metal::kernels().at(name).run({arguments, {}, {64, 1, 1}, uint32_t(lane)});
-    });
+    emulator::run_block(64, emulator::metal::kMaxThreadgroupMemory,
+                        [&](int lane) { kernel.run({arguments, {}, {64, 1, 1}, uint32_t(lane)}); });
   } catch (const emulator::Failure& failure) {
     return failure.what();
   }

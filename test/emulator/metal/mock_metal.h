@@ -20,15 +20,7 @@ struct Counters {
 
 inline Counters counters;
 
-enum class Fault : uint8_t {
-  kNone,
-  kNoDevice,
-  kOldDevice,
-  kLibrary,
-  kPipeline,
-  kBuffer,
-  kCommand
-};
+enum class Fault : uint8_t { kNone, kNoDevice, kOldDevice, kLibrary, kPipeline, kBuffer, kCommand };
 
 // Fails at every request of that kind until it is kNone again.
 inline Fault fault = Fault::kNone;
