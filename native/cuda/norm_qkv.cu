@@ -23,6 +23,18 @@ __device__ inline void store(__half* to, float value) {
   *to = __float2half(fminf(fmaxf(value, -65504.0f), 65504.0f));
 }
 
+template <typename T>
+__device__ void store_pairs(T* to, int half, const float (&first)[kMaxPairs],
+                            const float (&second)[kMaxPairs]) {
+#pragma unroll
+  for (int i = 0; i < kMaxPairs; ++i) {
+    const int j = threadIdx.x % 32 + 32 * i;
+    if (j >= half) break;
+    store(to + j, first[i]);
+    store(to + j + half, second[i]);
+  }
+}
+
 // RMSNorm of q and k, RoPE; q goes to q, k and v to the caches. One warp a head and token. A lane
 // holds elements j and j + h/2, which RoPE rotates together.
 template <typename Cache>
@@ -57,38 +69,33 @@ __global__ void __launch_bounds__(kWarps * 32)
 
   const float* const norm = is_v ? nullptr : is_q ? args.q_norm : args.k_norm;
   const float scale = norm ? rsqrtf(squares / shape.head_dim + args.eps) : 1;
-  float* const q = args.q + (size_t(token) * shape.num_query_heads + head) * shape.head_dim;
-  const CachePointers cache = batch.caches[batch.sessions[token] * batch.num_layers + shape.layer];
-  const int kv_head = (head - shape.num_query_heads) % shape.num_kv_heads;
-  Cache* const kv = static_cast<Cache*>(is_v ? cache.v : cache.k) +
-                    (size_t(position) * shape.num_kv_heads + kv_head) * cache_head_dim;
 #pragma unroll
   for (int i = 0; i < kMaxPairs; ++i) {
     const int j = lane + 32 * i;
     if (j >= half) break;
-    float a = first[i];
-    float b = second[i];
     if (norm) {
-      a *= scale * norm[j];
-      b *= scale * norm[j + half];
+      first[i] *= scale * norm[j];
+      second[i] *= scale * norm[j + half];
     }
     if (!is_v) {
       const float2 turn = args.rope[size_t(position) * half + j];
-      const float turned = a * turn.x - b * turn.y;
-      b = b * turn.x + a * turn.y;
-      a = turned;
-    }
-    if (is_q) {
-      q[j] = a;
-      q[j + half] = b;
-    } else {
-      store(kv + j, a);
-      store(kv + j + half, b);
+      const float turned = first[i] * turn.x - second[i] * turn.y;
+      second[i] = second[i] * turn.x + first[i] * turn.y;
+      first[i] = turned;
     }
   }
-  if (!is_q) {
-    for (int j = shape.head_dim + lane; j < cache_head_dim; j += 32) store(kv + j, 0);
+
+  if (is_q) {
+    float* const q = args.q + (size_t(token) * shape.num_query_heads + head) * shape.head_dim;
+    store_pairs(q, half, first, second);
+    return;
   }
+  const CachePointers cache = batch.caches[batch.sessions[token] * batch.num_layers + shape.layer];
+  const int kv_head = (head - shape.num_query_heads) % shape.num_kv_heads;
+  Cache* const kv = static_cast<Cache*>(is_v ? cache.v : cache.k) +
+                    (size_t(position) * shape.num_kv_heads + kv_head) * cache_head_dim;
+  store_pairs(kv, half, first, second);
+  for (int j = shape.head_dim + lane; j < cache_head_dim; j += 32) store(kv + j, 0);
 }
 
 }  // namespace
