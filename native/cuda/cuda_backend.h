@@ -1,0 +1,84 @@
+#pragma once
+
+#include <string>
+
+#include "../backend.h"
+#include "device_batch.h"
+#include "kernels.h"
+#include "runtime.h"
+#include "weight_loader.h"
+
+namespace openelm::cuda {
+
+// The ops on an NVIDIA GPU. Each op has a file of its own.
+//
+// A batch of one token whose logits are wanted is captured as a graph the first time; from then on
+// the ops of such a batch do nothing and read_logits() launches the graph. What changes from token
+// to token
+// - the token, its position, the caches - the kernels read from device memory.
+class CudaBackend : public Backend {
+ public:
+  explicit CudaBackend(int device_index);
+  ~CudaBackend() override;
+
+  std::string device() const override { return name_; }
+  Buffer allocate(size_t bytes) override;
+  void copy(void* to, const void* from, size_t bytes) override;
+  Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                     LoadProgress& progress) override;
+  Buffer load_vector(const TensorSource& source, LoadProgress& progress) override;
+  size_t k_cache_bytes(const Config& config, int layer, int positions) const override;
+  size_t v_cache_bytes(const Config& config, int layer, int positions) const override;
+  void begin(const Batch& batch) override;
+
+  void embed(const Batch& batch, float* x) override;
+  void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) override;
+  void attention(const Layer& layer, const Batch& batch, const float* q, float* a) override;
+  void out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) override;
+  void norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) override;
+  void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
+  void norm_logits(const Batch& batch, const float* x, float* logits) override;
+  const float* read_logits(const float* logits, size_t count) override;
+
+ private:
+  enum class Mode : uint8_t { kDirect, kCapture, kReplay };
+
+  void select() const;  // the device, for the calling thread
+  bool replaying() const { return mode_ == Mode::kReplay; }
+  Device kernels() const { return {stream_, multiprocessors_}; }
+  // Float32 models cache keys and values in float32, all others in float16.
+  bool float32_cache() const;
+  AttentionShape shape(const Layer& layer) const;
+
+  // y = epilogue(W norm(x)) for the rows of x that `rows` names, in device memory; for the first
+  // num_rows when it is null.
+  void multiply(const Matrix& matrix, const float* x, const int* rows, int num_rows,
+                const Buffer* norm, float* y, Epilogue epilogue);
+
+  void prepare();            // what depends on the model, once
+  void reserve(int tokens);  // scratch for batches of this size
+  void extend_rope(int positions);
+
+  const int device_index_;
+  std::string name_;
+  int multiprocessors_ = 0;
+  Stream stream_;
+  WeightLoader loader_;
+
+  bool prepared_ = false;
+  Mode mode_ = Mode::kDirect;
+  Graph graph_;
+  const float* graph_x_ = nullptr;  // the activations that the graph was captured with
+  std::unique_ptr<DeviceBatch> batch_;
+  int reserved_ = 0;                  // tokens that the scratch is for
+  std::shared_ptr<void> qkv_;         // [T, (Hq + 2 Hkv) h]
+  std::shared_ptr<void> input_;       // [T, widest input]
+  std::shared_ptr<void> row_scales_;  // [T]
+  std::shared_ptr<void> attention_scratch_;
+  std::shared_ptr<void> rope_;  // [positions, h / 2]: cosine and sine
+  int rope_positions_ = 0;
+  std::shared_ptr<void> host_logits_;  // page-locked
+  size_t host_logits_count_ = 0;
+};
+
+}  // namespace openelm::cuda

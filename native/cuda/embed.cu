@@ -1,0 +1,48 @@
+#include "cuda_backend.h"
+#include "formats.cuh"
+
+namespace openelm::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+// One block a token.
+template <typename Format>
+__global__ void embed_kernel(BatchView batch, MatrixView embeddings, bool advance, float* x) {
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  const int token = blockIdx.x;
+  const int row = batch.tokens[token];
+  float* const to = x + size_t(token) * embeddings.cols;
+  for (int chunk = threadIdx.x; chunk < embeddings.stride / Format::kChunk; chunk += kThreads) {
+    const typename Format::Packed packed = Format::load(embeddings, row, chunk);
+    float v[Format::kChunk];
+    Format::unpack(packed, v);
+#pragma unroll
+    for (int i = 0; i < Format::kChunk; ++i) {
+      const int col = chunk * Format::kChunk + i;
+      if (col < embeddings.cols) to[col] = v[i] * Format::scale(packed);
+    }
+  }
+  // A replayed graph counts its own positions. The kernels that read them come after this one.
+  if (advance && token == 0 && threadIdx.x == 0) ++batch.positions[0];
+}
+
+}  // namespace
+
+void CudaBackend::embed(const Batch& batch, float* x) {
+  if (replaying() && x != graph_x_) {  // another decoder's activations
+    graph_.begin_capture(stream_);
+    mode_ = Mode::kCapture;
+  }
+  if (replaying()) return;
+  graph_x_ = x;
+  const MatrixView embeddings = view(weights->token_embeddings);
+  const bool advance = mode_ == Mode::kCapture;
+  with_format(embeddings, [&](auto format) {
+    launch(stream_, embed_kernel<decltype(format)>, dim3(batch.size()), kThreads, 0, batch_->view(),
+           embeddings, advance, x);
+  });
+}
+
+}  // namespace openelm::cuda

@@ -1,0 +1,124 @@
+#pragma once
+
+// What the ops are made of: functions that put kernels into a stream. Pointers are to device memory
+// unless they say otherwise; activations are float32, row-major.
+
+#include <cuda_fp16.h>
+
+#include "matrix_view.h"
+#include "runtime.h"
+
+namespace openelm::cuda {
+
+// Where the kernels run.
+struct Device {
+  const Stream& stream;
+  int multiprocessors;
+};
+
+// The keys and the values of one session in one layer: [position, Hkv, padded head] of cache
+// elements.
+struct CachePointers {
+  void* k;
+  void* v;
+  bool operator==(const CachePointers&) const = default;
+};
+
+// Heads are filled up with zeros to a width that kernels are compiled for.
+constexpr int kMaxHeadDim = 256;
+inline int padded_head_dim(int head_dim) {
+  return head_dim <= 32 ? 32 : head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : kMaxHeadDim;
+}
+
+// Consecutive tokens of one session.
+struct Run {
+  int first_token;
+  int num_tokens;
+};
+
+// A batch in device memory.
+struct BatchView {
+  int num_tokens;               // T
+  const int* tokens;            // [T]
+  int* positions;               // [T]
+  const int* sessions;          // [T]
+  const CachePointers* caches;  // [sessions, num_layers]
+  int num_layers;
+  const int* lone_tokens;  // those that attention takes one by one, with the keys split
+  int num_lone_tokens;
+  const Run* runs;  // the others, which attention takes in tiles
+  int num_runs;
+  int longest_run;
+};
+
+// The shape of one layer's attention.
+struct AttentionShape {
+  int layer;
+  int num_query_heads;
+  int num_kv_heads;
+  int head_dim;
+  bool float32_cache;  // or float16
+};
+
+// What becomes of a product of a matrix with the input of token t; r are rows of the matrix.
+enum class Epilogue : uint8_t {
+  kStore,   // y[t, r] = value
+  kAdd,     // y[t, r] += value
+  kSwiglu,  // y[t, r / 2] = silu(value of row r) * value of row r + 1, for even r
+  kSilu,    // y[t, r] = silu(value)
+};
+
+// y = epilogue(W norm(x)) for one token: x [cols].
+struct MatvecArgs {
+  MatrixView w;
+  const float* x;
+  const float* norm;  // [cols], the weights of an RMSNorm; none when null
+  float eps;
+  float* y;
+  Epilogue epilogue;
+};
+void matvec(const Device& device, const MatvecArgs& args);
+
+// The rows of x that matmul() multiplies, normalised and in the element type that suits the matrix.
+struct InputArgs {
+  const float* x;
+  const int* rows;  // which of them; the first num_rows when null
+  int num_rows;
+  int cols;
+  const float* norm;  // as above
+  float eps;
+  void* input;        // [num_rows, padded cols] float, __half or __nv_bfloat16
+  float* row_scales;  // [num_rows]: the input is to be multiplied by them
+};
+void prepare_input(const Device& device, DType matrix_dtype, const InputArgs& args);
+
+struct MatmulArgs {
+  MatrixView w;
+  const void* input;
+  const float* row_scales;
+  int num_rows;
+  float* y;
+  Epilogue epilogue;
+};
+void matmul(const Device& device, const MatmulArgs& args);
+void matmul_float32(const Device& device, const MatmulArgs& args);
+
+struct AttentionArgs {
+  AttentionShape shape;
+  const float* q;  // [T, Hq h]
+  float* a;        // [T, Hq h]
+  float* scratch;  // for lone tokens: [lone token, Hq, splits, padded head + 2]
+};
+
+// What the scratch takes for any number of lone tokens up to max_tokens.
+size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape, int max_tokens);
+
+// The tiled kernel, for runs of several tokens and float16 caches.
+bool has_tiled_attention(int head_dim, bool float32_cache);
+void tiled_attention(const Device& device, const BatchView& batch, const AttentionArgs& args);
+
+// Asks the driver for the shared memory that the kernels may need, which it refuses otherwise.
+void prepare_matvec(int most_cols);
+void prepare_matmul();
+
+}  // namespace openelm::cuda

@@ -1,0 +1,114 @@
+#include "runtime.h"
+
+#include <string>
+
+#include "../error.h"
+
+namespace openelm::cuda {
+
+void check(cudaError_t status, const char* action) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // or the next call would report it again
+  const std::string what =
+      std::string("cannot ") + action + " on the GPU: " + cudaGetErrorString(status);
+  switch (status) {
+    case cudaErrorMemoryAllocation:
+      throw Error(ErrorCode::kOutOfMemory,
+                  what + "; use a smaller dtype or contextLength, or free some of its memory");
+    case cudaErrorInsufficientDriver:
+      throw Error(ErrorCode::kBackendUnavailable,
+                  "the NVIDIA driver is missing or too old; install one for CUDA 12 or later");
+    case cudaErrorNoDevice:
+    case cudaErrorInvalidDevice:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorSystemNotReady:
+    case cudaErrorInitializationError:
+      throw Error(ErrorCode::kBackendUnavailable, what);
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+      throw Error(ErrorCode::kBackendUnavailable,
+                  what + "; it needs compute capability 7.5 and a recent driver");
+    default:
+      throw Error(ErrorCode::kInternal,
+                  what + "; the GPU cannot be used again until the process has been restarted");
+  }
+}
+
+Stream::Stream(bool overlaps_kernels) : overlaps_kernels_(overlaps_kernels) {
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "create a stream");
+}
+
+Stream::~Stream() { cudaStreamDestroy(stream_); }
+
+void Stream::synchronize() const { check(cudaStreamSynchronize(stream_), "run the model"); }
+
+Event::Event() {
+  check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "create an event");
+}
+
+Event::~Event() { cudaEventDestroy(event_); }
+
+void Event::record(const Stream& stream) {
+  check(cudaEventRecord(event_, stream.get()), "record an event");
+}
+
+void Event::wait() const { check(cudaEventSynchronize(event_), "copy"); }
+
+void Graph::begin_capture(const Stream& stream) {
+  reset();
+  // Relaxed: other threads may allocate meanwhile.
+  check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeRelaxed), "capture a graph");
+  capturing_ = stream.get();
+}
+
+void Graph::end_capture() {
+  cudaGraph_t graph = nullptr;
+  const cudaError_t captured = cudaStreamEndCapture(capturing_, &graph);
+  capturing_ = nullptr;
+  check(captured, "capture a graph");
+  const cudaError_t instantiated = cudaGraphInstantiate(&executable_, graph, 0);
+  cudaGraphDestroy(graph);
+  check(instantiated, "instantiate a graph");
+}
+
+void Graph::reset() {
+  if (capturing_) {
+    cudaGraph_t graph = nullptr;
+    if (cudaStreamEndCapture(capturing_, &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    capturing_ = nullptr;
+  }
+  if (executable_) cudaGraphExecDestroy(executable_);
+  executable_ = nullptr;
+}
+
+void Graph::launch(const Stream& stream) const {
+  check(cudaGraphLaunch(executable_, stream.get()), "launch a graph");
+}
+
+std::shared_ptr<void> allocate_device(size_t bytes) {
+  if (bytes == 0) return nullptr;
+  int device = 0;
+  void* memory = nullptr;
+  check(cudaGetDevice(&device), "find the device");
+  check(cudaMalloc(&memory, bytes), "allocate memory");
+  std::shared_ptr<void> owner(memory, [device](void* p) {
+    int current = 0;
+    cudaGetDevice(&current);
+    cudaSetDevice(device);
+    cudaFree(p);
+    cudaSetDevice(current);
+  });
+  check(cudaMemset(memory, 0, bytes), "clear memory");
+  check(cudaStreamSynchronize(nullptr), "clear memory");  // our streams do not wait for this one
+  return owner;
+}
+
+std::shared_ptr<void> allocate_pinned(size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bytes), "allocate page-locked memory");
+  return std::shared_ptr<void>(memory, [](void* p) { cudaFreeHost(p); });
+}
+
+}  // namespace openelm::cuda

@@ -1,0 +1,168 @@
+#include "weight_loader.h"
+
+#include <algorithm>
+#include <future>
+#include <thread>
+
+#include "../half.h"
+#include "matrix_view.h"
+
+namespace openelm::cuda {
+
+namespace {
+
+// Bytes of a row of values as they come from the host: whole groups only where rows are quantised.
+size_t host_row_bytes(DType dtype, int cols) {
+  if (is_quantized(dtype)) return value_row_bytes(dtype, cols);
+  return size_t(cols) * (dtype == DType::kFloat32 ? 4 : 2);
+}
+
+bool stored_as(TensorSource::Format format, DType dtype) {
+  return (format == TensorSource::Format::kF16 && dtype == DType::kFloat16) ||
+         (format == TensorSource::Format::kBF16 && dtype == DType::kBFloat16);
+}
+
+// Reads rows as `dtype`: values [count, host row], scales [count, scale row].
+void read_rows(const TensorSource& source, DType dtype, int first_row, int count, char* values,
+               char* scales) {
+  if (stored_as(source.format, dtype)) {
+    source.file->read(source.offset + uint64_t(first_row) * source.row_bytes(),
+                      source.row_bytes() * count, values);
+    return;
+  }
+  RowReader reader(source);
+  if (is_quantized(dtype)) {
+    return reader.read_quantized(dtype, first_row, count, reinterpret_cast<uint8_t*>(values),
+                                 reinterpret_cast<uint16_t*>(scales));
+  }
+  if (dtype == DType::kFloat32) {
+    return reader.read_float(first_row, count, reinterpret_cast<float*>(values));
+  }
+  std::vector<float> row(size_t(source.cols));
+  auto* to = reinterpret_cast<uint16_t*>(values);
+  for (int i = 0; i < count; ++i) {
+    reader.read_float(first_row + i, 1, row.data());
+    for (float value : row) {
+      *to++ = dtype == DType::kFloat16 ? float_to_f16(value) : float_to_bf16(value);
+    }
+  }
+}
+
+// The same, by several threads where there is work for them.
+void read_rows_in_parallel(const TensorSource& source, DType dtype, int first_row, int count,
+                           char* values, char* scales) {
+  const size_t value_bytes = host_row_bytes(dtype, source.cols);
+  const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
+  const bool converts = !stored_as(source.format, dtype) && !source.quantized();
+  const int threads = converts ? int(std::max(1u, std::thread::hardware_concurrency())) : 1;
+  const int share = (count + threads - 1) / threads;
+  std::vector<std::future<void>> readers;
+  for (int first = 0; first < count; first += share) {
+    const auto read = [=, &source] {
+      read_rows(source, dtype, first_row + first, std::min(share, count - first),
+                values + first * value_bytes, scales + first * scale_bytes);
+    };
+    if (first + share >= count) {
+      read();
+    } else {
+      readers.push_back(std::async(std::launch::async, read));
+    }
+  }
+  for (std::future<void>& reader : readers) reader.get();
+}
+
+void copy_rows(const Stream& stream, void* to, size_t to_pitch, const void* from, size_t row_bytes,
+               int rows) {
+  check(cudaMemcpy2DAsync(to, to_pitch, from, row_bytes, row_bytes, size_t(rows),
+                          cudaMemcpyHostToDevice, stream.get()),
+        "copy weights");
+}
+
+}  // namespace
+
+struct WeightLoader::Part {
+  int first_row;
+  int rows;
+  char* values;  // of the first row, on the device
+  char* scales;
+  size_t value_pitch;
+  size_t scale_pitch;
+};
+
+WeightLoader::WeightLoader() = default;
+
+WeightLoader::Slot& WeightLoader::next_slot(size_t bytes) {
+  Slot& slot = slots_[next_];
+  next_ = (next_ + 1) % kSlots;
+  slot.copied.wait();
+  if (slot.bytes < bytes) {
+    slot.memory = nullptr;
+    slot.bytes = 0;
+    slot.memory = allocate_pinned(bytes);
+    slot.bytes = bytes;
+  }
+  return slot;
+}
+
+void WeightLoader::load_part(const TensorSource& source, DType dtype, const Part& part,
+                             LoadProgress& progress) {
+  const size_t value_bytes = host_row_bytes(dtype, source.cols);
+  const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
+  const int most_rows = int(std::max<size_t>(1, kSlotBytes / (value_bytes + scale_bytes)));
+  for (int first = 0; first < part.rows; first += most_rows) {
+    progress.check();
+    const int rows = std::min(most_rows, part.rows - first);
+    Slot& slot = next_slot(rows * (value_bytes + scale_bytes));
+    char* const values = static_cast<char*>(slot.memory.get());
+    char* const scales = values + rows * value_bytes;
+    read_rows_in_parallel(source, dtype, part.first_row + first, rows, values, scales);
+    copy_rows(stream_, part.values + first * part.value_pitch, part.value_pitch, values,
+              value_bytes, rows);
+    if (scale_bytes > 0) {
+      copy_rows(stream_, part.scales + first * part.scale_pitch, part.scale_pitch, scales,
+                scale_bytes, rows);
+    }
+    slot.copied.record(stream_);
+    progress.add((source.row_bytes() + source.scale_row_bytes()) * rows);
+  }
+}
+
+Matrix WeightLoader::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                                 LoadProgress& progress) {
+  const std::lock_guard lock(mutex_);
+  const size_t value_bytes = value_row_bytes(dtype, source.cols);
+  const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
+  const size_t bytes = (value_bytes + scale_bytes) * source.rows;
+  Matrix matrix{{allocate_device(bytes), bytes}, source.rows, source.cols, dtype};
+  char* const values = matrix.data.as<char>();
+  char* const scales = values + value_bytes * source.rows;
+  // Also when a read fails: the memory must outlive the copies to it.
+  const std::unique_ptr<const Stream, void (*)(const Stream*)> finish(
+      &stream_, [](const Stream* stream) { cudaStreamSynchronize(stream->get()); });
+
+  // Gate and up rows alternate, so that one warp, or one lane's accumulators, has both of a pair.
+  const int parts = layout == MatrixLayout::kGateUp ? 2 : 1;
+  for (int i = 0; i < parts; ++i) {
+    const int rows = source.rows / parts;
+    load_part(source, dtype,
+              {i * rows, rows, values + i * value_bytes, scales + i * scale_bytes,
+               parts * value_bytes, parts * scale_bytes},
+              progress);
+  }
+  stream_.synchronize();
+  return matrix;
+}
+
+Buffer WeightLoader::load_vector(const TensorSource& source, LoadProgress& progress) {
+  const std::lock_guard lock(mutex_);
+  const size_t bytes = size_t(source.cols) * sizeof(float);
+  Buffer buffer{allocate_device(bytes), bytes};
+  Slot& slot = next_slot(bytes);
+  RowReader(source).read_float(0, 1, static_cast<float*>(slot.memory.get()));
+  copy_rows(stream_, buffer.as<char>(), bytes, slot.memory.get(), bytes, 1);
+  stream_.synchronize();
+  progress.add(source.bytes());
+  return buffer;
+}
+
+}  // namespace openelm::cuda

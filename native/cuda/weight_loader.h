@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../model/weights.h"
+#include "runtime.h"
+
+namespace openelm::cuda {
+
+// Reads weights into device memory through page-locked staging: while one piece is on its way to
+// the device, the next is read, and converted or quantised by several threads.
+class WeightLoader {
+ public:
+  WeightLoader();
+
+  Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                     LoadProgress& progress);
+  Buffer load_vector(const TensorSource& source, LoadProgress& progress);
+
+ private:
+  static constexpr int kSlots = 2;
+  static constexpr size_t kSlotBytes = size_t(8) << 20;
+
+  struct Slot {
+    std::shared_ptr<void> memory;  // page-locked
+    size_t bytes = 0;
+    Event copied;
+  };
+  struct Part;  // rows of a tensor and where they go
+
+  Slot& next_slot(size_t bytes);
+  void load_part(const TensorSource& source, DType dtype, const Part& part, LoadProgress& progress);
+
+  Stream stream_{false};
+  std::mutex mutex_;  // guards the slots
+  Slot slots_[kSlots];
+  int next_ = 0;
+};
+
+}  // namespace openelm::cuda

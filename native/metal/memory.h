@@ -1,0 +1,33 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "../model/weights.h"
+#include "mtl.h"
+
+namespace openelm::metal {
+
+// Pages of the engine's own that are Metal buffers too: one memory under a CPU and a GPU pointer.
+class Memory : public std::enable_shared_from_this<Memory> {
+ public:
+  explicit Memory(mtl::Device device) : device_(std::move(device)) {}
+
+  // Zeroed. Throws Error{kOutOfMemory}. Any thread may call it, and may drop what it returns.
+  Buffer allocate(size_t bytes);
+
+  struct View {
+    objc::Id buffer;
+    mtl::Integer offset;
+  };
+
+  // Where an address inside of what allocate() returned is for the GPU.
+  View find(const void* address) const;
+
+ private:
+  const mtl::Device device_;
+  mutable std::mutex mutex_;
+  std::map<const char*, mtl::Buffer> buffers_;  // by first address; guarded by mutex_
+};
+
+}  // namespace openelm::metal

@@ -1,0 +1,220 @@
+#include "metal_backend.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <future>
+#include <thread>
+
+#include "../error.h"
+#include "../model/kv_cache.h"
+#include "metal.h"
+#include "metal_source.h"
+#include "pack.h"
+
+namespace openelm::metal {
+
+// Limits of the kernels: norm_qkv.metal and attention.metal.
+static constexpr int kMaxHeadDim = 256;
+
+namespace {
+
+Error unavailable(const std::string& reason) {
+  return Error(ErrorCode::kBackendUnavailable, reason);
+}
+
+// Throws when there is none that the kernels can run on.
+mtl::Device find_device(int device_index) {
+  const objc::AutoreleasePool pool;
+  const int count = mtl::device_count();
+  if (count == 0) throw unavailable("Metal finds no GPU");
+  if (device_index < 0 || device_index >= count) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "deviceIndex must be below the number of GPUs, " + std::to_string(count));
+  }
+  mtl::Device device = mtl::device(device_index);
+  if (!device.is_apple7()) {
+    throw unavailable(device.name() + " is no Apple silicon GPU, which the Metal kernels need");
+  }
+  return device;
+}
+
+}  // namespace
+
+MetalBackend::MetalBackend(mtl::Device device) : device_(std::move(device)) {
+  const objc::AutoreleasePool pool;
+  std::string error;
+  library_ = device_.new_library(kShaderSource, error);
+  if (!library_) throw unavailable("Metal cannot compile the kernels: " + error);
+  queue_ = device_.new_command_queue();
+  if (!queue_) throw unavailable("Metal gives no command queue");
+  memory_ = std::make_shared<Memory>(device_);
+}
+
+MetalBackend::~MetalBackend() { drop(); }
+
+std::string MetalBackend::device() const {
+  const objc::AutoreleasePool pool;
+  return device_.name();
+}
+
+Buffer MetalBackend::allocate(size_t bytes) { return memory_->allocate(bytes); }
+
+void MetalBackend::copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+
+Matrix MetalBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                                 LoadProgress& progress) {
+  constexpr int kSliceRows = 64;
+  Matrix matrix{allocate(matrix_bytes(source.rows, source.cols, dtype)), source.rows, source.cols,
+                dtype};
+  std::atomic<int> next{0};
+  const auto pack_slices = [&] {
+    for (int row; (row = next.fetch_add(kSliceRows)) < source.rows;) {
+      progress.check();
+      const int end = std::min(row + kSliceRows, source.rows);
+      pack_rows(source, dtype, layout, row, end, matrix.data.as<void>());
+      progress.add((source.row_bytes() + source.scale_row_bytes()) * (end - row));
+    }
+  };
+  const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
+  std::vector<std::future<void>> others;
+  for (unsigned i = 1; i < threads; ++i) {
+    others.push_back(std::async(std::launch::async, pack_slices));
+  }
+  pack_slices();
+  for (std::future<void>& other : others) other.get();
+  return matrix;
+}
+
+Buffer MetalBackend::load_vector(const TensorSource& source, LoadProgress& progress) {
+  Buffer buffer = allocate(size_t(source.cols) * sizeof(float));
+  RowReader(source).read_float(0, 1, buffer.as<float>());
+  progress.add(source.bytes());
+  return buffer;
+}
+
+// Keys and values are as exact as the weights deserve.
+bool MetalBackend::cache_is_half() const { return weights->lm_head.dtype != DType::kFloat32; }
+
+size_t MetalBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
+  return size_t(positions) * config.kv_dim(layer) * (cache_is_half() ? 2 : 4);
+}
+
+size_t MetalBackend::v_cache_bytes(const Config& config, int layer, int positions) const {
+  return k_cache_bytes(config, layer, positions);
+}
+
+const mtl::Pipeline& MetalBackend::pipeline(const char* kernel, MatrixType type,
+                                            unsigned group_queries) {
+  mtl::Pipeline& pipeline = pipelines_[{kernel, type, group_queries}];
+  if (pipeline) return pipeline;
+  const Config& config = weights->config;
+  mtl::FunctionConstants constants;  // in the order of matrix.h
+  constants.set(type, 0);
+  constants.set(uint32_t(config.head_dim), 1);
+  constants.set(group_queries, 2);
+  constants.set(cache_is_half(), 3);
+  constants.set(config.ffn_with_glu, 4);
+  constants.set(config.normalize_qk_projections, 5);
+  std::string error;
+  if (const objc::Object function = library_.function(kernel, constants, error)) {
+    pipeline = device_.new_pipeline(function, error);
+  }
+  if (!pipeline) {
+    throw unavailable(std::string("Metal cannot make a pipeline of ") + kernel + ": " + error);
+  }
+  return pipeline;
+}
+
+static void reserve(MetalBackend& backend, Buffer& buffer, size_t bytes) {
+  if (buffer.bytes < bytes) buffer = backend.allocate(bytes);
+}
+
+void MetalBackend::write_inputs(const Batch& batch) {
+  const Config& config = weights->config;
+  const size_t tokens = batch.tokens.size();
+  const int half_dim = config.head_dim / 2;
+  reserve(*this, tokens_, tokens * sizeof(int32_t));
+  reserve(*this, logit_rows_, tokens * sizeof(int32_t));
+  reserve(*this, rope_, tokens * config.head_dim * sizeof(float));
+  const int max_heads = config.max_q_dim() / config.head_dim;
+  reserve(*this, partials_,
+          size_t(kMaxSplitTokens) * max_heads * kMaxSplits * (config.head_dim + 2) * sizeof(float));
+  if (tokens > 1) reserve(*this, qkv_, tokens * config.max_qkv_dim() * sizeof(float));
+
+  std::copy(batch.tokens.begin(), batch.tokens.end(), tokens_.as<int32_t>());
+  std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), logit_rows_.as<int32_t>());
+  float* rope = rope_.as<float>();
+  for (int j = 0; j < half_dim; ++j) {
+    const double frequency =
+        std::pow(double(config.rope_freq_constant), -2.0 * j / config.head_dim);
+    for (size_t t = 0; t < tokens; ++t) {
+      const double angle = batch.positions[t] * frequency;
+      rope[(t * half_dim + j) * 2] = float(std::cos(angle));
+      rope[(t * half_dim + j) * 2 + 1] = float(std::sin(angle));
+    }
+  }
+}
+
+void MetalBackend::begin(const Batch& batch) {
+  if (weights->config.head_dim > kMaxHeadDim) {
+    throw unavailable("heads wider than " + std::to_string(kMaxHeadDim) + " need backend 'cpu'");
+  }
+  drop();
+  write_inputs(batch);
+  runs_.clear();
+  for (int t = 0; t < batch.size(); ++t) {
+    if (t == 0 || batch.caches[t] != batch.caches[t - 1]) {
+      runs_.push_back({batch.caches[t], unsigned(t), 0, unsigned(batch.positions[t])});
+    }
+    ++runs_.back().num_tokens;
+  }
+  const objc::AutoreleasePool pool;
+  commands_ = queue_.command_buffer();
+  if (commands_) encoder_ = commands_.compute_encoder();
+  if (!encoder_) throw Error(ErrorCode::kInternal, "Metal gives no command buffer");
+}
+
+// Metal wants an encoder ended before it goes, even when nothing of it will run.
+void MetalBackend::drop() {
+  const objc::AutoreleasePool pool;
+  if (encoder_) encoder_.end();
+  encoder_ = mtl::ComputeEncoder();
+  commands_ = mtl::CommandBuffer();
+}
+
+void MetalBackend::finish() {
+  if (!encoder_) return;
+  const objc::AutoreleasePool pool;
+  encoder_.end();
+  encoder_ = mtl::ComputeEncoder();
+  const mtl::CommandBuffer commands = std::exchange(commands_, mtl::CommandBuffer());
+  commands.commit();
+  commands.wait();
+  if (commands.completed()) return;
+  constexpr mtl::Integer kOutOfMemory = 8;  // MTLCommandBufferErrorOutOfMemory
+  const std::string text = "Metal failed in a forward pass: " + commands.error_text();
+  if (commands.error_code() != kOutOfMemory) throw Error(ErrorCode::kInternal, text);
+  throw Error(ErrorCode::kOutOfMemory,
+              text + "; choose a smaller dtype or a shorter contextLength");
+}
+
+}  // namespace openelm::metal
+
+namespace openelm {
+
+BackendInfo metal_backend_info() {
+  const objc::AutoreleasePool pool;
+  try {
+    return {"metal", metal::find_device(0).name(), "", true};
+  } catch (const std::exception& error) {
+    return {"metal", "", error.what(), false};
+  }
+}
+
+std::unique_ptr<Backend> create_metal_backend(int device_index) {
+  return std::make_unique<metal::MetalBackend>(metal::find_device(device_index));
+}
+
+}  // namespace openelm

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Builds the tests and the benchmark of the CUDA kernels and runs them on this machine's GPU. Takes
+# nvcc, CMake and a driver; no Node and no network. Where Node and the package's dependencies are there
+# too, the package's own tests run on the GPU as well.
+#
+#   scripts/gpu-check.sh [build folder]
+set -u
+cd "$(dirname "$0")/.."
+build=${1:-build/gpu}
+failed=""
+
+step() {
+  name=$1
+  shift
+  echo "== $name"
+  "$@" || failed="$failed
+  $name"
+}
+
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
+nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader || true
+nvcc --version | tail -2
+
+set -e
+mkdir -p "$build"
+cmake -S test/kernels/gpu -B "$build" -D CMAKE_CUDA_ARCHITECTURES="${capability:-90}" > "$build/build.log" 2>&1 ||
+  { cat "$build/build.log"; exit 1; }
+cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { tail -50 "$build/build.log"; exit 1; }
+set +e
+
+step "every op against the oracle" "$build/kernels_test"
+step "whole models against the oracle" "$build/model_test"
+for dtype in float32 float16 bfloat16 q8 q4; do
+  step "every op at the widths of the presets, $dtype" "$build/full_width_test" forward "$dtype"
+done
+if command -v compute-sanitizer > /dev/null; then
+  for tool in memcheck racecheck; do
+    step "$tool of every op" \
+      compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/kernels_test"
+  done
+  step "memcheck of whole models" \
+    compute-sanitizer --tool memcheck --error-exitcode 1 "$build/model_test"
+else
+  echo "== compute-sanitizer is not here"
+fi
+step "benchmark" "$build/gpu_bench"
+if command -v node > /dev/null && [ -d node_modules/tap ]; then
+  step "the package's tests" env OPENELM_TEST_BACKEND=cuda npm test
+fi
+
+if [ -n "$failed" ]; then
+  echo "FAILED:$failed"
+  exit 1
+fi
+echo "all passed"

@@ -1,0 +1,286 @@
+#include "mock_runtime.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <set>
+#include <vector>
+
+using Work = std::function<void()>;
+
+struct CUstream_st {
+  std::deque<Work> work;
+  cudaGraph_t capture = nullptr;
+};
+
+struct CUgraph_st {
+  std::vector<Work> work;
+};
+
+struct CUgraphExec_st {
+  std::vector<Work> work;
+};
+
+struct CUevent_st {
+  cudaStream_t stream = nullptr;
+};
+
+namespace emulator::cuda {
+namespace {
+
+constexpr size_t kDefaultSharedLimit = 48 * 1024;
+constexpr size_t kLargestSharedLimit = 99 * 1024;  // of the smallest device since Ampere
+
+std::recursive_mutex mutex;
+std::map<void*, size_t> allocations;
+std::map<const void*, size_t> shared_limits;
+std::set<CUstream_st*> streams;
+cudaError_t last_error = cudaSuccess;
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+cudaError_t result(cudaError_t status) {
+  if (status != cudaSuccess) last_error = status;
+  return status;
+}
+
+void run_all(CUstream_st& stream) {
+  while (!stream.work.empty()) {
+    const Work work = std::move(stream.work.front());
+    stream.work.pop_front();
+    work();
+  }
+}
+
+}  // namespace
+
+void enqueue(cudaStream_t stream, Work work) {
+  Lock lock(mutex);
+  if (!stream) {
+    work();
+  } else if (stream->capture) {
+    stream->capture->work.push_back(std::move(work));
+  } else {
+    stream->work.push_back(std::move(work));
+  }
+}
+
+cudaError_t check_launch(const void* kernel, dim3 grid, int block, size_t shared_bytes) {
+  Lock lock(mutex);
+  if (machine.fail_launch_after == 0) return result(cudaErrorLaunchFailure);
+  if (machine.fail_launch_after > 0) --machine.fail_launch_after;
+  const auto raised = shared_limits.find(kernel);
+  const size_t limit = raised == shared_limits.end() ? kDefaultSharedLimit : raised->second;
+  const bool valid = grid.x && grid.y && grid.z && grid.y < 65536 && grid.z < 65536 && block > 0 &&
+                     block <= 1024 && shared_bytes <= limit;
+  return result(valid ? cudaSuccess : cudaErrorInvalidConfiguration);
+}
+
+}  // namespace emulator::cuda
+
+using namespace emulator::cuda;
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = machine.missing == cudaSuccess ? 1 : 0;
+  return machine.missing;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  if (machine.missing != cudaSuccess) return result(machine.missing);
+  return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  std::memset(properties, 0, sizeof *properties);
+  std::snprintf(properties->name, sizeof properties->name, "emulated");
+  properties->major = machine.compute_capability / 10;
+  properties->minor = machine.compute_capability % 10;
+  properties->multiProcessorCount = machine.multiprocessors;
+  properties->sharedMemPerBlockOptin = kLargestSharedLimit;
+  properties->totalGlobalMem = machine.memory;
+  return cudaSuccess;
+}
+
+const char* cudaGetErrorString(cudaError_t status) {
+  switch (status) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+    default:
+      return "an error of the emulated runtime";
+  }
+}
+
+cudaError_t cudaGetLastError() {
+  Lock lock(mutex);
+  const cudaError_t status = last_error;
+  last_error = cudaSuccess;
+  return status;
+}
+
+cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  Lock lock(mutex);
+  if (counters.live_bytes + bytes > machine.memory) return result(cudaErrorMemoryAllocation);
+  constexpr size_t kAlignment = 256;
+  *memory = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (!*memory) return result(cudaErrorMemoryAllocation);
+  std::memset(*memory, 0xff, bytes);
+  allocations[*memory] = bytes;
+  ++counters.allocations;
+  counters.live_bytes += bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* memory) {
+  Lock lock(mutex);
+  if (!memory) return cudaSuccess;
+  for (CUstream_st* stream : streams) run_all(*stream);  // as the driver waits for the device
+  counters.live_bytes -= allocations.at(memory);
+  allocations.erase(memory);
+  std::free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  Lock lock(mutex);
+  *memory = std::malloc(bytes);
+  if (!*memory) return result(cudaErrorMemoryAllocation);
+  std::memset(*memory, 0xff, bytes);
+  ++counters.allocations;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void* memory) {
+  std::free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
+  std::memset(memory, value, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  enqueue(stream, [=] { std::memset(memory, value, bytes); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  enqueue(stream, [=] {
+    std::memcpy(to, from, bytes);
+    if (kind != cudaMemcpyDeviceToDevice) counters.copied_bytes += bytes;
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch,
+                              size_t width, size_t height, cudaMemcpyKind kind,
+                              cudaStream_t stream) {
+  enqueue(stream, [=] {
+    for (size_t row = 0; row < height; ++row) {
+      std::memcpy(static_cast<char*>(to) + row * to_pitch,
+                  static_cast<const char*>(from) + row * from_pitch, width);
+    }
+    if (kind != cudaMemcpyDeviceToDevice) counters.copied_bytes += width * height;
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  Lock lock(mutex);
+  *stream = new CUstream_st;
+  streams.insert(*stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  Lock lock(mutex);
+  streams.erase(stream);
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  Lock lock(mutex);
+  if (stream) run_all(*stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->stream = stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) { return cudaStreamSynchronize(event->stream); }
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (stream->capture) return result(cudaErrorIllegalState);
+  stream->capture = new CUgraph_st;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  if (!stream->capture) return result(cudaErrorIllegalState);
+  *graph = stream->capture;
+  stream->capture = nullptr;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  *executable = new CUgraphExec_st{graph->work};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  Lock lock(mutex);
+  if (machine.fail_launch_after == 0) return result(cudaErrorLaunchFailure);
+  ++counters.graphs;
+  for (const Work& work : executable->work) enqueue(stream, work);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  Lock lock(mutex);
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  if (value < 0 || size_t(value) > kLargestSharedLimit) return result(cudaErrorInvalidValue);
+  shared_limits[kernel] = size_t(value);
+  return cudaSuccess;
+}
+
+}  // extern "C"

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+// The CUDA runtime on the CPU, linked in place of cudart: device memory is the host's, poisoned;
+// work waits in its stream until something waits for it, so that a missing wait shows; a captured
+// graph is replayed.
+namespace emulator::cuda {
+
+// What the runtime was asked for since the program began. Tests look at differences.
+struct Counters {
+  uint64_t kernels = 0;  // run, in graphs or alone
+  uint64_t graphs = 0;   // launched
+  uint64_t allocations = 0;
+  uint64_t live_bytes = 0;    // of device memory
+  uint64_t copied_bytes = 0;  // between host and device
+  uint64_t loaded_bytes = 0;  // by load_streaming()
+};
+inline Counters counters;
+
+// What the machine is like, and what is to go wrong.
+struct Machine {
+  cudaError_t missing = cudaSuccess;  // what cudaGetDeviceCount answers
+  int compute_capability = 90;
+  int multiprocessors = 4;  // few, so that small grids already take more than one round
+  size_t memory = size_t(64) << 30;
+  int fail_launch_after = -1;  // launches until one fails; never when negative
+};
+inline Machine machine;
+
+// Puts work into a stream, or into the graph that it captures.
+void enqueue(cudaStream_t stream, std::function<void()> work);
+
+// Checks a launch as the driver would.
+cudaError_t check_launch(const void* kernel, dim3 grid, int block, size_t shared_bytes);
+
+}  // namespace emulator::cuda

@@ -1,0 +1,188 @@
+#include "fiber.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <new>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EMULATOR_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define EMULATOR_ASAN 1
+#endif
+
+#ifdef EMULATOR_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#if defined(__x86_64__) && !defined(_WIN32)
+#define EMULATOR_X86_64 1
+#else
+#define _XOPEN_SOURCE 700
+#include <ucontext.h>
+#endif
+
+namespace emulator {
+
+#ifdef EMULATOR_X86_64
+
+// Saves the callee-saved registers of the System V ABI on the current stack, leaves the stack
+// pointer at *from, and takes the other stack's up. Half the time of swapcontext is a system call
+// for the signal mask, which nobody here changes.
+extern "C" void emulator_switch_stack(void** from, void* to);
+asm(R"(
+  .text
+  .globl emulator_switch_stack
+emulator_switch_stack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+
+#endif
+
+struct Fiber::Context {
+  char* mapping = nullptr;
+  char* stack = nullptr;
+#ifdef EMULATOR_X86_64
+  void* fiber_sp = nullptr;
+  void* caller_sp = nullptr;
+#else
+  ucontext_t fiber;
+  ucontext_t caller;
+#endif
+  // What AddressSanitizer wants to hear at each switch.
+  void* fiber_fake_stack = nullptr;
+  void* caller_fake_stack = nullptr;
+  const void* caller_stack = nullptr;
+  size_t caller_stack_size = 0;
+};
+
+namespace {
+
+constexpr size_t kStackSize =
+    256 * 1024;  // touched pages only; AddressSanitizer's frames are large
+
+size_t page_size() {
+  static const size_t size = size_t(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+// The fiber that enters for the first time: the ABI's initial registers carry no argument.
+thread_local Fiber* entering = nullptr;
+
+}  // namespace
+
+Fiber::Fiber() : context_(new Context) {
+  // An overflow runs into the guard page below and not into another fiber.
+  void* mapping = mmap(nullptr, kStackSize + page_size(), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED || mprotect(mapping, page_size(), PROT_NONE) != 0) {
+    throw std::bad_alloc();
+  }
+  context_->mapping = static_cast<char*>(mapping);
+  context_->stack = context_->mapping + page_size();
+}
+
+Fiber::~Fiber() {
+  munmap(context_->mapping, kStackSize + page_size());
+  delete context_;
+}
+
+void Fiber::enter(Fiber* fiber) {
+#ifdef EMULATOR_ASAN
+  __sanitizer_finish_switch_fiber(nullptr, &fiber->context_->caller_stack,
+                                  &fiber->context_->caller_stack_size);
+#endif
+  fiber->run();
+}
+
+void Fiber::run() {
+  body_();
+  done_ = true;
+  Context& c = *context_;
+#ifdef EMULATOR_ASAN
+  __sanitizer_start_switch_fiber(nullptr, c.caller_stack, c.caller_stack_size);
+#endif
+#ifdef EMULATOR_X86_64
+  emulator_switch_stack(&c.fiber_sp, c.caller_sp);
+#else
+  setcontext(&c.caller);
+#endif
+  __builtin_unreachable();
+}
+
+void Fiber::start(std::function<void()> body) {
+  Context& c = *context_;
+#ifdef EMULATOR_ASAN
+  if (!done_) __asan_unpoison_memory_region(c.stack, kStackSize);  // frames that never returned
+#endif
+  body_ = std::move(body);
+  done_ = false;
+  c.fiber_fake_stack = nullptr;
+  void (*entry)() = [] { enter(entering); };
+#ifdef EMULATOR_X86_64
+  // Six registers, the entry point that `ret` takes, and no return address: the ABI wants the stack
+  // pointer at 8 modulo 16 where a function begins.
+  void** sp = reinterpret_cast<void**>(c.stack + kStackSize) - 2;
+  sp[0] = reinterpret_cast<void*>(entry);
+  sp[1] = nullptr;
+  for (int i = 0; i < 6; ++i) *--sp = nullptr;
+  c.fiber_sp = sp;
+#else
+  getcontext(&c.fiber);
+  c.fiber.uc_stack.ss_sp = c.stack;
+  c.fiber.uc_stack.ss_size = kStackSize;
+  c.fiber.uc_link = nullptr;
+  makecontext(&c.fiber, entry, 0);
+#endif
+}
+
+void Fiber::resume() {
+  Context& c = *context_;
+  entering = this;
+#ifdef EMULATOR_ASAN
+  __sanitizer_start_switch_fiber(&c.caller_fake_stack, c.stack, kStackSize);
+#endif
+#ifdef EMULATOR_X86_64
+  emulator_switch_stack(&c.caller_sp, c.fiber_sp);
+#else
+  swapcontext(&c.caller, &c.fiber);
+#endif
+#ifdef EMULATOR_ASAN
+  __sanitizer_finish_switch_fiber(c.caller_fake_stack, nullptr, nullptr);
+#endif
+}
+
+void Fiber::suspend() {
+  Context& c = *context_;
+#ifdef EMULATOR_ASAN
+  __sanitizer_start_switch_fiber(&c.fiber_fake_stack, c.caller_stack, c.caller_stack_size);
+#endif
+#ifdef EMULATOR_X86_64
+  emulator_switch_stack(&c.fiber_sp, c.caller_sp);
+#else
+  swapcontext(&c.fiber, &c.caller);
+#endif
+#ifdef EMULATOR_ASAN
+  __sanitizer_finish_switch_fiber(c.fiber_fake_stack, &c.caller_stack, &c.caller_stack_size);
+#endif
+}
+
+}  // namespace emulator

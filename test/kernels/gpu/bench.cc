@@ -1,0 +1,295 @@
+// How fast the presets decode and prefill on this device, beside what the device can do. Weights
+// are random: speed does not depend on them.
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "../../../native/cuda/cuda.h"
+#include "../../../native/half.h"
+#include "../../../native/model/decoder.h"
+#include "../../../native/model/kv_cache.h"
+#include "probes.h"
+#include "random_model.h"
+
+namespace openelm::test {
+namespace {
+
+double now() {
+  const auto time = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(time).count();
+}
+
+double median(std::vector<double> values, double quantile = 0.5) {
+  std::sort(values.begin(), values.end());
+  return values[size_t(quantile * double(values.size() - 1))];
+}
+
+// The median time of one run, each waited for.
+template <typename Run>
+double time_of(const cuda::Stream& stream, int repeats, const Run& run) {
+  run();
+  stream.synchronize();
+  std::vector<double> times;
+  for (int i = 0; i < repeats; ++i) {
+    const double start = now();
+    run();
+    stream.synchronize();
+    times.push_back(now() - start);
+  }
+  return median(times);
+}
+
+struct Limits {
+  double bandwidth;     // bytes a second, read and written
+  double matrix_rate;   // operations a second, bfloat16
+  double empty_kernel;  // seconds, in a graph of many
+};
+
+Limits measure_limits(bool tiny) {
+  cudaDeviceProp properties;
+  cuda::check(cudaGetDeviceProperties(&properties, 0), "ask for the device's properties");
+  const cuda::Stream stream(properties.major >= 9);
+  Limits limits;
+
+  const size_t bytes = tiny ? size_t(1) << 20 : size_t(1) << 30;
+  const auto from = cuda::allocate_device(bytes);
+  const auto to = cuda::allocate_device(bytes);
+  limits.bandwidth = 2.0 * double(bytes) / time_of(stream, 20, [&] {
+                       cuda::check(cudaMemcpyAsync(to.get(), from.get(), bytes,
+                                                   cudaMemcpyDeviceToDevice, stream.get()),
+                                   "copy");
+                     });
+
+  double operations = 0;
+  const double matrix_time = time_of(stream, 20, [&] {
+    operations = cuda::launch_matrix_probe(stream, properties.multiProcessorCount, tiny ? 2 : 20000,
+                                           static_cast<float*>(to.get()));
+  });
+  limits.matrix_rate = operations / matrix_time;
+
+  constexpr int kKernels = 200;
+  cuda::Graph graph;
+  graph.begin_capture(stream);
+  for (int i = 0; i < kKernels; ++i) cuda::launch_empty_kernel(stream);
+  graph.end_capture();
+  limits.empty_kernel = time_of(stream, 20, [&] { graph.launch(stream); }) / kKernels;
+
+  std::printf("%s: copies at %.0f GB/s, bfloat16 matrices at %.0f TFLOP/s, kernels %.2f us apart\n",
+              properties.name, limits.bandwidth / 1e9, limits.matrix_rate / 1e12,
+              limits.empty_kernel * 1e6);
+  return limits;
+}
+
+// A file without end of plausible elements.
+class EndlessFile : public File {
+ public:
+  explicit EndlessFile(std::vector<char> period) : period_(std::move(period)) {}
+  void read(uint64_t offset, size_t bytes, void* to) const override {
+    auto* at = static_cast<char*>(to);
+    size_t from = offset % period_.size();
+    while (bytes > 0) {
+      const size_t piece = std::min(bytes, period_.size() - from);
+      std::memcpy(at, period_.data() + from, piece);
+      at += piece;
+      bytes -= piece;
+      from = 0;
+    }
+  }
+
+ private:
+  const std::vector<char> period_;
+};
+
+template <typename T, typename Make>
+std::shared_ptr<const File> endless(const Make& make) {
+  constexpr size_t kPeriod = 1 << 20;
+  std::vector<char> bytes(kPeriod * sizeof(T));
+  for (size_t i = 0; i < kPeriod; ++i) {
+    const T value = make();
+    std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
+  }
+  return std::make_shared<EndlessFile>(std::move(bytes));
+}
+
+// Every tensor of a model from the same few megabytes.
+std::vector<TensorSource> endless_tensors(const Config& config, DType dtype) {
+  const auto norms = endless<float>([] { return 1.0f; });
+  const auto halves = endless<uint16_t>([] { return float_to_bf16(0.02f * random_value()); });
+  const auto bytes = endless<uint8_t>([] { return uint8_t(128 * random_value() + 128); });
+  const auto scales = endless<uint16_t>(
+      [&] { return float_to_f16(dtype == DType::kQ8 ? 0.02f / 127 : 0.02f / 8); });
+  std::vector<TensorSource> tensors;
+  const auto vector = [&](const std::string& name, int size) {
+    TensorSource source;
+    source.name = name;
+    source.file = norms;
+    source.rows = 1;
+    source.cols = size;
+    tensors.push_back(source);
+  };
+  const auto matrix = [&](const std::string& name, int rows, int cols, DType as) {
+    TensorSource source;
+    source.name = name;
+    source.rows = rows;
+    source.cols = cols;
+    source.file = as == DType::kBFloat16 ? halves : bytes;
+    source.scales_file = scales;
+    source.format = as == DType::kBFloat16 ? TensorSource::Format::kBF16
+                    : as == DType::kQ8     ? TensorSource::Format::kI8
+                                           : TensorSource::Format::kU8;
+    tensors.push_back(source);
+  };
+  const int d = config.model_dim;
+  matrix("transformer.token_embeddings.weight", config.vocab_size, d,
+         dtype == DType::kQ4 ? DType::kQ8 : dtype);
+  for (int i = 0; i < config.num_layers; ++i) {
+    const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
+    vector(prefix + "attn_norm.weight", d);
+    matrix(prefix + "attn.qkv_proj.weight", config.qkv_dim(i), d, dtype);
+    vector(prefix + "attn.q_norm.weight", config.head_dim);
+    vector(prefix + "attn.k_norm.weight", config.head_dim);
+    matrix(prefix + "attn.out_proj.weight", d, config.q_dim(i), dtype);
+    vector(prefix + "ffn_norm.weight", d);
+    matrix(prefix + "ffn.proj_1.weight", 2 * config.ffn_dims[size_t(i)], d, dtype);
+    matrix(prefix + "ffn.proj_2.weight", d, config.ffn_dims[size_t(i)], dtype);
+  }
+  vector("transformer.norm.weight", d);
+  return tensors;
+}
+
+struct Preset {
+  const char* name;
+  int num_layers, model_dim, head_dim;
+};
+constexpr Preset kPresets[] = {
+    {"270M", 16, 1280, 64}, {"450M", 20, 1536, 64}, {"1.1B", 28, 2048, 64}, {"3B", 36, 3072, 128}};
+
+int make_divisible(double value, int divisor) {
+  int rounded = std::max(divisor, int(value + divisor / 2.0) / divisor * divisor);
+  if (rounded < 0.9 * value) rounded += divisor;
+  return rounded;
+}
+
+// Layer-wise scaling: attention from half to all of the width, the FFN from half to four times it.
+Config config_of(const Preset& preset) {
+  Config config;
+  config.num_layers = preset.num_layers;
+  config.model_dim = preset.model_dim;
+  config.head_dim = preset.head_dim;
+  config.vocab_size = 32000;
+  config.max_context_length = 2048;
+  constexpr int kGroup = 4;
+  for (int i = 0; i < preset.num_layers; ++i) {
+    const auto multiplier = [&](double from, double to) {
+      return std::round(100 * (from + (to - from) * i / (preset.num_layers - 1))) / 100;
+    };
+    const int q_dim =
+        make_divisible(preset.model_dim * multiplier(0.5, 1), preset.head_dim * kGroup);
+    config.num_query_heads.push_back(q_dim / preset.head_dim);
+    config.num_kv_heads.push_back(q_dim / preset.head_dim / kGroup);
+    config.ffn_dims.push_back(make_divisible(preset.model_dim * multiplier(0.5, 4), 256));
+  }
+  return config;
+}
+
+struct Lengths {
+  int prompt;
+  int steps;
+};
+
+double parameters_of(const Config& config) {
+  double count = 0;
+  for (int i = 0; i < config.num_layers; ++i) {
+    count += double(config.model_dim) *
+             (config.qkv_dim(i) + config.q_dim(i) + 3.0 * config.ffn_dims[size_t(i)]);
+  }
+  return count;
+}
+
+void bench(const std::string& name, const Config& config, DType dtype, const Limits& limits,
+           const Lengths& lengths) {
+  const std::shared_ptr<Backend> backend = create_cuda_backend(0);
+  LoadProgress progress(1, nullptr);
+  const double load_start = now();
+  const Weights weights =
+      load_weights(*backend, config, endless_tensors(config, dtype), dtype, progress);
+  const double load_time = now() - load_start;
+  backend->weights = &weights;
+  Decoder decoder(*backend, weights, lengths.prompt);
+  KvCache cache(backend, config, config.max_context_length);
+  const std::atomic<bool> cancelled{false};
+
+  int position = 0;
+  const auto append = [&](int count) {
+    Batch batch;
+    for (int i = 0; i < count; ++i) {
+      batch.tokens.push_back((31 * (position + i)) % config.vocab_size);
+      batch.positions.push_back(position + i);
+      batch.caches.push_back(&cache);
+    }
+    batch.logit_rows = {count - 1};
+    const double start = now();
+    decoder.forward(batch, cancelled);
+    position += count;
+    return now() - start;
+  };
+
+  std::vector<double> prefills;
+  for (int i = 0; i < 6; ++i) {
+    position = 0;
+    prefills.push_back(append(lengths.prompt));
+  }
+  const double prefill = median({prefills.begin() + 1, prefills.end()});
+  append(1);
+  std::vector<double> steps;
+  double bytes = 0;
+  for (int i = 0; i < lengths.steps; ++i) {
+    steps.push_back(append(1));
+    bytes = double(weights.bytes());
+    for (int layer = 0; layer < config.num_layers; ++layer) {
+      bytes += double(backend->k_cache_bytes(config, layer, position) +
+                      backend->v_cache_bytes(config, layer, position));
+    }
+  }
+  const double step = median(steps);
+  const double between = limits.empty_kernel * (7 * config.num_layers + 2);
+  const double operations = 2 * parameters_of(config) * lengths.prompt;
+  constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "q8", "q4"};
+  std::printf("%-5s %-9s %7.0f %8.3f %8.3f %9.0f%% %8.0f%% %9.0f %8.0f%% %7.1f\n", name.c_str(),
+              kNames[int(dtype)], 1 / step, step * 1e3, median(steps, 0.95) * 1e3,
+              100 * bytes / step / limits.bandwidth, 100 * between / step, lengths.prompt / prefill,
+              100 * operations / prefill / limits.matrix_rate, load_time);
+}
+
+}  // namespace
+}  // namespace openelm::test
+
+// With the argument "tiny": a model that an emulator can run.
+int main(int argc, char** argv) {
+  using namespace openelm;
+  using namespace openelm::test;
+  const bool tiny = argc > 1 && std::string(argv[1]) == "tiny";
+  try {
+    const Limits limits = measure_limits(tiny);
+    std::printf("%-5s %-9s %7s %8s %8s %10s %9s %9s %9s %7s\n", "model", "dtype", "decode/s",
+                "p50 ms", "p95 ms", "bandwidth", "between", "prefill/s", "matrices", "load s");
+    for (const Preset& preset : kPresets) {
+      for (DType dtype : {DType::kBFloat16, DType::kQ8, DType::kQ4}) {
+        if (tiny) {
+          bench("tiny", config_of({"tiny", 2, 256, 64}), dtype, limits, {40, 3});
+        } else {
+          bench(preset.name, config_of(preset), dtype, limits, {512, 128});
+        }
+      }
+      if (tiny) break;
+    }
+  } catch (const std::exception& error) {
+    std::printf("FAILED: %s\n", error.what());
+    return 1;
+  }
+}
