@@ -23,7 +23,7 @@ nvcc --version | tail -2
 
 set -e
 mkdir -p "$build"
-cmake -S test/kernels/gpu -B "$build" -D CMAKE_CUDA_ARCHITECTURES="${capability:-90}" > "$build/build.log" 2>&1 ||
+cmake -S test/kernels/gpu -B "$build" -D OPENELM_CUDA_ARCHITECTURES="${capability:-90}" > "$build/build.log" 2>&1 ||
   { cat "$build/build.log"; exit 1; }
 cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { tail -50 "$build/build.log"; exit 1; }
 set +e

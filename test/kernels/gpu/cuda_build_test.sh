@@ -7,7 +7,7 @@ build=${1:-build/cuda-check}
 nvcc=${NVCC:-nvcc}
 mkdir -p "$build"
 
-targets="-gencode arch=compute_75,code=compute_75"
+targets="-gencode arch=compute_90,code=compute_90"
 for arch in 75 80 86 89 90 100 120; do
   targets="$targets -gencode arch=compute_$arch,code=sm_$arch"
 done
