@@ -2,19 +2,14 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { quantize } from '../lib/cli/quantize.js'
 import { OpenELM } from '../lib/index.js'
+import { testBackend, tolerances } from './helpers/backend.js'
 import {
   dequantizeCheckpoint,
   relativeError,
   testConfigs,
   writeTestCheckpoint,
 } from './helpers/checkpoints.js'
-import { referenceLogits } from './reference.js'
-
-/**
- * The relative error of the whole matrix of logits that each dtype may have against the float64 oracle on
- * the same weights. q8 and q4 also quantise what they multiply the weights with.
- */
-const tolerances = { float32: 1e-5, float16: 1e-5, bfloat16: 1e-5, q8: 1e-3, q4: 1e-3 } as const
+import { type ConfigJson, referenceLogits, tensorShapes } from './reference.js'
 
 const storedAs = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const
 
@@ -22,8 +17,18 @@ function someTokens(vocabSize: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => (i * i * 31 + i * 7 + 1) % vocabSize)
 }
 
+/** An emulated GPU takes a second for some millions of multiply-adds. */
+function numTokens(config: ConfigJson): number {
+  if (!process.env.OPENELM_ADDON) return 24
+  const weights = [...tensorShapes(config).values()].reduce(
+    (sum, shape) => sum + shape.reduce((product, length) => product * length),
+    0,
+  )
+  return Math.max(3, Math.min(24, Math.floor(4e6 / weights)))
+}
+
 for (const [name, config] of Object.entries(testConfigs)) {
-  const tokens = someTokens(config.vocab_size, 24)
+  const tokens = someTokens(config.vocab_size, numTokens(config))
 
   const check = async (
     t: Test,
@@ -31,7 +36,7 @@ for (const [name, config] of Object.entries(testConfigs)) {
     dtype: keyof typeof tolerances,
     weights: Map<string, Float64Array>,
   ) => {
-    await using model = await OpenELM.load(directory)
+    await using model = await OpenELM.load(directory, { backend: testBackend })
     t.equal(model.dtype, dtype)
     const logits = await model.logits(tokens)
     const error = relativeError(logits, referenceLogits(config, weights, tokens))
@@ -59,7 +64,7 @@ for (const [name, config] of Object.entries(testConfigs)) {
       const weights = dequantizeCheckpoint(join(quantized, 'model.safetensors'))
       const logits = await check(t, quantized, dtype, weights)
 
-      await using model = await OpenELM.load(float, { dtype })
+      await using model = await OpenELM.load(float, { dtype, backend: testBackend })
       t.equal(relativeError(await model.logits(tokens), logits), 0, 'quantised while loading')
     })
   }
