@@ -17,6 +17,12 @@ class KvCache {
   // Takes the positions of another cache of the same model and length.
   void copy_from(const KvCache& other);
 
+  // Gives the memory back early; the cache can then only be destroyed.
+  void release() {
+    buffer_ = Buffer();
+    backend_ = nullptr;
+  }
+
   int context_length() const { return context_length_; }
   size_t bytes() const { return buffer_.bytes; }
 
@@ -28,7 +34,7 @@ class KvCache {
  private:
   float* at(size_t offset) const { return reinterpret_cast<float*>(buffer_.as<char>() + offset); }
 
-  const std::shared_ptr<Backend> backend_;
+  std::shared_ptr<Backend> backend_;
   const Config config_;
   const int context_length_;
   std::vector<size_t> k_offsets_;
