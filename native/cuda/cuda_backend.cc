@@ -168,13 +168,15 @@ void CudaBackend::begin(const Batch& batch) {
   if (graph_.capturing()) graph_.reset();  // the pass before was aborted
   reserve(batch.size());
   extend_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
-  if (batch.size() == 1 && batch.logit_rows.size() == 1) {
+  const bool step = batch.size() == 1 && batch.logit_rows.size() == 1;
+  if (step && has_stepped_) {
     batch_->upload_step(stream_, batch);
     mode_ = graph_.ready() ? Mode::kReplay : Mode::kCapture;
   } else {
     const bool tiles = has_tiled_attention(weights->config.head_dim, float32_cache());
     batch_->upload(stream_, batch, tiles);
     mode_ = Mode::kDirect;
+    has_stepped_ |= step;
   }
   if (mode_ == Mode::kCapture) graph_.begin_capture(stream_);
 }

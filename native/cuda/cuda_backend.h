@@ -66,6 +66,7 @@ class CudaBackend : public Backend {
   WeightLoader loader_;
 
   bool prepared_ = false;
+  bool has_stepped_ = false;  // so that the driver has loaded the kernels of a step
   Mode mode_ = Mode::kDirect;
   Graph graph_;
   const float* graph_x_ = nullptr;  // the activations that the graph was captured with

@@ -36,9 +36,9 @@ void CudaBackend::embed(const Batch& batch, float* x) {
     mode_ = Mode::kCapture;
   }
   if (replaying()) return;
-  graph_x_ = x;
-  const MatrixView embeddings = view(weights->token_embeddings);
   const bool advance = mode_ == Mode::kCapture;
+  if (advance) graph_x_ = x;
+  const MatrixView embeddings = view(weights->token_embeddings);
   with_format(embeddings, [&](auto format) {
     launch(stream_, embed_kernel<decltype(format)>, dim3(batch.size()), kThreads, 0, batch_->view(),
            embeddings, advance, x);

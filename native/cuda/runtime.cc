@@ -17,7 +17,8 @@ void check(cudaError_t status, const char* action) {
                   what + "; use a smaller dtype or contextLength, or free some of its memory");
     case cudaErrorInsufficientDriver:
       throw Error(ErrorCode::kBackendUnavailable,
-                  "the NVIDIA driver is missing or too old; install one for CUDA 12 or later");
+                  "the NVIDIA driver is missing or too old; install one for CUDA " +
+                      std::to_string(CUDART_VERSION / 1000) + " or later");
     case cudaErrorNoDevice:
     case cudaErrorInvalidDevice:
     case cudaErrorDevicesUnavailable:

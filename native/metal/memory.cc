@@ -23,13 +23,27 @@ Buffer Memory::allocate(size_t bytes) {
     const std::lock_guard lock(mutex_);
     buffers_.emplace(address, std::move(buffer));
   }
-  // The buffer goes before its pages do.
   std::shared_ptr<void> memory(pages.get(), [pages, address, self = shared_from_this()](void*) {
-    const objc::AutoreleasePool pool;
-    const std::lock_guard lock(self->mutex_);
-    self->buffers_.erase(address);
+    self->free(address);  // and then its pages
   });
   return Buffer{std::move(memory), bytes};
+}
+
+void Memory::free(const char* address) {
+  const objc::AutoreleasePool pool;
+  mtl::CommandBuffer running;
+  {
+    const std::lock_guard lock(mutex_);
+    running = running_;
+  }
+  if (running) running.wait();
+  const std::lock_guard lock(mutex_);
+  buffers_.erase(address);
+}
+
+mtl::CommandBuffer Memory::exchange_running(mtl::CommandBuffer commands) {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(running_, std::move(commands));
 }
 
 Memory::View Memory::find(const void* address) const {

@@ -21,12 +21,19 @@ class Memory : public std::enable_shared_from_this<Memory> {
     mtl::Integer offset;
   };
 
+  // Remembers the last commands that were committed, which may use any of this memory: none of it
+  // is given back before they end. Returns those remembered until now.
+  mtl::CommandBuffer exchange_running(mtl::CommandBuffer commands);
+
   // Where an address inside of what allocate() returned is for the GPU.
   View find(const void* address) const;
 
  private:
   const mtl::Device device_;
+  void free(const char* address);
+
   mutable std::mutex mutex_;
+  mtl::CommandBuffer running_;                  // guarded by mutex_
   std::map<const char*, mtl::Buffer> buffers_;  // by first address; guarded by mutex_
 };
 

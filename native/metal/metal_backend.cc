@@ -170,27 +170,27 @@ void MetalBackend::begin(const Batch& batch) {
     }
     ++runs_.back().num_tokens;
   }
+  open();
+}
+
+void MetalBackend::open() {
   const objc::AutoreleasePool pool;
   commands_ = queue_.command_buffer();
   if (commands_) encoder_ = commands_.compute_encoder();
   if (!encoder_) throw Error(ErrorCode::kInternal, "Metal gives no command buffer");
 }
 
-// Metal wants an encoder ended before it goes, even when nothing of it will run.
-void MetalBackend::drop() {
-  const objc::AutoreleasePool pool;
-  if (encoder_) encoder_.end();
-  encoder_ = mtl::ComputeEncoder();
-  commands_ = mtl::CommandBuffer();
-}
-
-void MetalBackend::finish() {
-  if (!encoder_) return;
+void MetalBackend::commit() {
   const objc::AutoreleasePool pool;
   encoder_.end();
   encoder_ = mtl::ComputeEncoder();
-  const mtl::CommandBuffer commands = std::exchange(commands_, mtl::CommandBuffer());
-  commands.commit();
+  commands_.commit();
+  wait(memory_->exchange_running(std::exchange(commands_, mtl::CommandBuffer())));
+}
+
+void MetalBackend::wait(const mtl::CommandBuffer& commands) {
+  if (!commands) return;
+  const objc::AutoreleasePool pool;
   commands.wait();
   if (commands.completed()) return;
   constexpr mtl::Integer kOutOfMemory = 8;  // MTLCommandBufferErrorOutOfMemory
@@ -198,6 +198,22 @@ void MetalBackend::finish() {
   if (commands.error_code() != kOutOfMemory) throw Error(ErrorCode::kInternal, text);
   throw Error(ErrorCode::kOutOfMemory,
               text + "; choose a smaller dtype or a shorter contextLength");
+}
+
+void MetalBackend::finish() {
+  if (encoder_) commit();
+  wait(memory_->exchange_running(mtl::CommandBuffer()));
+}
+
+// Metal wants an encoder ended before it goes, even when nothing of it will run. What runs may
+// still read the inputs of its batch.
+void MetalBackend::drop() {
+  const objc::AutoreleasePool pool;
+  if (encoder_) encoder_.end();
+  encoder_ = mtl::ComputeEncoder();
+  commands_ = mtl::CommandBuffer();
+  const mtl::CommandBuffer running = memory_->exchange_running(mtl::CommandBuffer());
+  if (running) running.wait();
 }
 
 }  // namespace openelm::metal

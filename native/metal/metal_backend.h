@@ -12,8 +12,10 @@
 
 namespace openelm::metal {
 
-// The ops on an Apple GPU. A batch is one command buffer: ops are encoded as they are called, and
-// run when the last of them is in. The memory is the engine's own pages, which the GPU shares.
+// The ops on an Apple GPU. Ops are encoded as they are called. One token is one command buffer,
+// which runs when the last op is in; a larger batch is one a layer, and encoding is never more than
+// a layer ahead, so that an abort need not wait for the whole batch. The memory is the engine's own
+// pages, which the GPU shares.
 class MetalBackend : public Backend {
  public:
   // Throws Error{kBackendUnavailable} when the system refuses the kernels.
@@ -64,8 +66,12 @@ class MetalBackend : public Backend {
   void product_add(const char* decode, const char* prefill, const Matrix& matrix, int num_tokens,
                    const float* from, float* to);
   void write_inputs(const Batch& batch);
-  void drop();    // the open command buffer, unless it has run
-  void finish();  // runs it and waits; throws Error{kOutOfMemory} or Error{kInternal}
+  void open();    // a command buffer to encode in
+  void commit();  // runs it, and waits for the one committed before it
+  void finish();  // runs it and waits for all
+  void drop();    // gives up what has not been committed
+  // Throws Error{kOutOfMemory} or Error{kInternal} when the commands failed.
+  static void wait(const mtl::CommandBuffer& commands);
 
   mtl::Device device_;
   std::shared_ptr<Memory> memory_;
@@ -73,7 +79,7 @@ class MetalBackend : public Backend {
   mtl::Library library_;
   std::map<std::tuple<std::string_view, MatrixType, unsigned>, mtl::Pipeline> pipelines_;
 
-  mtl::CommandBuffer commands_;  // of the batch
+  mtl::CommandBuffer commands_;  // being encoded
   mtl::ComputeEncoder encoder_;
   std::vector<Run> runs_;
   Buffer tokens_;      // [T]

@@ -236,7 +236,12 @@ void MetalBackend::norm_swiglu(const Layer& layer, const Batch& batch, const flo
 void MetalBackend::ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) {
   product_add("ffn_down_add", "ffn_down_add_prefill", layer.proj_2, batch.size(), g, x);
   const bool last = layer.index + 1 == weights->config.num_layers;
-  if (last && batch.logit_rows.empty()) finish();  // nobody will come to read logits
+  if (last && batch.logit_rows.empty()) {
+    finish();  // nobody will come to read logits
+  } else if (batch.size() > 1 && !last) {
+    commit();
+    open();
+  }
 }
 
 void MetalBackend::norm_logits(const Batch& batch, const float* x, float* logits) {

@@ -48,7 +48,7 @@ void check_loaded_bytes() {
     Model model(small_config(), dtype);
     Session session = model.new_session();
     for (int i = 0; i < 8; ++i) model.append(session, some_tokens(40));
-    model.append(session, {1});
+    for (int i = 0; i < 2; ++i) model.append(session, {1});
     const Counters before = counters;
     model.append(session, {2});
     const Config& config = model.host.config;
@@ -117,8 +117,8 @@ void check_out_of_memory() {
 void check_failed_launch() {
   Model model(small_config(), DType::kFloat16);
   Session session = model.new_session();
-  model.append(session, {1});
-  model.expected(session, {1});
+  for (int i = 0; i < 3; ++i) model.append(session, {1});
+  model.expected(session, {1, 1, 1});
   machine.fail_launch_after = 0;
   expect_error(ErrorCode::kInternal, "a graph that fails", [&] { model.append(session, {2}); });
   expect_error(ErrorCode::kInternal, "a kernel that fails",
@@ -132,12 +132,12 @@ void check_failed_launch() {
 
 int main() {
   using namespace openelm::test;
-  check_launches();
-  check_loaded_bytes();
-  check_missing_device();
-  check_out_of_memory();
-  check_failed_launch();
-  expect(emulator::cuda::counters.live_bytes == 0, "all memory has been given back");
-  std::printf("%d failures\n", failures);
-  return failures > 0;
+  return run_tests([] {
+    check_launches();
+    check_loaded_bytes();
+    check_missing_device();
+    check_out_of_memory();
+    check_failed_launch();
+    expect(emulator::cuda::counters.live_bytes == 0, "all memory has been given back");
+  });
 }

@@ -104,9 +104,9 @@ void check_out_of_bounds() {
 }  // namespace openelm::cuda
 
 int main() {
-  openelm::cuda::check_races();
-  openelm::cuda::check_failures();
-  openelm::cuda::check_out_of_bounds();
-  std::printf("%d failures\n", openelm::test::failures);
-  return openelm::test::failures > 0;
+  return openelm::test::run_tests([] {
+    openelm::cuda::check_races();
+    openelm::cuda::check_failures();
+    openelm::cuda::check_out_of_bounds();
+  });
 }

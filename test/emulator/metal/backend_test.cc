@@ -119,6 +119,8 @@ void check_counts() {
   expect(counters.pipelines == pipelines, "pipelines are made once");
   expect(counters.buffers == buffers, "no memory is taken by a token");
   expect(counters.inline_bytes - inline_bytes < 1024, "arguments are small");
+  setup.append({6, 7});
+  expect(counters.command_buffers == command_buffers + 1 + 3, "then one a layer for two tokens");
 }
 
 // A token loads every weight once, and the live part of every cache once. The scale of a group goes
@@ -194,14 +196,21 @@ void check_faults() {
   setup.cache->position = 0;
   expect_error(ErrorCode::kOutOfMemory, "Insufficient Memory", "a command buffer",
                [&] { setup.append({1}); });
+  expect_error(ErrorCode::kOutOfMemory, "Insufficient Memory", "one of several command buffers",
+               [&] { setup.append({2, 3, 4}); });
   fault = Fault::kNone;
   expect(std::memcmp(setup.append({1}), before.data(), before.size() * sizeof(float)) == 0,
          "the model lives on after a failure");
 
   setup.cancelled = true;
   expect_error(ErrorCode::kAborted, "", "an abort", [&] { setup.append({2}); });
+  const uint64_t command_buffers = counters.command_buffers;
+  expect_error(ErrorCode::kAborted, "", "an abort", [&] { setup.append({2, 3}); });
+  expect(counters.command_buffers == command_buffers + 1, "an abort after one layer");
   setup.cancelled = false;
-  setup.cache->position = 0;
+  // Its first layer still runs: what it uses must not go.
+  setup.cache = std::make_unique<KvCache>(setup.backend, setup.model.config, 40);
+  setup.decoder = std::make_unique<Decoder>(*setup.backend, setup.weights, 64);
   expect(std::memcmp(setup.append({1}), before.data(), before.size() * sizeof(float)) == 0,
          "the model lives on after an abort");
 }

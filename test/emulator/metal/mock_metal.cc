@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -167,23 +168,49 @@ Methods Encoder::methods() {
   };
 }
 
+struct CommandBuffer;
+using Pending = std::deque<Ref<CommandBuffer>>;
+
+// Runs as late as it may: when it, or a later one of its queue, is waited for. So it finds memory
+// gone that a program gave back too early.
 struct CommandBuffer : Of<CommandBuffer> {
-  enum Status : Integer { kNotEnqueued = 0, kCompleted = 4, kError = 5 };
+  enum Status : Integer { kNotEnqueued = 0, kCommitted = 2, kCompleted = 4, kError = 5 };
+  explicit CommandBuffer(std::shared_ptr<Pending> pending) : pending(std::move(pending)) {}
   static Methods methods();
+
   void commit() {
-    static std::mutex mutex;  // the function constants are one set
-    const std::lock_guard lock(mutex);
     require(status == kNotEnqueued, "a command buffer was committed twice");
     require(!encoder || encoder->ended, "a command buffer was committed while it is encoded");
     ++counters.command_buffers;
-    if (fault == Fault::kCommand) {
-      status = kError;
-      return;
+    const std::lock_guard lock(mutex());
+    status = kCommitted;
+    pending->push_back(Ref<CommandBuffer>(this));
+  }
+
+  void wait() {
+    const std::lock_guard lock(mutex());
+    require(status != kNotEnqueued, "a wait for what was never committed");
+    while (status == kCommitted) {
+      const Ref<CommandBuffer> next = pending->front();
+      pending->pop_front();
+      next->run();
     }
+  }
+
+  void run() {
+    status = kError;
+    if (fault == Fault::kCommand) return;
     for (const Dispatch& dispatch : *dispatches) dispatch.run();
     status = kCompleted;
   }
 
+  // One for all: there is one set of function constants.
+  static std::mutex& mutex() {
+    static std::mutex all;
+    return all;
+  }
+
+  const std::shared_ptr<Pending> pending;  // of its queue
   std::shared_ptr<std::vector<Dispatch>> dispatches = std::make_shared<std::vector<Dispatch>>();
   Ref<Encoder> encoder;
   Integer status = kNotEnqueued;
@@ -198,9 +225,7 @@ Methods CommandBuffer::methods() {
          return autorelease(encoder);
        })},
       {"commit", method([](CommandBuffer* self, Selector) { self->commit(); })},
-      {"waitUntilCompleted", method([](CommandBuffer* self, Selector) {
-         require(self->status != kNotEnqueued, "a wait for what was never committed");
-       })},
+      {"waitUntilCompleted", method([](CommandBuffer* self, Selector) { self->wait(); })},
       {"status", method([](CommandBuffer* self, Selector) { return self->status; })},
       {"error", method([](CommandBuffer* self, Selector) -> Id {
          if (self->status != kError) return nullptr;
@@ -212,8 +237,11 @@ Methods CommandBuffer::methods() {
 
 struct Queue : Of<Queue> {
   static Methods methods() {
-    return {{"commandBuffer", method([](Id, Selector) { return autorelease(new CommandBuffer); })}};
+    return {{"commandBuffer", method([](Queue* self, Selector) {
+               return autorelease(new CommandBuffer(self->pending));
+             })}};
   }
+  const std::shared_ptr<Pending> pending = std::make_shared<Pending>();
 };
 
 struct Device : Of<Device> {

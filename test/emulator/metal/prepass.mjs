@@ -55,7 +55,7 @@ function kernelParameters(text) {
     const buffers = [...list.matchAll(/\[\[buffer\((\d+)\)\]\]/g)].map(match => match[1])
     kernels.push({ name, maxThreads, arguments: parameters.map(argument), buffers })
     const plain = parameters.map(parameter => parameter.replace(attribute, ''))
-    const limit = maxThreads ? `static_assert(${maxThreads} <= 1024, "too many threads"); ` : ''
+    const limit = maxThreads ? `static_assert(${maxThreads} <= 1024, "too many threads");\n` : ''
     return `${limit}kernel void ${name}(${plain.join(',')}) {`
   })
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ inline void expect(bool holds, const std::string& what) {
   std::printf("FAILED: %s\n", what.c_str());
 }
 
-// ‖actual - expected‖ / ‖expected‖ <= tolerance; a NaN never passes. `largest` keeps the worst.
+// ‖actual - expected‖ / ‖expected‖ <= tolerance; a NaN never passes.
 inline void expect_close(const float* actual, const std::vector<double>& expected, double tolerance,
                          const std::string& what) {
   double difference = 0;
@@ -28,6 +29,18 @@ inline void expect_close(const float* actual, const std::vector<double>& expecte
   if (error <= tolerance) return;
   ++failures;
   std::printf("FAILED: %s: relative error %.2e, allowed %.0e\n", what.c_str(), error, tolerance);
+}
+
+// Runs the tests of a program and returns what main() should.
+template <typename Tests>
+int run_tests(const Tests& tests) {
+  try {
+    tests();
+  } catch (const std::exception& error) {
+    expect(false, error.what());
+  }
+  std::printf("%d failures\n", failures);
+  return failures > 0;
 }
 
 }  // namespace openelm::test

@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   using namespace openelm::test;
   set_lane_order(argc > 1 ? argv[1] : "random");
   const DType dtype = parse_dtype(argc > 2 ? argv[2] : "bfloat16");
-  for (const Preset& preset : kPresets) check_preset(preset, dtype);
-  std::printf("%d failures\n", failures);
-  return failures > 0;
+  return run_tests([&] {
+    for (const Preset& preset : kPresets) check_preset(preset, dtype);
+  });
 }

@@ -1,7 +1,6 @@
 // Every op in every dtype, decoding and prefilling, against the oracle, on whatever backend is
 // linked.
 
-#include "../../../native/model/decoder.h"
 #include "op_fixture.h"
 
 namespace openelm::test {
@@ -68,11 +67,11 @@ int main(int argc, char** argv) {
   using namespace openelm;
   using namespace openelm::test;
   set_lane_order(argc > 1 ? argv[1] : "forward");
-  for (const Config& config : uneven_configs()) {
-    for (DType dtype : kDTypes) {
-      check_all_ops(config, dtype, "head_dim " + std::to_string(config.head_dim), 75);
+  return run_tests([] {
+    for (const Config& config : uneven_configs()) {
+      for (DType dtype : kDTypes) {
+        check_all_ops(config, dtype, "head_dim " + std::to_string(config.head_dim), 75);
+      }
     }
-  }
-  std::printf("%d failures\n", failures);
-  return failures > 0;
+  });
 }

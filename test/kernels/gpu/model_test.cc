@@ -12,6 +12,8 @@ void check_sessions(DType dtype, double tolerance) {
   Model model(small_config(), dtype);
   Session first = model.new_session();
   Session second = model.new_session();
+  model.check(first, {5}, tolerance, name + ": the first token");
+  model.check(first, some_tokens(20), tolerance, name + ": a prompt");
   const std::atomic<bool> cancelled{true};
   try {
     model.append(first, {1}, cancelled);
@@ -19,9 +21,7 @@ void check_sessions(DType dtype, double tolerance) {
   } catch (const Error& error) {
     expect(error.code == ErrorCode::kAborted, name + ": an aborted step is an abort");
   }
-  model.check(first, {5}, tolerance, name + ": the first token");
-  model.check(first, some_tokens(20), tolerance, name + ": a prompt");
-  model.check(first, {7}, tolerance, name + ": a step");
+  model.check(first, {7}, tolerance, name + ": a step after an aborted one");
   model.check(first, {8}, tolerance, name + ": a step that is replayed");
   model.check(second, {9}, tolerance, name + ": a step of another session");
   model.check(first, {10}, tolerance, name + ": a step of the first session again");
@@ -38,6 +38,9 @@ void check_sessions(DType dtype, double tolerance) {
   // A second decoder has activations of its own, which the graph does not know.
   model.decoder = std::make_unique<Decoder>(*model.backend, model.weights, 64);
   model.check(first, {13}, tolerance, name + ": a step of another decoder");
+  model.decoder = std::make_unique<Decoder>(*model.backend, model.weights, 64);
+  model.check(first, {14, 15}, tolerance, name + ": a prompt of a third decoder");
+  model.check(first, {16}, tolerance, name + ": a step of a third decoder");
 }
 
 }  // namespace
@@ -46,11 +49,11 @@ void check_sessions(DType dtype, double tolerance) {
 int main() {
   using namespace openelm;
   using namespace openelm::test;
-  check_sessions(DType::kFloat32, 1e-5);
-  check_sessions(DType::kFloat16, 1e-2);
-  check_sessions(DType::kBFloat16, 2e-2);
-  check_sessions(DType::kQ8, 1e-2);
-  check_sessions(DType::kQ4, 1e-2);
-  std::printf("%d failures\n", failures);
-  return failures > 0;
+  return run_tests([] {
+    check_sessions(DType::kFloat32, 1e-5);
+    check_sessions(DType::kFloat16, 1e-2);
+    check_sessions(DType::kBFloat16, 2e-2);
+    check_sessions(DType::kQ8, 1e-2);
+    check_sessions(DType::kQ4, 1e-2);
+  });
 }
