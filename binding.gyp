@@ -1,4 +1,5 @@
 {
+  'includes': ['native/cuda/cuda.gypi', 'native/metal/metal.gypi'],
   'variables': {
     # Every build rounds alike: no product is fused with a sum unless a kernel asks for it.
     'float_flags': ['-ffp-contract=off', '-fno-math-errno'],
@@ -6,6 +7,7 @@
   'targets': [
     {
       'target_name': 'openelm',
+      'dependencies': ['cuda', 'metal'],
       'sources': [
         '<!@(node -p "require(\'fs\').readFileSync(\'native/sources.txt\', \'utf8\').trim().split(/\\s+/).map(name => \'native/\' + name).join(\' \')")',
       ],

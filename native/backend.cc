@@ -2,24 +2,24 @@
 
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_info.h"
+#include "cuda/cuda.h"
 #include "error.h"
+#include "metal/metal.h"
 
 namespace openelm {
 
 std::vector<BackendInfo> list_backends() {
   return {
       {"cpu", CpuBackend::describe(cpu_info().physical_cores), "", true},
-      {"cuda", "", "this build has no CUDA kernels", false},
-      {"metal", "", "this build has no Metal kernels", false},
+      cuda_backend_info(),
+      metal_backend_info(),
   };
 }
 
-std::unique_ptr<Backend> create_backend(const std::string& name, int, int threads) {
+std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads) {
   if (name == "cpu") return std::make_unique<CpuBackend>(threads);
-  for (const BackendInfo& backend : list_backends()) {
-    if (backend.name == name)
-      throw Error(ErrorCode::kBackendUnavailable, name + ": " + backend.reason);
-  }
+  if (name == "cuda") return create_cuda_backend(device_index);
+  if (name == "metal") return create_metal_backend(device_index);
   throw Error(ErrorCode::kInvalidArgument, "unknown backend " + name);
 }
 
