@@ -1,5 +1,5 @@
 {
-  'includes': ['native/cuda/cuda.gypi'],
+  'includes': ['native/cuda/cuda.gypi', 'native/metal/metal.gypi'],
   'variables': {
     # Every build rounds alike: no product is fused with a sum unless a kernel asks for it.
     'float_flags': ['-ffp-contract=off', '-fno-math-errno'],
@@ -7,7 +7,7 @@
   'targets': [
     {
       'target_name': 'openelm',
-      'dependencies': ['cuda'],
+      'dependencies': ['cuda', 'metal'],
       'sources': [
         '<!@(node -p "require(\'fs\').readFileSync(\'native/sources.txt\', \'utf8\').trim().split(/\\s+/).map(name => \'native/\' + name).join(\' \')")',
       ],
@@ -41,19 +41,6 @@
         },
       },
       'conditions': [
-        ['OS == "mac"', {
-          'sources': ['<!@(node native/metal/sources.mjs)'],
-          'include_dirs': ['<(INTERMEDIATE_DIR)'],
-          'actions': [{
-            'action_name': 'embed_shaders',
-            'inputs': ['native/metal/embed_shaders.mjs', 'native/kernel_args.h', '<!@(node native/metal/sources.mjs --shaders)'],
-            'outputs': ['<(INTERMEDIATE_DIR)/metal_source.h'],
-            'action': ['node', 'native/metal/embed_shaders.mjs', '<(INTERMEDIATE_DIR)/metal_source.h'],
-          }],
-          'link_settings': {'libraries': ['-framework Metal', '-framework Foundation']},
-        }, {
-          'sources': ['native/metal/no_metal.cc'],
-        }],
         ['OS == "linux"', {'ldflags!': ['-rdynamic'], 'ldflags': ['-Wl,-s']}],
         ['OS == "win"', {'defines': ['NOMINMAX', '_HAS_EXCEPTIONS=1'], 'defines!': ['_HAS_EXCEPTIONS=0']}],
       ],

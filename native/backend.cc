@@ -9,8 +9,11 @@
 namespace openelm {
 
 std::vector<BackendInfo> list_backends() {
-  const std::string device = CpuBackend::describe(cpu_info().physical_cores);
-  return {{"cpu", device, "", true}, cuda_backend_info(), metal_backend_info()};
+  return {
+      {"cpu", CpuBackend::describe(cpu_info().physical_cores), "", true},
+      cuda_backend_info(),
+      metal_backend_info(),
+  };
 }
 
 std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads) {

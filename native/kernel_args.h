@@ -18,7 +18,7 @@ struct EmbedArgs {
   unsigned groups;  // of 32 elements in a row
 };
 
-// Y [num_tokens, rows] = X [num_tokens, cols] Wᵀ, each row of X RMS-normalised where the op says so.
+// Y [num_tokens, rows] = X Wᵀ, the rows of X [num_tokens, cols] RMS-normalised if the op says so.
 struct MatrixArgs {
   unsigned num_tokens;
   unsigned rows;

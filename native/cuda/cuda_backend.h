@@ -12,10 +12,9 @@ namespace openelm::cuda {
 
 // The ops on an NVIDIA GPU. Each op has a file of its own.
 //
-// A batch of one token whose logits are wanted is captured as a graph the first time; from then on
+// A batch of one token whose logits are wanted is captured as a graph the second time; from then on
 // the ops of such a batch do nothing and read_logits() launches the graph. What changes from token
-// to token
-// - the token, its position, the caches - the kernels read from device memory.
+// to token (itself, its position, the caches) the kernels read from device memory.
 class CudaBackend : public Backend {
  public:
   explicit CudaBackend(int device_index);

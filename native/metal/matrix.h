@@ -26,7 +26,7 @@ struct Matrix {
 };
 
 static inline Matrix make_matrix(device const uchar* values, device const half* scales,
-                            constant MatrixArgs& args) {
+                                 constant MatrixArgs& args) {
   return Matrix{values, scales, args.rows, args.groups * 4};
 }
 

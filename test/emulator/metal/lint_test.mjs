@@ -51,18 +51,38 @@ const takesThreadgroup = 'static inline float first(threadgroup const float* p) 
 const takesDevice = 'static inline void clear(device float* p) { p[0] = 0.0f; }'
 const cases = [
   ['a sound kernel', 'to[lane] = simd_sum(shared[lane]);', '', null],
-  ['device memory for threadgroup', 'to[lane] = first(from);', takesThreadgroup, /no matching function/],
+  [
+    'device memory for threadgroup',
+    'to[lane] = first(from);',
+    takesThreadgroup,
+    /no matching function/,
+  ],
   ['threadgroup memory for device', 'clear(shared);', takesDevice, /no matching function/],
-  ['a pointer that changes its space', 'threadgroup float* p = to; p[0] = 0.0f;', '', /cannot initialize/],
-  ['a cast that changes the space', 'to[0] = *reinterpret_cast<threadgroup const float*>(from);', '', /reinterpret_cast/],
+  [
+    'a pointer that changes its space',
+    'threadgroup float* p = to; p[0] = 0.0f;',
+    '',
+    /cannot initialize/,
+  ],
+  [
+    'a cast that changes the space',
+    'to[0] = *reinterpret_cast<threadgroup const float*>(from);',
+    '',
+    /reinterpret_cast/,
+  ],
   ['a cast that could', 'to[0] = *(threadgroup float*)from;', '', /old-style cast/],
   ['a pointer without a space', 'float* p = to; p[0] = 0.0f;', '', /cannot initialize/],
   ['a write to constants', 'args.scale = 2.0f;', '', /cannot assign|const/],
   ['a write through const', 'from[lane] = 2.0f;', '', /read-only|const/],
   ['const dropped', 'clear(from);', takesDevice, /no matching function/],
   ['a narrowed initialiser', 'Args a = Args{args.scale, 1.0f}; to[0] = a.scale;', '', /narrow/],
-  ['a narrowed index', 'const ulong big = lane; uint small = big; to[small] = 0.0f;', '', /precision/],
-  ['a float that becomes an index', 'to[uint(0)] = 0.0f; uint i = args.scale; to[i] = 0.0f;', '', /float/],
+  [
+    'a narrowed index',
+    'const ulong big = lane; uint small = big; to[small] = 0.0f;',
+    '',
+    /precision/,
+  ],
+  ['a float that becomes an index', 'uint i = args.scale; to[i] = 0.0f;', '', /float/],
 ]
 
 strictEqual(lint(), '', 'the shaders that ship')

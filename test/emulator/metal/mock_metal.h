@@ -4,8 +4,8 @@
 #include <cstdint>
 
 // A stand-in at link time for the Objective-C runtime and Metal.framework: the messages that
-// native/metal sends, run on the CPU once a command buffer is waited for. It is as strict as Metal's
-// own validation layer, and counts.
+// native/metal sends, run on the CPU once a command buffer is waited for. It is as strict as
+// Metal's own validation layer, and counts.
 namespace emulator::metal {
 
 struct Counters {

@@ -33,11 +33,7 @@ function threadgroupArrays(text) {
 function argument(parameter) {
   const [whole, name, index] = attribute.exec(parameter) ?? []
   if (!whole) throw new Error(`a kernel's parameter has no attribute: ${parameter}`)
-  const type = parameter
-    .slice(0, parameter.indexOf('[['))
-    .trim()
-    .replace(/\w+$/, '')
-    .trim()
+  const type = parameter.slice(0, parameter.indexOf('[[')).trim().replace(/\w+$/, '').trim()
   if (name !== 'buffer') return `at.${name}<${type}>()`
   return type.endsWith('&')
     ? `at.constants<${type.replace(/&$/, '')}>(${index})`
