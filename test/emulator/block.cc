@@ -25,6 +25,7 @@ void fail(const Site& site, const std::string& message) {
 namespace {
 
 bool same(const Site& a, const Site& b) {
+  if (std::memcmp(&a, &b, sizeof a) == 0) return true;  // mostly: both point to the same record
   return a.line() == b.line() && a.column() == b.column() &&
          (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
@@ -170,7 +171,9 @@ class Block {
       const Lane* first = nullptr;
       for_each_bit(waiting, [&](int lane) {
         const Lane& other = warp.lanes[lane];
-        if (!first || before(other.site, first->site)) first = &other;
+        if (!first || (!same(other.site, first->site) && before(other.site, first->site))) {
+          first = &other;
+        }
       });
       Group group{0, {}, first->site};
       for_each_bit(waiting, [&](int lane) {
