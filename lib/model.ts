@@ -12,7 +12,8 @@ import {
   type GenerateResult,
   validateGenerateOptions,
 } from './generate.js'
-import { loadNative, type NativeConfig, type NativeModel } from './native.js'
+import { loadNative, type NativeModel } from './native.js'
+import { nativeConfig } from './native-config.js'
 import { nativeTensors } from './native-tensors.js'
 import { Session } from './session.js'
 import { loadTokenizer, type TokenIds, type Tokenizer } from './tokenizer.js'
@@ -305,23 +306,5 @@ async function loadModelTokenizer(
     const isNamed = given !== undefined || existsSync(join(checkpoint.directory, 'tokenizer.json'))
     if (isNamed || !(error instanceof OpenELMError)) throw error
     return error
-  }
-}
-
-function nativeConfig(config: OpenELMConfig): NativeConfig {
-  return {
-    numLayers: config.numLayers,
-    modelDim: config.modelDim,
-    headDim: config.headDim,
-    vocabSize: config.vocabSize,
-    maxContextLength: config.maxContextLength,
-    numQueryHeads: [...config.numQueryHeads],
-    numKvHeads: [...config.numKvHeads],
-    ffnDims: [...config.ffnDims],
-    ffnWithGlu: config.ffnWithGlu,
-    normalizeQkProjections: config.normalizeQkProjections,
-    shareInputOutputLayers: config.shareInputOutputLayers,
-    ropeFreqConstant: config.ropeFreqConstant,
-    rmsNormEps: config.rmsNormEps,
   }
 }
