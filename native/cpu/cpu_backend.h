@@ -91,7 +91,7 @@ class CpuBackend : public Backend {
   const Kernels& kernels_;
   ThreadPool pool_;
   std::vector<float> normed_;               // [T, d]
-  std::vector<int8_t> quantized_;           // [T, groups, 32]
+  std::vector<int16_t> quantized_;          // [T, groups, 32]
   std::vector<float> input_scales_;         // [T, groups]
   std::vector<int32_t> input_sums_;         // [T, groups]
   std::vector<std::vector<float>> acc_;     // one a thread

@@ -16,9 +16,13 @@ namespace openelm {
 //     shift and a mask widen them.
 //   q8, q4: for each group of 32 columns, 16 float16 scales, then the weights of rows 0-7, then
 //   those
-//     of rows 8-15. q8: 8 slices of 4 columns; a slice is 4 bytes of each of the 8 rows. q4: 4
-//     slices; byte b of row r in slice s holds columns 4s + b (low nibble) and 16 + 4s + b (high
-//     nibble).
+//     of rows 8-15, in slices of two columns. q8: a slice is two bytes of each of the 8 rows. q4:
+//     16 bits of each row and of each column of a slice hold four slices, the first in the low
+//     nibble.
+//
+// What q8 and q4 weights are multiplied with is quantised too, to 16 bits in the same groups: the
+// products are then exact integers, at the speed of 16-bit multiply-adds, and the error that this
+// adds is far below that of the weights.
 //
 // Order of summation. Each output is accumulated by one lane, over ascending columns: in blocks of
 // kColumnBlock whose sums are added in order (float weights), or group by group (q8 and q4).
@@ -32,12 +36,12 @@ constexpr int kColumnBlock = 256;
 constexpr int kSlab = 8;
 inline int v_stride(int head_dim) { return (head_dim + 7) / 8 * 8; }
 
-// What a matmul multiplies: T rows, float32 or quantised like q8 weights.
+// What a matmul multiplies: T rows, float32, and for q8 and q4 weights also quantised.
 struct Input {
-  const float* values = nullptr;      // [T, cols], row stride `cols`
-  const int8_t* quantized = nullptr;  // [T, groups, 32]
-  const float* scales = nullptr;      // [T, groups]
-  const int32_t* sums = nullptr;      // [T, groups]: sums of the quantised values
+  const float* values = nullptr;       // [T, cols], row stride `cols`
+  const int16_t* quantized = nullptr;  // [T, groups, 32]
+  const float* scales = nullptr;       // [T, groups]
+  const int32_t* sums = nullptr;       // [T, groups]: sums of the quantised values
   int cols = 0;
   int groups = 0;
 };
@@ -64,8 +68,9 @@ struct Kernels {
   // Rotates x by the angles whose cosines and sines are given, [h/2] each: element j with j + h/2.
   void (*rope)(float* x, const float* cos, const float* sin, int head_dim);
 
-  // One row to groups of 32 int8 with a scale each (padded with zeros), and their sums.
-  void (*quantize_input)(const float* x, int cols, int8_t* quantized, float* scales, int32_t* sums);
+  // One row to groups of 32 int16 with a scale each (padded with zeros), and their sums.
+  void (*quantize_input)(const float* x, int cols, int16_t* quantized, float* scales,
+                         int32_t* sums);
 
   // y[t * stride + r] = silu(gate_up[t, 32p + r]) * gate_up[t, 32p + 16 + r] for `pairs` panel
   // pairs.

@@ -49,7 +49,7 @@ size_t PanelPacker::pack(int panel, void* to) {
     values_.assign(kPanelRows * groups * kGroupSize / (dtype_ == DType::kQ8 ? 1 : 2), 0);
     scales_.assign(kPanelRows * groups, 0);
     reader_.read_quantized(dtype_, first_row, rows, values_.data(), scales_.data());
-    pack_quantized(rows, static_cast<uint8_t*>(to));
+    pack_quantized(static_cast<uint8_t*>(to));
   } else {
     rows_.assign(size_t(kPanelRows) * source_.cols, 0);
     reader_.read_float(first_row, rows, rows_.data());
@@ -85,42 +85,58 @@ void PanelPacker::pack_float(int rows, void* to) {
              [](int lane) { return lane / 2 + lane % 2 * 8; });
 }
 
+// Column i of a row's group in the logical format (quantize.h), as a code of 8 or 4 bits.
+static int stored_code(const uint8_t* values, int i, DType dtype) {
+  if (dtype == DType::kQ8) return values[i];
+  const int byte = values[i % (kGroupSize / 2)];
+  return i < kGroupSize / 2 ? byte & 15 : byte >> 4;
+}
+
+// Where the code of row r and column i lies in the packed weights of 8 rows (kernels.h): its byte,
+// and the bit at which it begins there.
+static uint8_t* packed_byte(uint8_t* half, int r, int i, DType dtype, int* shift) {
+  const int slice = i / 2;
+  *shift = dtype == DType::kQ8 ? 0 : slice % 2 * 4;
+  if (dtype == DType::kQ8) return half + slice * 16 + 2 * r + i % 2;
+  return half + slice / 4 * 32 + 2 * (2 * r + i % 2) + slice % 4 / 2;
+}
+
 // Padding rows have scale 0, whatever their values.
-void PanelPacker::pack_quantized(int, uint8_t* to) {
+void PanelPacker::pack_quantized(uint8_t* to) {
   const int groups = source_.groups();
   const int row_group_bytes = dtype_ == DType::kQ8 ? kGroupSize : kGroupSize / 2;
-  const int slices = row_group_bytes / 4;
   for (int g = 0; g < groups; ++g, to += group_bytes(dtype_)) {
+    std::memset(to, 0, group_bytes(dtype_));
     for (int row = 0; row < kPanelRows; ++row) {
       std::memcpy(to + 2 * row, &scales_[size_t(row) * groups + g], 2);
-      const uint8_t* from = &values_[(size_t(row) * groups + g) * row_group_bytes];
+      const uint8_t* values = &values_[(size_t(row) * groups + g) * row_group_bytes];
       uint8_t* half = to + kScaleBytes + row / 8 * 8 * row_group_bytes;
-      for (int slice = 0; slice < slices; ++slice) {
-        std::memcpy(half + slice * 32 + row % 8 * 4, from + slice * 4, 4);
+      for (int i = 0; i < kGroupSize; ++i) {
+        int shift;
+        uint8_t* byte = packed_byte(half, row % 8, i, dtype_, &shift);
+        *byte |= uint8_t(stored_code(values, i, dtype_) << shift);
       }
     }
   }
 }
 
-static void unpack_quantized_row(const uint8_t* panel, int lane, int cols, DType dtype, float* to) {
+static void unpack_quantized_row(uint8_t* panel, int lane, int cols, DType dtype, float* to) {
+  const int row_group_bytes = dtype == DType::kQ8 ? kGroupSize : kGroupSize / 2;
   for (int c = 0; c < cols; ++c) {
-    const uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
+    uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
     uint16_t scale;
     std::memcpy(&scale, group + 2 * lane, 2);
-    const int i = c % kGroupSize;
-    const int at = dtype == DType::kQ8 ? i : i % (kGroupSize / 2);
-    const int row_group_bytes = dtype == DType::kQ8 ? kGroupSize : kGroupSize / 2;
-    const uint8_t* half = group + kScaleBytes + lane / 8 * 8 * row_group_bytes;
-    const uint8_t byte = half[at / 4 * 32 + lane % 8 * 4 + at % 4];
-    const int value =
-        dtype == DType::kQ8 ? int8_t(byte) : (i < kGroupSize / 2 ? byte & 15 : byte >> 4) - 8;
+    int shift;
+    uint8_t* half = group + kScaleBytes + lane / 8 * 8 * row_group_bytes;
+    const int code = *packed_byte(half, lane % 8, c % kGroupSize, dtype, &shift) >> shift;
+    const int value = dtype == DType::kQ8 ? int8_t(code) : (code & 15) - 8;
     to[c] = float(value) * f16_to_float(scale);
   }
 }
 
 void unpack_row(const Matrix& matrix, int row, float* to) {
-  const uint8_t* panel = matrix.data.as<uint8_t>() +
-                         size_t(row / kPanelRows) * packed_panel_bytes(matrix.cols, matrix.dtype);
+  uint8_t* panel = matrix.data.as<uint8_t>() +
+                   size_t(row / kPanelRows) * packed_panel_bytes(matrix.cols, matrix.dtype);
   const int lane = row % kPanelRows;
   const auto* floats = reinterpret_cast<const float*>(panel);
   const auto* halves = reinterpret_cast<const uint16_t*>(panel);

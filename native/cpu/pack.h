@@ -25,7 +25,7 @@ class PanelPacker {
 
  private:
   void pack_float(int rows, void* to);
-  void pack_quantized(int rows, uint8_t* to);
+  void pack_quantized(uint8_t* to);
 
   const TensorSource& source_;
   const DType dtype_;

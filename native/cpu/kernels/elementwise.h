@@ -42,7 +42,7 @@ static void silu_row(float* x, int size) {
   for (int i = 0; i < size; i += 8) store(x + i, silu(load(x + i)));
 }
 
-static void quantize_input(const float* x, int cols, int8_t* quantized, float* scales,
+static void quantize_input(const float* x, int cols, int16_t* quantized, float* scales,
                            int32_t* sums) {
   for (int begin = 0, group = 0; begin < cols; begin += kGroupSize, ++group) {
     float padded[kGroupSize] = {};
@@ -57,12 +57,12 @@ static void quantize_input(const float* x, int cols, int8_t* quantized, float* s
       lane_max = max(lane_max, max(v, sub(broadcast(0), v)));
     }
     const float largest = horizontal_max(lane_max);
-    const F8 inverse = broadcast(largest > 0 ? 127.0f / largest : 0.0f);
+    const F8 inverse = broadcast(largest > 0 ? 32767.0f / largest : 0.0f);
     int32_t sum = 0;
     for (int i = 0; i < kGroupSize; i += 8) {
-      sum += store_int8(quantized + begin + i, mul(load(values + i), inverse));
+      sum += store_int16(quantized + begin + i, mul(load(values + i), inverse));
     }
-    scales[group] = largest / 127.0f;
+    scales[group] = largest / 32767.0f;
     sums[group] = sum;
   }
 }

@@ -8,7 +8,7 @@
 
 #include "attention.h"
 #include "matmul.h"
-#include "matmul_int8.h"
+#include "matmul_quantized.h"
 
 static constexpr Kernels make_kernels(const char* name) {
   return {name,
@@ -18,7 +18,7 @@ static constexpr Kernels make_kernels(const char* name) {
           swiglu,
           silu_row,
           {float_matmul<Float32Weights>, float_matmul<Float16Weights>,
-           float_matmul<BFloat16Weights>, int8_matmul<Q8Weights>, int8_matmul<Q4Weights>},
+           float_matmul<BFloat16Weights>, quantized_matmul<Q8Weights>, quantized_matmul<Q4Weights>},
           attention,
           from_f16,
           to_f16};

@@ -41,39 +41,30 @@ static inline I8 sub_broadcast(I8 a, int32_t b) {
   return _mm256_sub_epi32(a, _mm256_set1_epi32(b));
 }
 
-static inline __m256i broadcast4(const int8_t* x) {
-  int32_t bytes;
-  __builtin_memcpy(&bytes, x, 4);
-  return _mm256_set1_epi32(bytes);
+using S16 = __m256i;
+static inline S16 load_q8(const uint8_t* p) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+static inline void load_q4(const uint8_t* p, S16 slices[4]) {
+  const __m256i nibbles = load_bytes(p);
+  const __m256i mask = _mm256_set1_epi16(15);
+  slices[0] = _mm256_and_si256(nibbles, mask);
+  slices[1] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), mask);
+  slices[2] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 8), mask);
+  slices[3] = _mm256_srli_epi16(nibbles, 12);
+}
+static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
+  int32_t pair;
+  memcpy(&pair, x, sizeof pair);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
 }
 
-// maddubs wants one unsigned factor: |w|, with w's sign moved to x. 2 * 127 * 127 fits 16 bits.
-static inline I8 dot_q8(I8 sum, const int8_t* w, const int8_t* x) {
-  const __m256i weights = load_bytes(w);
-  const __m256i signed_x = _mm256_sign_epi8(broadcast4(x), weights);
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), signed_x);
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-// A lane sums pairs in 16 bits: over a group that is at most 8 * 2 * 15 * 127 = 30,480.
-using Q4Sum = __m256i;
-static inline Q4Sum dot_q4(Q4Sum sum, const uint8_t* w, const int8_t* x) {
-  const __m256i low_mask = _mm256_set1_epi8(15);
-  const __m256i bytes = load_bytes(w);
-  const __m256i low = _mm256_and_si256(bytes, low_mask);
-  const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_mask);
-  sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(low, broadcast4(x)));
-  return _mm256_add_epi16(sum, _mm256_maddubs_epi16(high, broadcast4(x + 16)));
-}
-static inline Q4Sum zero_q4() { return _mm256_setzero_si256(); }
-static inline I8 finish_q4(Q4Sum sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
-
-static inline int32_t store_int8(int8_t* p, F8 x) {
+static inline int32_t store_int16(int16_t* p, F8 x) {
   const __m256i ints = _mm256_cvtps_epi32(x);
-  const __m128i words =
-      _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
-  const __m128i pairs = _mm_madd_epi16(words, _mm_set1_epi16(1));
-  const __m128i quads = _mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(quads, _mm_shuffle_epi32(quads, 0xb1)));
+  const __m128i low = _mm256_castsi256_si128(ints);
+  const __m128i high = _mm256_extracti128_si256(ints, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(low, high));
+  const __m128i quads = _mm_add_epi32(low, high);
+  const __m128i pairs = _mm_add_epi32(quads, _mm_shuffle_epi32(quads, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(pairs, _mm_shuffle_epi32(pairs, 0xb1)));
 }

@@ -55,47 +55,40 @@ static inline I8 sub_broadcast(I8 a, int32_t b) {
   return {vsubq_s32(a.low, vdupq_n_s32(b)), vsubq_s32(a.high, vdupq_n_s32(b))};
 }
 
-static inline int8x16_t broadcast4(const int8_t* x) {
-  int32_t bytes;
-  memcpy(&bytes, x, 4);
-  return vreinterpretq_s8_s32(vdupq_n_s32(bytes));
+struct S16 {
+  int16x8_t low, high;
+};
+static inline S16 load_q8(const uint8_t* p) {
+  const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
+  return {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
 }
-
-// sum[row] += the dot product of 4 bytes, for 4 rows.
-static inline int32x4_t dot4(int32x4_t sum, int8x16_t w, int8x16_t x) {
-#ifdef __ARM_FEATURE_DOTPROD
-  return vdotq_s32(sum, w, x);
-#else
-  const int32x4_t first = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));
-  const int32x4_t second = vpaddlq_s16(vmull_high_s8(w, x));
+static inline void load_q4(const uint8_t* p, S16 slices[4]) {
+  const uint16x8_t low = vreinterpretq_u16_u8(vld1q_u8(p));
+  const uint16x8_t high = vreinterpretq_u16_u8(vld1q_u8(p + 16));
+  const uint16x8_t mask = vdupq_n_u16(15);
+  const auto slice = [](uint16x8_t a, uint16x8_t b) {
+    return S16{vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(b)};
+  };
+  slices[0] = slice(vandq_u16(low, mask), vandq_u16(high, mask));
+  slices[1] = slice(vandq_u16(vshrq_n_u16(low, 4), mask), vandq_u16(vshrq_n_u16(high, 4), mask));
+  slices[2] = slice(vandq_u16(vshrq_n_u16(low, 8), mask), vandq_u16(vshrq_n_u16(high, 8), mask));
+  slices[3] = slice(vshrq_n_u16(low, 12), vshrq_n_u16(high, 12));
+}
+static inline int32x4_t dot2(int32x4_t sum, int16x8_t w, int16x8_t x) {
+  const int32x4_t first = vmull_s16(vget_low_s16(w), vget_low_s16(x));
+  const int32x4_t second = vmull_high_s16(w, x);
   return vaddq_s32(sum, vpaddq_s32(first, second));
-#endif
+}
+static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
+  int32_t pair;
+  memcpy(&pair, x, sizeof pair);
+  const int16x8_t input = vreinterpretq_s16_s32(vdupq_n_s32(pair));
+  return {dot2(sum.low, w.low, input), dot2(sum.high, w.high, input)};
 }
 
-static inline I8 dot_q8(I8 sum, const int8_t* w, const int8_t* x) {
-  const int8x16_t input = broadcast4(x);
-  return {dot4(sum.low, vld1q_s8(w), input), dot4(sum.high, vld1q_s8(w + 16), input)};
-}
-
-using Q4Sum = I8;
-static inline int32x4_t dot_q4_rows(int32x4_t sum, uint8x16_t bytes, int8x16_t x_low,
-                                    int8x16_t x_high) {
-  const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
-  const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
-  return dot4(dot4(sum, low, x_low), high, x_high);
-}
-static inline Q4Sum dot_q4(Q4Sum sum, const uint8_t* w, const int8_t* x) {
-  const int8x16_t x_low = broadcast4(x);
-  const int8x16_t x_high = broadcast4(x + 16);
-  return {dot_q4_rows(sum.low, vld1q_u8(w), x_low, x_high),
-          dot_q4_rows(sum.high, vld1q_u8(w + 16), x_low, x_high)};
-}
-static inline Q4Sum zero_q4() { return zero_int(); }
-static inline I8 finish_q4(Q4Sum sum) { return sum; }
-
-static inline int32_t store_int8(int8_t* p, F8 x) {
+static inline int32_t store_int16(int16_t* p, F8 x) {
   const int32x4_t low = vcvtnq_s32_f32(x.low);
   const int32x4_t high = vcvtnq_s32_f32(x.high);
-  vst1_s8(p, vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high))));
+  vst1q_s16(p, vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
   return vaddvq_s32(vaddq_s32(low, high));
 }

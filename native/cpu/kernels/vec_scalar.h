@@ -75,35 +75,39 @@ static inline I8 sub_broadcast(I8 a, int32_t b) {
   return a;
 }
 
-// sum[row] += the dot product of 4 columns: q8 weights with the 4 bytes at x.
-static inline I8 dot_q8(I8 sum, const int8_t* w, const int8_t* x) {
-  for (int row = 0; row < 8; ++row) {
-    for (int c = 0; c < 4; ++c) sum.lane[row] += int32_t(w[4 * row + c]) * x[c];
-  }
-  return sum;
+// Two columns of 8 rows as 16-bit integers: lane 2r + c.
+struct S16 {
+  int16_t lane[16];
+};
+// A slice of q8 weights.
+static inline S16 load_q8(const uint8_t* p) {
+  S16 result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = int8_t(p[i]);
+  return result;
 }
-
-// The same for a q4 slice: low nibbles with the 4 bytes at x, high nibbles with those at x + 16.
-// Nibbles count from 0; the caller corrects for their zero point.
-using Q4Sum = I8;
-static inline Q4Sum dot_q4(Q4Sum sum, const uint8_t* w, const int8_t* x) {
-  for (int row = 0; row < 8; ++row) {
-    for (int c = 0; c < 4; ++c) {
-      const int byte = w[4 * row + c];
-      sum.lane[row] += (byte & 15) * x[c] + (byte >> 4) * x[16 + c];
+// Four slices of q4 weights, not yet centred on 8.
+static inline void load_q4(const uint8_t* p, S16 slices[4]) {
+  for (int i = 0; i < 16; ++i) {
+    const int nibbles = p[2 * i] | p[2 * i + 1] << 8;
+    for (int slice = 0; slice < 4; ++slice) {
+      slices[slice].lane[i] = int16_t(nibbles >> 4 * slice & 15);
     }
   }
+}
+// sum[row] += w[row, 0] * x[0] + w[row, 1] * x[1]
+static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
+  for (int row = 0; row < 8; ++row) {
+    sum.lane[row] += w.lane[2 * row] * x[0] + w.lane[2 * row + 1] * x[1];
+  }
   return sum;
 }
-static inline Q4Sum zero_q4() { return I8{}; }
-static inline I8 finish_q4(Q4Sum sum) { return sum; }
 
-// Rounds 8 floats in [-127, 127] to int8 and returns their sum.
-static inline int32_t store_int8(int8_t* p, F8 x) {
+// Rounds 8 floats in [-32767, 32767] to int16 and returns their sum.
+static inline int32_t store_int16(int16_t* p, F8 x) {
   int32_t sum = 0;
   for (int i = 0; i < 8; ++i) {
     const float magic = x.lane[i] + kRoundingMagic;
-    p[i] = int8_t(int32_t(bits_of_float(magic) - bits_of_float(kRoundingMagic)));
+    p[i] = int16_t(int32_t(bits_of_float(magic) - bits_of_float(kRoundingMagic)));
     sum += p[i];
   }
   return sum;

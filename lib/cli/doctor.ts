@@ -1,0 +1,74 @@
+import { cpus, freemem, totalmem } from 'node:os'
+import { Command } from 'commander'
+import { loadNative, type NativeAddon } from '../native.js'
+import { formatBytes } from './format.js'
+import { formatTable } from './table.js'
+import { version } from './version.js'
+
+export const doctor = new Command('doctor')
+  .description('tell what this machine offers and why the rest is missing')
+  .option('--json', 'print one JSON object')
+  .addHelpText('after', '\nFails if the native addon cannot be loaded.')
+  .action(({ json }) => {
+    const findings = examine()
+    if ('error' in findings.addon) process.exitCode = 1
+    console.log(json ? JSON.stringify(findings) : describe(findings))
+  })
+
+function examine() {
+  const addon = tryLoadNative()
+  const { header, sharedObjects } = process.report.getReport() as unknown as {
+    header: { glibcVersionRuntime?: string }
+    sharedObjects: string[]
+  }
+  const { glibcVersionRuntime } = header
+  const libc = glibcVersionRuntime ? `glibc ${glibcVersionRuntime}` : 'musl'
+  return {
+    version,
+    node: process.version,
+    platform: process.platform,
+    arch: process.arch,
+    ...(process.platform === 'linux' && { libc }),
+    memory: { total: totalmem(), free: freemem() },
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    addon:
+      addon instanceof Error
+        ? { error: addon.message }
+        : {
+            path: sharedObjects.find(path => path.endsWith('.node')),
+            ...addon.cpuInfo(),
+            backends: addon.backends(),
+          },
+  }
+}
+
+function tryLoadNative(): NativeAddon | Error {
+  try {
+    return loadNative()
+  } catch (error) {
+    return error as Error
+  }
+}
+
+function describe({ addon, ...machine }: ReturnType<typeof examine>): string {
+  const { total, free } = machine.memory
+  const rows = [
+    ['openelm', machine.version],
+    ['node', machine.node],
+    ['platform', [machine.platform, machine.arch, machine.libc].filter(Boolean).join(' ')],
+    ['memory', `${formatBytes(total)}, ${formatBytes(free)} of it free`],
+    ['processor', machine.cpu],
+  ]
+  if ('error' in addon) return formatTable([...rows, ['addon', addon.error]], [], 2)
+  rows.push(
+    ['cores', String(addon.physicalCores)],
+    ['features', addon.features.join(' ')],
+    ['kernels', addon.kernels],
+    ['addon', addon.path ?? 'unknown'],
+    ...addon.backends.map(({ name, available, device, reason }) => [
+      name,
+      available ? `available: ${device}` : `missing: ${reason}`,
+    ]),
+  )
+  return formatTable(rows, [], 2)
+}

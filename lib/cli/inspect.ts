@@ -1,0 +1,130 @@
+import { basename } from 'node:path'
+import { Command } from 'commander'
+import { type Checkpoint, dtypes, openCheckpoint, tensorHeaders } from '../checkpoint.js'
+import { countParameters, type OpenELMConfig, type TensorSpec, tensorSpecs } from '../config.js'
+import { byteLengthOf } from '../safetensors.js'
+import { configOptions, readNamedConfig } from './config-options.js'
+import { formatBytes, formatCount } from './format.js'
+import { addOptions } from './options.js'
+import { print } from './output.js'
+import { formatTable } from './table.js'
+
+export const inspect = addOptions(new Command('inspect'), configOptions)
+  .description('tell what a model is made of and how much memory it needs')
+  .argument('[dir]', 'model directory')
+  .option('--tensors', 'list the tensors of the checkpoint as well')
+  .option('--json', 'print one JSON object')
+  .addHelpText(
+    'after',
+    `
+Only headers are read, so even the largest model takes no time.
+
+Examples:
+  $ openelm inspect OpenELM-270M --tensors
+  $ openelm inspect --preset 3B`,
+  )
+  .action(async (dir: string | undefined, options, command: Command) => {
+    const named = await readNamedConfig(options)
+    if ((dir === undefined) === (named === undefined)) {
+      command.error('expected one of a directory, --preset and --config')
+    }
+    if (options.tensors && dir === undefined) command.error('--tensors needs a directory')
+
+    const checkpoint = dir === undefined ? undefined : await openCheckpoint(dir)
+    const config = (checkpoint?.config ?? named)!
+    const facts = {
+      parameters: countParameters(config),
+      config,
+      layers: describeLayers(config),
+      memory: estimateMemory(config),
+      ...(checkpoint && { checkpoint: describeCheckpoint(checkpoint, options.tensors) }),
+    }
+    if (options.json) console.log(JSON.stringify(facts))
+    else print(`${format(facts)}\n`)
+  })
+
+interface Facts {
+  parameters: number
+  config: OpenELMConfig
+  layers: ReturnType<typeof describeLayers>
+  memory: ReturnType<typeof estimateMemory>
+  checkpoint?: ReturnType<typeof describeCheckpoint>
+}
+
+function describeLayers(config: OpenELMConfig) {
+  const specs = tensorSpecs(config)
+  return config.ffnDims.map((ffnDim, layer) => ({
+    numQueryHeads: config.numQueryHeads[layer]!,
+    numKvHeads: config.numKvHeads[layer]!,
+    ffnDim,
+    parameters: specs
+      .filter(({ name }) => name.includes(`.layers.${layer}.`))
+      .reduce((sum, spec) => sum + size(spec), 0),
+  }))
+}
+
+function size({ shape }: TensorSpec): number {
+  return shape.reduce((product, length) => product * length, 1)
+}
+
+/** Bytes that the weights take in each dtype, and one KV cache of the model's whole context. */
+function estimateMemory(config: OpenELMConfig) {
+  const weightBytes = dtypes.map(dtype => {
+    const headers = tensorHeaders(config, dtype)
+    return [dtype, headers.reduce((sum, header) => sum + byteLengthOf(header), 0)] as const
+  })
+  const numKvHeads = config.numKvHeads.reduce((sum, heads) => sum + heads, 0)
+  const cached = 2 * numKvHeads * config.headDim * config.maxContextLength
+  return {
+    weights: Object.fromEntries(weightBytes),
+    kvCache: { float32: 4 * cached, float16: 2 * cached },
+  }
+}
+
+function describeCheckpoint(checkpoint: Checkpoint, withTensors: boolean) {
+  const { directory, dtype, byteLength, unexpected, tensors } = checkpoint
+  return {
+    directory,
+    dtype,
+    byteLength,
+    unexpected,
+    ...(withTensors && { tensors: [...tensors.values()] }),
+  }
+}
+
+function format({ parameters, config, layers, memory, checkpoint }: Facts): string {
+  const summary = [['parameters', formatCount(parameters)]]
+  if (checkpoint) {
+    summary.push(['stored as', `${checkpoint.dtype}, ${formatBytes(checkpoint.byteLength)}`])
+    if (checkpoint.unexpected.length > 0) summary.push(['unused', checkpoint.unexpected.join(', ')])
+  }
+  for (const [name, value] of Object.entries(config)) {
+    if (!Array.isArray(value)) summary.push([name, String(value)])
+  }
+  const layerRows = layers.map((layer, i) =>
+    [i, ...Object.values(layer).map(formatCount)].map(String),
+  )
+  const memoryRows = [
+    ...byteRows('weights', memory.weights),
+    ...byteRows('KV cache', memory.kvCache),
+  ]
+  const tables = [
+    formatTable(summary, [], 2),
+    formatTable(layerRows, ['layer', 'query heads', 'KV heads', 'FFN width', 'parameters'], 0),
+    formatTable(memoryRows),
+  ]
+  if (checkpoint?.tensors) {
+    const rows = checkpoint.tensors.map(({ name, dtype, shape, file }) => [
+      name,
+      dtype,
+      shape.join(' x '),
+      basename(file),
+    ])
+    tables.push(formatTable(rows, ['tensor', 'dtype', 'shape', 'file'], 4))
+  }
+  return tables.join('\n\n')
+}
+
+function byteRows(what: string, bytes: Record<string, number>): string[][] {
+  return Object.entries(bytes).map(([dtype, count]) => [`${what}, ${dtype}`, formatBytes(count)])
+}

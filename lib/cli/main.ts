@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+import { debuglog } from 'node:util'
+import { Command, CommanderError } from 'commander'
+import { OpenELMError } from '../errors.js'
+import { chat } from './chat.js'
+import { doctor } from './doctor.js'
+import { generate } from './generate.js'
+import { init } from './init.js'
+import { inspect } from './inspect.js'
+import { Interrupt } from './interrupt.js'
+import { note, noteLine } from './output.js'
+import { quantize } from './quantize.js'
+import { version } from './version.js'
+
+const debug = debuglog('openelm')
+
+const program = new Command('openelm')
+  .description("Run Apple's OpenELM language models")
+  .version(version)
+  .exitOverride()
+  .configureOutput({
+    outputError: (text, write) => write(noteLine(text.replace(/^error: /, ''))),
+  })
+  .addHelpText(
+    'after',
+    `
+Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted.
+NODE_DEBUG=openelm shows where an error came from.`,
+  )
+for (const command of [generate, chat, inspect, init, quantize, doctor]) {
+  program.addCommand(command.copyInheritedSettings(program))
+}
+
+// A reader that has seen enough, as in `openelm generate … | head -1`, is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : report(error))
+})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.exitCode = report(error)
+}
+
+/** Says in one line what went wrong, unless it has been said, and returns the exit code. */
+function report(error: unknown): number {
+  if (error instanceof Interrupt) return 130
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  const { message, stack } = error instanceof Error ? error : new Error(String(error))
+  debug('%s', stack)
+  const code = error instanceof OpenELMError ? error.code : undefined
+  note(code ? `${message} [${code}]` : message)
+  return code === 'INVALID_ARGUMENT' ? 2 : 1
+}

@@ -1,0 +1,29 @@
+import { SingleBar } from 'cli-progress'
+import { formatBytes } from './format.js'
+
+/** A bar on stderr that counts bytes and leaves no trace; nothing at all where stderr is not a terminal. */
+export class Progress {
+  readonly #bar: SingleBar
+
+  constructor(title: string) {
+    this.#bar = new SingleBar({
+      format: `${title} {bar} {percentage}% {value} of {total}`,
+      formatValue: (value, _, type) => (type === 'percentage' ? `${value}` : formatBytes(value)),
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+      clearOnComplete: true,
+      linewrap: true,
+      stream: process.stderr,
+    })
+  }
+
+  /** Draws the bar; the shape of `onProgress` of the library. */
+  readonly update = (done: number, total: number): void => {
+    if (!this.#bar.isActive) this.#bar.start(total, done)
+    this.#bar.update(done)
+  };
+
+  [Symbol.dispose](): void {
+    this.#bar.stop()
+  }
+}

@@ -1,0 +1,112 @@
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command, Option } from 'commander'
+import {
+  type Checkpoint,
+  type CheckpointTensor,
+  openCheckpoint,
+  type TensorHeader,
+  writeCheckpoint,
+} from '../checkpoint.js'
+import { OpenELMError } from '../errors.js'
+import { ioError, openFile, readBytes } from '../files.js'
+import { loadNative } from '../native.js'
+import { interruptSignal } from './interrupt.js'
+import { integer } from './options.js'
+import { Progress } from './progress.js'
+
+/** What a model directory may hold beside config and weights that still holds for the copy. */
+const companions = ['tokenizer.json', 'generation_config.json']
+
+export const quantize = new Command('quantize')
+  .description('make a smaller and faster checkpoint of one in floating point')
+  .argument('<in>', 'model directory')
+  .argument('<out>', 'directory to write')
+  .addOption(
+    new Option('--dtype <dtype>', 'q8: 8.5 bits a weight; q4: 4.5, with the embedding in q8')
+      .choices(['q8', 'q4'])
+      .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('--threads <n>', 'CPU threads (default: one per physical core)').argParser(
+      integer(1),
+    ),
+  )
+  .addHelpText(
+    'after',
+    `
+Also copies ${companions.join(' and ')}, if they are there.
+
+Example:
+  $ openelm quantize --dtype q4 OpenELM-3B-Instruct OpenELM-3B-Instruct-q4`,
+  )
+  .action(async (input: string, output: string, { dtype, threads }) => {
+    const checkpoint = await openCheckpoint(input)
+    using bar = new Progress('Quantising')
+    await writeCheckpoint(output, checkpoint.config, dtype, quantizer(checkpoint, threads), {
+      onProgress: bar.update,
+      signal: interruptSignal(),
+    })
+    for (const name of companions) await copyIfPresent(name, checkpoint.directory, output)
+  })
+
+/** Gives the tensors of a quantised checkpoint, from those of a float checkpoint. */
+function quantizer({ directory, dtype, tensors }: Checkpoint, threads?: number) {
+  if (dtype === 'q8' || dtype === 'q4') {
+    throw new OpenELMError('INVALID_ARGUMENT', `${directory} is quantised already, as ${dtype}`)
+  }
+  const addon = loadNative()
+  const numThreads = threads ?? addon.cpuInfo().physicalCores
+  let scales: Uint8Array
+
+  return async function* (header: TensorHeader): AsyncGenerator<Uint8Array> {
+    const tensor = tensors.get(header.name)
+    if (tensor === undefined) {
+      yield scales // which are asked for right after their matrix
+    } else if (tensor.shape.length === 1) {
+      yield await readFloat32(tensor)
+    } else {
+      // The vocabulary may have fewer rows than its matrix, which CoreNet pads.
+      const [rows, cols] = [header.shape[0]!, tensor.shape[1]!]
+      const type = header.dtype === 'I8' ? 'q8' : 'q4'
+      const matrix = await addon.quantize({ ...tensor, rows, cols }, type, numThreads)
+      scales = matrix.scales
+      yield matrix.values
+    }
+  }
+}
+
+/** The bytes of a norm weight as float32, which is what a quantised checkpoint has of them. */
+async function readFloat32({ file, offset, byteLength, dtype }: CheckpointTensor): Promise<Buffer> {
+  const { handle } = await openFile(file)
+  await using _ = handle
+  const bytes = await readBytes(handle, file, offset, byteLength)
+  if (dtype === 'F32') return bytes
+  const floats = Buffer.alloc(2 * byteLength)
+  for (let i = 0; i < byteLength; i += 2) {
+    const bits = bytes.readUInt16LE(i)
+    floats.writeFloatLE(dtype === 'BF16' ? bfloat16ToNumber(bits) : float16ToNumber(bits), 2 * i)
+  }
+  return floats
+}
+
+function bfloat16ToNumber(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0]!
+}
+
+function float16ToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1
+  const exponent = (bits >> 10) & 0x1f
+  const fraction = (bits & 0x3ff) / 0x400
+  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN
+  return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15)
+}
+
+async function copyIfPresent(name: string, from: string, to: string): Promise<void> {
+  try {
+    await copyFile(join(from, name), join(to, name))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw ioError('copy', join(from, name), error)
+  }
+}

@@ -1,0 +1,166 @@
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { type GenerateChunk, type GenerateResult, OpenELM } from '../lib/index.js'
+import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
+
+const greedyStory =
+  ', there was a little girl named Lily. She loved to play outside in the park. ' +
+  'One day, she saw a big, red ball. She wanted to play with it, but it was too high.'
+
+async function collect(stream: AsyncGenerator<GenerateChunk, GenerateResult>) {
+  const chunks: GenerateChunk[] = []
+  for (;;) {
+    const step = await stream.next()
+    if (step.done) return { chunks, result: step.value }
+    chunks.push(step.value)
+  }
+}
+
+t.test('the model of stories', { skip: skipWithoutStories }, async t => {
+  const model = await OpenELM.load(stories260K!)
+  t.teardown(() => model.dispose())
+  const prompt = 'Once upon a time'
+
+  t.test('continues greedily', async t => {
+    const result = await model.generate(prompt, { maxTokens: 100 })
+    t.equal(result.text.slice(0, greedyStory.length), greedyStory)
+    t.equal(result.finishReason, 'length')
+    t.equal(result.tokens.length, 100)
+    t.same(result.usage, { promptTokens: 5, completionTokens: 100 })
+    for (const time of Object.values(result.timings)) t.ok(time > 0)
+  })
+
+  t.test('streams what it generates', async t => {
+    const whole = await model.generate(prompt, { maxTokens: 40 })
+    const { chunks, result } = await collect(model.stream(prompt, { maxTokens: 40 }))
+    t.equal(chunks.map(chunk => chunk.text).join(''), whole.text)
+    t.same(
+      chunks.map(chunk => chunk.token),
+      whole.tokens,
+    )
+    t.same({ ...result, timings: 0 }, { ...whole, timings: 0 })
+    t.notOk(chunks.some(chunk => 'logprob' in chunk || 'topLogprobs' in chunk))
+  })
+
+  t.test('takes tokens as a prompt, as they are', async t => {
+    const tokens = model.tokenizer.encode(prompt)
+    const text = await model.generate(prompt, { maxTokens: 20 })
+    const same = await model.generate(tokens, { maxTokens: 20 })
+    const typed = await model.generate(Int32Array.from(tokens), { maxTokens: 20 })
+    t.same([same.tokens, typed.tokens], [text.tokens, text.tokens])
+  })
+
+  t.test('begins a text without a space when there is no prompt', async t => {
+    const { text } = await model.generate('', { maxTokens: 4 })
+    t.match(text, /^\S/)
+  })
+
+  t.test('ends at a stop sequence, and shows none of it', async t => {
+    const stopSequences = ['nothing like this', 'little girl', 'girl named']
+    const { chunks, result } = await collect(model.stream(prompt, { stopSequences }))
+    t.equal(result.text, ', there was a ')
+    t.equal(result.finishReason, 'stop')
+    t.equal(chunks.map(chunk => chunk.text).join(''), result.text)
+    t.equal(result.tokens.length, chunks.length)
+  })
+
+  t.test('gives back what only looked like the beginning of a stop sequence', async t => {
+    const maxTokens = 30
+    const { text } = await model.generate(prompt, { maxTokens })
+    const stopSequences = [`${text.slice(5, 25)}!`, `${text.slice(-3)}?`]
+    const { chunks, result } = await collect(model.stream(prompt, { maxTokens, stopSequences }))
+    t.equal(result.text, text)
+    t.equal(chunks.map(chunk => chunk.text).join(''), text)
+  })
+
+  t.test('ends where the model ends the text', async t => {
+    // This model ends its stories with the token that begins them.
+    const directory = t.testdir()
+    cpSync(stories260K!, directory, { recursive: true })
+    const config = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8'))
+    writeFileSync(join(directory, 'config.json'), JSON.stringify({ ...config, eos_token_id: 1 }))
+    await using model = await OpenELM.load(directory)
+
+    const ended = await model.generate(prompt, { maxTokens: 500 })
+    t.equal(ended.finishReason, 'stop')
+    t.equal(ended.tokens.indexOf(1), ended.tokens.length - 1)
+    const ignored = await model.generate(prompt, { maxTokens: 500, ignoreEos: true })
+    t.equal(ignored.finishReason, 'length')
+    t.same(ignored.tokens.slice(0, ended.tokens.length), ended.tokens)
+  })
+
+  t.test('ends when the context is full', async t => {
+    const small = await OpenELM.load(stories260K!, { contextLength: 12 })
+    t.teardown(() => small.dispose())
+    const result = await small.generate(prompt)
+    t.equal(result.finishReason, 'length')
+    t.equal(result.tokens.length, 12 - 5 + 1)
+    const whole = await small.generate(small.tokenizer.encode(prompt).concat(Array(7).fill(5)))
+    t.equal(whole.tokens.length, 1)
+    await t.rejects(small.generate(Array(13).fill(5)), { code: 'CONTEXT_OVERFLOW' })
+    await t.rejects(small.logits(Array(13).fill(5)), { code: 'CONTEXT_OVERFLOW' })
+    using session = small.createSession()
+    await session.append(Array(12).fill(5))
+    await t.rejects(session.append([5]), { code: 'CONTEXT_OVERFLOW' })
+    t.equal(session.position, 12)
+  })
+
+  t.test('one seed gives one text', async t => {
+    const options = { maxTokens: 60, temperature: 1, topP: 0.95, topK: 100, repetitionPenalty: 1.1 }
+    const texts = new Set<string>()
+    for (const threads of [1, 2, 3]) {
+      await using other = await OpenELM.load(stories260K!, { threads })
+      texts.add((await other.generate(prompt, { ...options, seed: 7 })).text)
+    }
+    t.equal(texts.size, 1)
+    texts.add((await model.generate(prompt, { ...options, seed: 8 })).text)
+    texts.add((await model.generate(prompt, options)).text)
+    t.equal(texts.size, 3, 'other seeds give others')
+  })
+
+  t.test('reports log-probabilities', async t => {
+    const { chunks } = await collect(model.stream(prompt, { maxTokens: 5, logprobs: 3 }))
+    const tokens = model.tokenizer.encode(prompt)
+    for (const { token, logprob, topLogprobs } of chunks) {
+      t.equal(topLogprobs?.length, 3)
+      t.same(topLogprobs?.[0], { token, logprob })
+      const { logprob: scored, tokens: count, isGreedy } = await model.score(tokens, [token])
+      t.ok(Math.abs(scored - logprob!) < 1e-5)
+      t.same([count, isGreedy], [1, true])
+      tokens.push(token)
+    }
+  })
+
+  t.test('scores continuations', async t => {
+    const story = await model.score('Once upon a time', ', there was a little girl')
+    const noise = await model.score('Once upon a time', ' girl was a there little')
+    t.ok(story.isGreedy)
+    t.notOk(noise.isGreedy)
+    t.ok(story.logprob > noise.logprob + 5)
+    t.same(await model.score('Once', ''), { logprob: 0, tokens: 0, isGreedy: true })
+
+    const tokens = model.tokenizer.encode('Once upon a time, there was')
+    const { vocabSize } = model.config
+    const logits = await model.logits(tokens)
+    let expected = 0
+    for (let i = 5; i < tokens.length; ++i) {
+      const row = logits.subarray((i - 1) * vocabSize, i * vocabSize)
+      const sum = row.reduce((total, logit) => total + Math.exp(logit), 0)
+      expected += row[tokens[i]!]! - Math.log(sum)
+    }
+    const { logprob, tokens: count } = await model.score('Once upon a time', ', there was')
+    t.equal(count, tokens.length - 5)
+    t.ok(Math.abs(logprob - expected) < 1e-4)
+  })
+
+  t.test('tells what it is', async t => {
+    t.equal(model.backend, 'cpu')
+    t.equal(model.dtype, 'float32')
+    t.equal(model.config.numLayers, 5)
+    t.equal(model.memory.kvCache, 0)
+    using _ = model.createSession({ contextLength: 100 })
+    t.ok(model.memory.kvCache >= 5 * 2 * 32 * 100 * 4)
+    t.ok(model.memory.weights >= 260_000 * 4)
+  })
+})
