@@ -87,6 +87,8 @@ static void detect_features(CpuInfo& info) {
   if (fma) info.features.push_back("fma");
   if (f16c) info.features.push_back("f16c");
   info.has_avx2 = avx2 && fma && f16c;
+  info.has_avx512 = info.has_avx2 && __builtin_cpu_supports("avx512f");
+  if (info.has_avx512) info.features.push_back("avx512f");
 }
 
 #elif defined(_M_X64)
@@ -103,6 +105,9 @@ static void detect_features(CpuInfo& info) {
   if (fma) info.features.push_back("fma");
   if (f16c) info.features.push_back("f16c");
   info.has_avx2 = avx2 && fma && f16c;
+  const bool saves_zmm = saved && (_xgetbv(0) & 0xe0) == 0xe0;  // the masks and all of ZMM
+  info.has_avx512 = info.has_avx2 && saves_zmm && (leaf7[1] >> 16 & 1);
+  if (info.has_avx512) info.features.push_back("avx512f");
 }
 
 #elif defined(__aarch64__) || defined(_M_ARM64)

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "../cpu/cpu_info.h"
 #include "../cpu/kernels.h"
 
 namespace openelm::train {
@@ -10,7 +11,9 @@ namespace openelm::train {
 template <>
 const Kernels<float>& kernels<float>() {
   const char* name = cpu_kernels().name;
-  if (std::strcmp(name, "avx2") == 0) return avx2_kernels();
+  if (std::strcmp(name, "avx2") == 0) {
+    return cpu_info().has_avx512 ? avx512_kernels() : avx2_kernels();
+  }
   if (std::strcmp(name, "neon") == 0) return neon_kernels();
   return scalar_kernels();
 }

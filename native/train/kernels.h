@@ -44,6 +44,7 @@ const Kernels<T>& kernels();
 
 const Kernels<float>& scalar_kernels();
 const Kernels<float>& avx2_kernels();
+const Kernels<float>& avx512_kernels();
 const Kernels<float>& neon_kernels();
 const Kernels<double>& double_kernels();
 
