@@ -106,8 +106,10 @@ export class OpenELM {
       threads: valid.threads,
       mmap: valid.mmap,
     }
-    const native = await abortable(valid.signal, () =>
-      loadNative().load(nativeOptions, valid.onProgress),
+    const native = await abortable(
+      valid.signal,
+      () => loadNative().load(nativeOptions, valid.onProgress),
+      native => native.dispose(),
     )
     return new OpenELM(checkpoint, valid, native, tokenizer)
   }
@@ -255,7 +257,8 @@ function validateLoadOptions(given: LoadOptions | undefined) {
   )
   const dtype = readChoice('options.dtype', options.dtype, ['auto', ...dtypes] as const, 'auto')
   const { tokenizer } = options
-  if (tokenizer !== undefined && typeof tokenizer !== 'string' && typeof tokenizer !== 'object') {
+  const isTokenizer = ['string', 'object', 'undefined'].includes(typeof tokenizer)
+  if (!isTokenizer || tokenizer === null) {
     throw invalidArgument('options.tokenizer', 'a path or an object', tokenizer)
   }
   return {

@@ -91,7 +91,10 @@ export interface NativeSession {
   sample(tokens: Int32Array, sampler: NativeSampler): Promise<NativeSample>
   /** Log-probability of tokens[firstTarget..] given those before them. */
   score(tokens: Int32Array, firstTarget: number): Promise<{ logprob: number; isGreedy: boolean }>
-  /** Makes the call under way reject soon with code 'ABORTED'. */
+  /**
+   * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
+   * that the call is in has ended.
+   */
   cancel(): void
   rewind(position: number): void
   fork(): NativeSession
@@ -121,7 +124,7 @@ export interface NativeBackendInfo {
 }
 
 export interface NativeCpuInfo {
-  /** The instruction set of the kernels in use: 'avx2', 'neon' or 'scalar'. */
+  /** The instruction set of the kernels in use: 'scalar', 'avx2', 'avxvnni', 'avx512' or 'neon'. */
   kernels: string
   physicalCores: number
   features: string[]

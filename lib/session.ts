@@ -1,6 +1,6 @@
 import type { NativeSession } from './native.js'
 import type { TokenIds } from './tokenizer.js'
-import { readInteger, readTokens } from './validate.js'
+import { readTokens, requireInteger } from './validate.js'
 
 /**
  * One sequence of tokens and its KV cache. Sessions of one model decode together, in batches. One call
@@ -39,8 +39,7 @@ export class Session {
    * @throws OpenELMError INVALID_ARGUMENT unless `position` is an integer from 0 to the present one.
    */
   rewind(position: number): void {
-    const max = this.position
-    this.native.rewind(readInteger('position', position, { min: 0, max, fallback: max }))
+    this.native.rewind(requireInteger('position', position, 0, this.position))
   }
 
   /** A new session with the same tokens; the two go on independently. */

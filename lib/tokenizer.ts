@@ -7,6 +7,7 @@ import type { OpenELMConfig } from './config.js'
 import { invalidArgument, OpenELMError } from './errors.js'
 import { ioError, readJsonObject } from './files.js'
 import { describeJson, isJsonObject, type JsonObject } from './strict-json.js'
+import { readBoolean, readObject } from './validate.js'
 
 /** Token ids, in order. */
 export type TokenIds = readonly number[] | Int32Array
@@ -100,9 +101,9 @@ class BytePairTokenizer implements Tokenizer {
     this.#vocabulary = vocabulary
   }
 
-  encode(text: string, { addBos = true }: EncodeOptions = {}): number[] {
+  encode(text: string, options?: EncodeOptions): number[] {
     if (typeof text !== 'string') throw invalidArgument('text', 'a string', text)
-    checkBoolean('options.addBos', addBos)
+    const addBos = readBoolean('options.addBos', readObject('options', options).addBos, true)
     const tokens = this.#vocabulary.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'))
     if (addBos) tokens.unshift(this.bosTokenId)
     return tokens
@@ -118,9 +119,10 @@ class BytePairTokenizer implements Tokenizer {
     return text + stream.end()
   }
 
-  stream({ continuation = false }: DecodeOptions = {}): TokenStream {
-    checkBoolean('options.continuation', continuation)
-    return new ByteStream(this.#vocabulary, continuation)
+  stream(options?: DecodeOptions): TokenStream {
+    const { continuation } = readObject('options', options)
+    const isContinuation = readBoolean('options.continuation', continuation, false)
+    return new ByteStream(this.#vocabulary, isContinuation)
   }
 }
 
@@ -151,10 +153,6 @@ class ByteStream implements TokenStream {
     this.#dropsSpace = false
     return text.startsWith(' ') ? text.slice(1) : text
   }
-}
-
-function checkBoolean(name: string, value: unknown): void {
-  if (typeof value !== 'boolean') throw invalidArgument(name, 'a boolean', value)
 }
 
 async function findTokenizerJson(source: string): Promise<string | undefined> {

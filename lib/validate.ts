@@ -13,7 +13,10 @@ export function readInteger<Default>(
   value: unknown,
   { min, max, fallback }: { min: number; max: number; fallback: Default },
 ): number | Default {
-  if (value === undefined) return fallback
+  return value === undefined ? fallback : requireInteger(name, value, min, max)
+}
+
+export function requireInteger(name: string, value: unknown, min: number, max: number): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
     throw invalidArgument(name, `an integer from ${min} to ${max}`, value)
   }

@@ -1,13 +1,14 @@
 #include "backend.h"
 
 #include "cpu/cpu_backend.h"
+#include "cpu/cpu_info.h"
 #include "error.h"
 
 namespace openelm {
 
 std::vector<BackendInfo> list_backends() {
   return {
-      {"cpu", CpuBackend(1).device(), "", true},
+      {"cpu", CpuBackend::describe(cpu_info().physical_cores), "", true},
       {"cuda", "", "this build has no CUDA kernels", false},
       {"metal", "", "this build has no Metal kernels", false},
   };

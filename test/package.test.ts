@@ -6,10 +6,18 @@ import t from 'tap'
 import { addonPaths } from '../lib/native.js'
 
 const root = join(import.meta.dirname, '..')
+const config = join(root, 'examples', 'tiny.json')
 const isWindows = process.platform === 'win32'
 
 function run(cwd: string, command: string, ...args: string[]): string {
-  return execFileSync(command, args, { cwd, encoding: 'utf8', shell: isWindows, stdio: 'pipe' })
+  const env = { ...process.env, OPENELM_ADDON: '' }
+  return execFileSync(command, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    shell: isWindows,
+    stdio: 'pipe',
+  })
 }
 
 t.test('nothing runs when the package is installed', async t => {
@@ -70,12 +78,14 @@ t.test('the tarball installs and runs', { skip: slow }, async t => {
   run(folder, 'npm', 'install', '--prefer-offline', tarball)
   t.notOk(existsSync(join(folder, 'node_modules', 'openelm', 'build')), 'nothing was compiled')
 
-  const body = 'if (!backends().find(b => b.name === "cpu").available) throw new Error("no cpu")'
-  writeFileSync(join(folder, 'import.mjs'), `import { backends } from 'openelm'\n${body}`)
-  writeFileSync(join(folder, 'require.cjs'), `const { backends } = require('openelm')\n${body}`)
-  t.doesNotThrow(() => run(folder, process.execPath, 'import.mjs'))
-  t.doesNotThrow(() => run(folder, process.execPath, 'require.cjs'))
-  t.match(run(folder, 'npx', '--no', 'openelm', '--version'), /^\d+\.\d+\.\d+/)
+  run(folder, 'npx', '--no', 'openelm', 'init', '--config', config, 'model')
+  const body = `OpenELM.load('model')
+    .then(model => model.generate('Once', { maxTokens: 3, ignoreEos: true }))
+    .then(({ usage }) => console.log(usage.completionTokens))`
+  writeFileSync(join(folder, 'import.mjs'), `import { OpenELM } from 'openelm'\n${body}`)
+  writeFileSync(join(folder, 'require.cjs'), `const { OpenELM } = require('openelm')\n${body}`)
+  t.equal(run(folder, process.execPath, 'import.mjs'), '3\n')
+  t.equal(run(folder, process.execPath, 'require.cjs'), '3\n')
 
   writeFileSync(
     join(folder, 'types.mts'),
@@ -83,10 +93,10 @@ t.test('the tarball installs and runs', { skip: slow }, async t => {
       "const model: OpenELM = await OpenELM.load('folder')\n" +
       "export const result: GenerateResult = await model.generate('text', { maxTokens: 1 })\n",
   )
-  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const types = join(root, 'node_modules', '@types')
-  const flags = '--noEmit --strict --module nodenext --target es2022 --lib es2023,esnext.disposable'
+  const modules = join(root, 'node_modules')
+  const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--types', 'node']
+  const [tsc, types] = [join(modules, 'typescript', 'bin', 'tsc'), join(modules, '@types')]
   t.doesNotThrow(() =>
-    run(folder, process.execPath, tsc, ...flags.split(' '), '--typeRoots', types, 'types.mts'),
+    run(folder, process.execPath, tsc, ...flags, '--typeRoots', types, 'types.mts'),
   )
 })

@@ -1,6 +1,7 @@
 #include "addon_data.h"
 
 #include <new>
+#include <system_error>
 
 namespace openelm {
 
@@ -50,8 +51,7 @@ Napi::Promise AddonData::run_in_background(Napi::Env env, std::function<void()> 
   const auto task = tasks_.emplace(tasks_.end());
   task->stop = std::move(stop);
   task->owned = std::move(owned);
-  begin_work(env);
-  task->thread = std::thread([=, this, work = std::move(work), finish = std::move(finish)] {
+  auto run = [=, this, work = std::move(work), finish = std::move(finish)] {
     std::exception_ptr error;
     try {
       work();
@@ -62,13 +62,16 @@ Napi::Promise AddonData::run_in_background(Napi::Env env, std::function<void()> 
       task->thread.join();
       tasks_.erase(task);
       end_work(env);
-      if (error) {
-        deferred.Reject(to_js_error(env, error).Value());
-      } else {
-        deferred.Resolve(finish(env));
-      }
+      settle(env, deferred, error, finish);
     });
-  });
+  };
+  try {
+    task->thread = std::thread(std::move(run));
+  } catch (...) {
+    tasks_.erase(task);
+    throw;
+  }
+  begin_work(env);
   return deferred.Promise();
 }
 
@@ -90,6 +93,10 @@ Napi::Error current_js_error(Napi::Env env) {
     return make_js_error(env, error.code, error.what());
   } catch (const std::bad_alloc&) {
     return make_js_error(env, ErrorCode::kOutOfMemory, "out of memory");
+  } catch (const std::system_error& error) {
+    const bool is_thread = error.code() == std::errc::resource_unavailable_try_again;
+    return make_js_error(env, is_thread ? ErrorCode::kOutOfMemory : ErrorCode::kInternal,
+                         is_thread ? "cannot start another thread" : error.what());
   } catch (const std::exception& error) {
     return make_js_error(env, ErrorCode::kInternal, error.what());
   } catch (...) {
@@ -97,11 +104,27 @@ Napi::Error current_js_error(Napi::Env env) {
   }
 }
 
-Napi::Error to_js_error(Napi::Env env, std::exception_ptr error) {
+void settle(Napi::Env env, Napi::Promise::Deferred deferred, std::exception_ptr error,
+            const std::function<Napi::Value(Napi::Env)>& finish) {
+  const auto value = [&] {
+    return guarded(env, [&] {
+      if (error) std::rethrow_exception(error);
+      return finish(env);
+    });
+  };
   try {
-    std::rethrow_exception(error);
-  } catch (...) {
-    return current_js_error(env);
+    deferred.Resolve(value());
+  } catch (const Napi::Error& error) {
+    deferred.Reject(error.Value());
+  }
+}
+
+Napi::Object new_array(Napi::Env env, const char* class_name, size_t length) {
+  try {
+    return env.Global().Get(class_name).As<Napi::Function>().New({Napi::Number::New(env, length)});
+  } catch (const Napi::Error&) {
+    throw Error(ErrorCode::kOutOfMemory,
+                "cannot allocate " + std::to_string(length) + " elements of a " + class_name);
   }
 }
 

@@ -35,7 +35,8 @@ class AddonData {
 
   // Runs `work` on a thread of its own and settles the promise with what `finish` makes of it on
   // the JavaScript thread, or with the error that `work` threw. `stop` must make the work end soon.
-  // `owned` lives as long as the work and dies on the JavaScript thread, as references must.
+  // `owned` lives as long as the work and dies on the JavaScript thread, as references must. Throws
+  // std::system_error when no thread can be started.
   Napi::Promise run_in_background(Napi::Env env, std::function<void()> work,
                                   std::function<Napi::Value(Napi::Env)> finish,
                                   std::function<void()> stop,
@@ -69,7 +70,13 @@ Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& mess
 // The error that is being handled, as a JavaScript error. Call it inside a catch block only.
 Napi::Error current_js_error(Napi::Env env);
 
-Napi::Error to_js_error(Napi::Env env, std::exception_ptr error);
+// Settles a promise with what `finish` makes, or with `error` or what `finish` throws.
+void settle(Napi::Env env, Napi::Promise::Deferred deferred, std::exception_ptr error,
+            const std::function<Napi::Value(Napi::Env)>& finish);
+
+// A typed array of zeros. Throws Error{kOutOfMemory}, where New() of its class in C++ would end the
+// process.
+Napi::Object new_array(Napi::Env env, const char* class_name, size_t length);
 
 // Runs the body of a JavaScript-visible function: no C++ exception but Napi::Error leaves it.
 template <typename Body>

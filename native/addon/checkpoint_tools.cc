@@ -48,7 +48,7 @@ void quantize_matrix(const TensorSource& source, DType dtype, int threads,
 }
 
 Napi::Uint8Array copy_bytes(Napi::Env env, const void* data, size_t bytes) {
-  auto array = Napi::Uint8Array::New(env, bytes);
+  auto array = new_array(env, "Uint8Array", bytes).As<Napi::Uint8Array>();
   std::memcpy(array.Data(), data, bytes);
   return array;
 }

@@ -1,6 +1,6 @@
 #include "session.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "sampler.h"
 
@@ -83,28 +83,33 @@ std::shared_ptr<Request> SessionWrap::new_request(const Napi::Value& value) cons
 }
 
 Napi::Value SessionWrap::submit(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value) {
-  const auto deferred = Napi::Promise::Deferred::New(env);
   AddonData* data = &AddonData::of(env);
   request->done = [=, this](std::shared_ptr<Request> done) {
     data->post([=, this](Napi::Env env) {
       request_ = nullptr;
+      if (const auto deferred = std::exchange(deferred_, std::nullopt)) {
+        settle(env, *deferred, done->error, [&](Napi::Env env) { return to_value(env, *done); });
+      }
+      logits_.Reset();
       Unref();
       data->end_work(env);
-      if (!cache_) {
-        deferred.Reject(
-            make_js_error(env, ErrorCode::kDisposed, "the session was disposed").Value());
-      } else if (done->error) {
-        deferred.Reject(to_js_error(env, done->error).Value());
-      } else {
-        deferred.Resolve(to_value(env, *done));
-      }
     });
   };
   engine_->submit(request);
   request_ = std::move(request);
+  deferred_ = Napi::Promise::Deferred::New(env);
   Ref();
   data->begin_work(env);
-  return deferred.Promise();
+  return deferred_->Promise();
+}
+
+// Nobody waits for a batch that other sessions need: the session is busy until then, but its caller
+// is told now.
+void SessionWrap::cancel(Napi::Env env, const Error& reason) {
+  if (!request_) return;
+  engine_->cancel(*request_);
+  const auto deferred = std::exchange(deferred_, std::nullopt);
+  if (deferred) deferred->Reject(make_js_error(env, reason.code, reason.what()).Value());
 }
 
 Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
@@ -112,11 +117,12 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
     auto request = new_request(info[0]);
     request->output = Request::Output::kLogits;
     request->all_logits = info[1].As<Napi::Boolean>();
-    return submit(info.Env(), request, [](Napi::Env env, Request& done) -> Napi::Value {
-      auto logits = Napi::Float32Array::New(env, done.logits.size());
-      std::copy(done.logits.begin(), done.logits.end(), logits.Data());
-      return logits;
-    });
+    const size_t rows = request->all_logits ? request->tokens.size() : 1;
+    const size_t size = rows * size_t(engine_->config().vocab_size);
+    auto logits = new_array(info.Env(), "Float32Array", size).As<Napi::Float32Array>();
+    request->logits = logits.Data();
+    logits_ = Napi::Persistent(logits.As<Napi::Object>());
+    return submit(info.Env(), request, [this](Napi::Env, Request&) { return logits_.Value(); });
   });
 }
 
@@ -153,7 +159,7 @@ Napi::Value SessionWrap::score(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::cancel(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    if (request_) engine_->cancel(*request_);
+    cancel(info.Env(), Error(ErrorCode::kAborted, "aborted"));
     return info.Env().Undefined();
   });
 }
@@ -174,16 +180,14 @@ Napi::Value SessionWrap::rewind(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::fork(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const KvCache& cache = idle_cache();
-    auto copy = engine_->create_cache(cache.context_length());
-    copy->copy_from(cache);
-    return create(info.Env(), engine_, std::move(copy));
+    return create(info.Env(), engine_, engine_->create_cache(cache.context_length(), &cache));
   });
 }
 
 // A request under way keeps the cache until it ends.
 Napi::Value SessionWrap::dispose(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    if (request_) engine_->cancel(*request_);
+    cancel(info.Env(), Error(ErrorCode::kDisposed, "the session was disposed"));
     cache_ = nullptr;
     return info.Env().Undefined();
   });

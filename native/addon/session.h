@@ -2,6 +2,8 @@
 
 #include <napi.h>
 
+#include <optional>
+
 #include "addon_data.h"
 
 namespace openelm {
@@ -16,7 +18,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   explicit SessionWrap(const Napi::CallbackInfo& info);
 
  private:
-  using ToValue = Napi::Value (*)(Napi::Env env, Request& request);
+  using ToValue = std::function<Napi::Value(Napi::Env env, Request& request)>;
 
   Napi::Value position(const Napi::CallbackInfo& info);
   Napi::Value context_length(const Napi::CallbackInfo& info);
@@ -31,10 +33,14 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   KvCache& idle_cache() const;  // throws kDisposed or kBusy
   std::shared_ptr<Request> new_request(const Napi::Value& tokens) const;
   Napi::Value submit(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value);
+  void cancel(Napi::Env env, const Error& reason);
 
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<KvCache> cache_;    // null once disposed
   std::shared_ptr<Request> request_;  // the one under way
+  Napi::ObjectReference logits_;      // where its logits go
+  // Of the request under way, until it is settled: a cancelled one is before it ends.
+  std::optional<Napi::Promise::Deferred> deferred_;
 };
 
 }  // namespace openelm

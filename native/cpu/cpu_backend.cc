@@ -12,9 +12,12 @@ namespace openelm {
 CpuBackend::CpuBackend(int threads)
     : kernels_(cpu_kernels()), pool_(threads), acc_(threads), scores_(threads) {}
 
-std::string CpuBackend::device() const {
-  return std::string(kernels_.name) + ", " + std::to_string(pool_.threads()) + " threads";
+std::string CpuBackend::describe(int threads) {
+  return std::string(cpu_kernels().name) + ", " + std::to_string(threads) +
+         (threads == 1 ? " thread" : " threads");
 }
+
+std::string CpuBackend::device() const { return describe(pool_.threads()); }
 
 Buffer CpuBackend::allocate(size_t bytes) { return {allocate_pages(bytes), bytes}; }
 
@@ -65,6 +68,7 @@ void CpuBackend::begin(const Batch& batch) {
     scores.resize(std::max(scores.size(), size_t(positions) + kSlab));
   }
   const int half = config.head_dim / 2;
+  rope_cos_.resize(rope_sin_.size());  // one more if memory ran out between the two
   for (size_t i = rope_cos_.size(); i < size_t(positions) * half; ++i) {
     const double exponent = -2.0 * double(i % half) / config.head_dim;
     const double angle = double(i / half) * std::pow(double(config.rope_freq_constant), exponent);

@@ -16,6 +16,9 @@ class CpuBackend : public Backend {
  public:
   explicit CpuBackend(int threads);
 
+  // What it runs on with so many threads, for people.
+  static std::string describe(int threads);
+
   std::string device() const override;
   Buffer allocate(size_t bytes) override;
   void copy(void* to, const void* from, size_t bytes) override;

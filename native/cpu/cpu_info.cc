@@ -1,13 +1,16 @@
 #include "cpu_info.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <set>
 #include <thread>
 #include <utility>
 
-#if defined(_MSC_VER)
+#if defined(_M_X64)
 #include <intrin.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 #if defined(_WIN32)
@@ -76,38 +79,59 @@ static int count_physical_cores() {
 
 #endif
 
-#if defined(__x86_64__) && !defined(_MSC_VER)
+#if defined(__x86_64__) || defined(_M_X64)
 
-static void detect_features(CpuInfo& info) {
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2");
-  const bool fma = __builtin_cpu_supports("fma");
-  const bool f16c = __builtin_cpu_supports("f16c");
-  if (avx2) info.features.push_back("avx2");
-  if (fma) info.features.push_back("fma");
-  if (f16c) info.features.push_back("f16c");
-  info.has_avx2 = avx2 && fma && f16c;
-  info.has_avx512 = info.has_avx2 && __builtin_cpu_supports("avx512f");
-  if (info.has_avx512) info.features.push_back("avx512f");
+struct CpuidLeaf {
+  uint32_t a, b, c, d;
+};
+
+static CpuidLeaf cpuid(uint32_t leaf, uint32_t subleaf) {
+  CpuidLeaf result = {};
+#if defined(_MSC_VER)
+  int registers[4];
+  __cpuidex(registers, int(leaf), int(subleaf));
+  result = {uint32_t(registers[0]), uint32_t(registers[1]), uint32_t(registers[2]),
+            uint32_t(registers[3])};
+#else
+  __get_cpuid_count(leaf, subleaf, &result.a, &result.b, &result.c, &result.d);
+#endif
+  return result;
 }
 
-#elif defined(_M_X64)
+// Which registers the operating system saves.
+static uint64_t enabled_state() {
+#if defined(_MSC_VER)
+  return _xgetbv(0);
+#else
+  uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return uint64_t(high) << 32 | low;
+#endif
+}
 
 static void detect_features(CpuInfo& info) {
-  int leaf1[4], leaf7[4];
-  __cpuid(leaf1, 1);
-  __cpuidex(leaf7, 7, 0);
-  const bool saved = (leaf1[2] >> 27 & 1) && (_xgetbv(0) & 6) == 6;  // OSXSAVE, XMM and YMM
-  const bool avx2 = saved && (leaf7[1] >> 5 & 1);
-  const bool fma = saved && (leaf1[2] >> 12 & 1);
-  const bool f16c = saved && (leaf1[2] >> 29 & 1);
-  if (avx2) info.features.push_back("avx2");
-  if (fma) info.features.push_back("fma");
-  if (f16c) info.features.push_back("f16c");
+  const CpuidLeaf basic = cpuid(1, 0);
+  const bool has_xgetbv = basic.c >> 27 & 1;
+  const uint64_t state = has_xgetbv ? enabled_state() : 0;
+  const bool ymm = (state & 0x06) == 0x06;
+  const bool zmm = (state & 0xe6) == 0xe6;
+  const CpuidLeaf extended = cpuid(7, 0);
+  const auto feature = [&](const char* name, bool present) {
+    if (present) info.features.push_back(name);
+    return present;
+  };
+  const bool avx2 = feature("avx2", ymm && (extended.b >> 5 & 1));
+  const bool fma = feature("fma", ymm && (basic.c >> 12 & 1));
+  const bool f16c = feature("f16c", ymm && (basic.c >> 29 & 1));
+  const bool avxvnni = feature("avxvnni", ymm && (cpuid(7, 1).a >> 4 & 1));
+  const bool avx512f = feature("avx512f", zmm && (extended.b >> 16 & 1));
+  const bool avx512dq = feature("avx512dq", zmm && (extended.b >> 17 & 1));
+  const bool avx512bw = feature("avx512bw", zmm && (extended.b >> 30 & 1));
+  const bool avx512vl = feature("avx512vl", zmm && (extended.b >> 31 & 1));
+  const bool avx512vnni = feature("avx512vnni", zmm && (extended.c >> 11 & 1));
   info.has_avx2 = avx2 && fma && f16c;
-  const bool saves_zmm = saved && (_xgetbv(0) & 0xe0) == 0xe0;  // the masks and all of ZMM
-  info.has_avx512 = info.has_avx2 && saves_zmm && (leaf7[1] >> 16 & 1);
-  if (info.has_avx512) info.features.push_back("avx512f");
+  info.has_avxvnni = info.has_avx2 && avxvnni;
+  info.has_avx512 = info.has_avx2 && avx512f && avx512dq && avx512bw && avx512vl && avx512vnni;
 }
 
 #elif defined(__aarch64__) || defined(_M_ARM64)

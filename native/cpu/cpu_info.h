@@ -8,8 +8,11 @@ namespace openelm {
 struct CpuInfo {
   int physical_cores = 1;             // that this process may use
   std::vector<std::string> features;  // that the kernels know of
-  bool has_avx2 = false;              // with FMA and F16C, and saved by the operating system
-  bool has_avx512 = false;            // the foundation, beside all of that
+  // Whole sets that kernels are compiled for, usable because the operating system saves their
+  // state.
+  bool has_avx2 = false;     // with FMA and F16C
+  bool has_avxvnni = false;  // that and AVX-VNNI
+  bool has_avx512 = false;   // that of has_avx2 and AVX-512 F, BW, VL, DQ and VNNI
 };
 
 const CpuInfo& cpu_info();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "../model/weights.h"
 
@@ -11,14 +12,14 @@ namespace openelm {
 //
 // Packed matrices. A matrix [rows, cols] is stored as panels of kPanelRows rows, the last one
 // padded with zeros, each panel contiguous:
-//   float32, float16: for each column, the 16 weights of the panel's rows.
-//   bfloat16: the same with rows 0, 8, 1, 9, … so that a 32-bit lane holds rows r and r + 8, and a
-//     shift and a mask widen them.
-//   q8, q4: for each group of 32 columns, 16 float16 scales, then the weights of rows 0-7, then
-//   those
-//     of rows 8-15, in slices of two columns. q8: a slice is two bytes of each of the 8 rows. q4:
-//     16 bits of each row and of each column of a slice hold four slices, the first in the low
-//     nibble.
+//   float32, float16: for each column, the 16 weights of the panel's rows. One more column of zeros
+//     stands at the end if the number of columns is odd.
+//   bfloat16: the same for pairs of columns: both of row 0, both of row 1, … so that a shift and a
+//   mask
+//     of 32-bit lanes widen them.
+//   q8, q4: for each group of 32 columns, 16 float16 scales, then the weights, again for pairs of
+//     columns. q8: 16 pairs, each two bytes of each row. q4: 4 quads of pairs; a quad is two times
+//     16 bits of each row, one for each column of its pairs, the first pair in the low nibbles.
 //
 // What q8 and q4 weights are multiplied with is quantised too, to 16 bits in the same groups: the
 // products are then exact integers, at the speed of 16-bit multiply-adds, and the error that this
@@ -30,6 +31,8 @@ namespace openelm {
 // share the work.
 constexpr int kPanelRows = 16;
 constexpr int kColumnBlock = 256;
+
+inline int padded_columns(int cols) { return (cols + 1) / 2 * 2; }
 
 // Keys are cached in slabs of 8 positions, transposed: [slab][kv_head][h][8].
 // Values by position: [position][kv_head][v_stride(h)].
@@ -88,13 +91,18 @@ struct Kernels {
   void (*to_f16)(const float* x, int size, uint16_t* y);
 };
 
-// The best that this processor can run, or scalar_kernels() when the environment variable
-// OPENELM_CPU_KERNELS is 'scalar'. The others are for tests, which must not ask for more than the
-// processor has; where they were not compiled they are the scalar ones.
+// The best of runnable_kernels(), or the one that the environment variable OPENELM_CPU_KERNELS
+// names.
 const Kernels& cpu_kernels();
 
-const Kernels& scalar_kernels();
-const Kernels& avx2_kernels();
-const Kernels& neon_kernels();
+// Those that this processor can run, the best last.
+std::vector<const Kernels*> runnable_kernels();
+
+// Null where the compiler had no such instruction set.
+const Kernels* scalar_kernels();
+const Kernels* avx2_kernels();
+const Kernels* avxvnni_kernels();
+const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
 
 }  // namespace openelm

@@ -4,8 +4,8 @@
 
 #include <immintrin.h>
 
-// One file for every processor: only what follows is compiled for AVX2, and only a processor that
-// has it is led here. MSVC needs no such request.
+// One build for every processor: only what follows may use these instructions, and only a processor
+// that has them is led here. MSVC needs no such request.
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #elif defined(__GNUC__)
@@ -17,6 +17,8 @@ namespace openelm {
 namespace {
 #include "kernels/vec_avx2.h"
 
+#include "kernels/panel_avx2.h"
+
 #include "kernels/table.h"
 }  // namespace
 
@@ -26,9 +28,9 @@ namespace {
 #pragma GCC pop_options
 #endif
 
-const Kernels& avx2_kernels() {
+const Kernels* avx2_kernels() {
   static constexpr Kernels kKernels = make_kernels("avx2");
-  return kKernels;
+  return &kKernels;
 }
 
 }  // namespace openelm
@@ -36,7 +38,7 @@ const Kernels& avx2_kernels() {
 #else
 
 namespace openelm {
-const Kernels& avx2_kernels() { return scalar_kernels(); }
+const Kernels* avx2_kernels() { return nullptr; }
 }  // namespace openelm
 
 #endif

@@ -11,9 +11,9 @@ namespace {
 #include "kernels/table.h"
 }  // namespace
 
-const Kernels& neon_kernels() {
+const Kernels* neon_kernels() {
   static constexpr Kernels kKernels = make_kernels("neon");
-  return kKernels;
+  return &kKernels;
 }
 
 }  // namespace openelm
@@ -21,7 +21,7 @@ const Kernels& neon_kernels() {
 #else
 
 namespace openelm {
-const Kernels& neon_kernels() { return scalar_kernels(); }
+const Kernels* neon_kernels() { return nullptr; }
 }  // namespace openelm
 
 #endif

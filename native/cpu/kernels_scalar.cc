@@ -7,9 +7,9 @@ namespace {
 #include "kernels/table.h"
 }  // namespace
 
-const Kernels& scalar_kernels() {
+const Kernels* scalar_kernels() {
   static constexpr Kernels kKernels = make_kernels("scalar");
-  return kKernels;
+  return &kKernels;
 }
 
 }  // namespace openelm

@@ -19,10 +19,10 @@ static size_t group_bytes(DType dtype) {
 size_t packed_panel_bytes(int cols, DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
-      return size_t(cols) * kPanelRows * 4;
+      return size_t(padded_columns(cols)) * kPanelRows * 4;
     case DType::kFloat16:
     case DType::kBFloat16:
-      return size_t(cols) * kPanelRows * 2;
+      return size_t(padded_columns(cols)) * kPanelRows * 2;
     case DType::kQ8:
     case DType::kQ4:
       break;
@@ -58,31 +58,31 @@ size_t PanelPacker::pack(int panel, void* to) {
   return (source_.row_bytes() + source_.scale_row_bytes()) * rows;
 }
 
-// to[c, lane] = rows[row_of_lane(lane), c]
-template <typename Element, typename RowOfLane>
-static void interleave(const Element* rows, int cols, Element* to, RowOfLane row_of_lane) {
-  for (int c = 0; c < cols; ++c) {
-    for (int lane = 0; lane < kPanelRows; ++lane) {
-      to[size_t(c) * kPanelRows + lane] = rows[size_t(row_of_lane(lane)) * cols + c];
-    }
-  }
+// Where column c of a row lies in its panel of 16-bit elements: see kernels.h.
+static size_t half_index(int row, int c, DType dtype) {
+  if (dtype == DType::kFloat16) return size_t(c) * kPanelRows + row;
+  return size_t(c / 2) * 2 * kPanelRows + 2 * row + c % 2;
 }
 
 void PanelPacker::pack_float(int rows, void* to) {
   const int cols = source_.cols;
-  const auto in_order = [](int lane) { return lane; };
-  if (dtype_ == DType::kFloat32) {
-    return interleave(rows_.data(), cols, static_cast<float*>(to), in_order);
+  auto* floats = static_cast<float*>(to);
+  auto* halves = static_cast<uint16_t*>(to);
+  std::memset(to, 0, packed_panel_bytes(cols, dtype_));
+  halves_.resize(size_t(cols));
+  for (int row = 0; row < rows; ++row) {
+    const float* from = rows_.data() + size_t(row) * cols;
+    if (dtype_ == DType::kFloat32) {
+      for (int c = 0; c < cols; ++c) floats[size_t(c) * kPanelRows + row] = from[c];
+      continue;
+    }
+    if (dtype_ == DType::kFloat16) {
+      cpu_kernels().to_f16(from, cols, halves_.data());
+    } else {
+      std::transform(from, from + cols, halves_.data(), float_to_bf16);
+    }
+    for (int c = 0; c < cols; ++c) halves[half_index(row, c, dtype_)] = halves_[c];
   }
-  halves_.assign(rows_.size(), 0);
-  const int used = rows * cols;
-  if (dtype_ == DType::kFloat16) {
-    cpu_kernels().to_f16(rows_.data(), used, halves_.data());
-    return interleave(halves_.data(), cols, static_cast<uint16_t*>(to), in_order);
-  }
-  for (int i = 0; i < used; ++i) halves_[i] = float_to_bf16(rows_[i]);
-  interleave(halves_.data(), cols, static_cast<uint16_t*>(to),
-             [](int lane) { return lane / 2 + lane % 2 * 8; });
 }
 
 // Column i of a row's group in the logical format (quantize.h), as a code of 8 or 4 bits.
@@ -92,13 +92,14 @@ static int stored_code(const uint8_t* values, int i, DType dtype) {
   return i < kGroupSize / 2 ? byte & 15 : byte >> 4;
 }
 
-// Where the code of row r and column i lies in the packed weights of 8 rows (kernels.h): its byte,
+// Where the code of a row and column i lies in the packed weights of a group (kernels.h): its byte,
 // and the bit at which it begins there.
-static uint8_t* packed_byte(uint8_t* half, int r, int i, DType dtype, int* shift) {
-  const int slice = i / 2;
-  *shift = dtype == DType::kQ8 ? 0 : slice % 2 * 4;
-  if (dtype == DType::kQ8) return half + slice * 16 + 2 * r + i % 2;
-  return half + slice / 4 * 32 + 2 * (2 * r + i % 2) + slice % 4 / 2;
+static uint8_t* packed_byte(uint8_t* weights, int row, int i, DType dtype, int* shift) {
+  const int pair = i / 2;
+  const int lane = 2 * row + i % 2;
+  *shift = dtype == DType::kQ8 ? 0 : pair % 2 * 4;
+  if (dtype == DType::kQ8) return weights + pair * 2 * kPanelRows + lane;
+  return weights + pair / 4 * 4 * kPanelRows + 2 * lane + pair % 4 / 2;
 }
 
 // Padding rows have scale 0, whatever their values.
@@ -110,10 +111,9 @@ void PanelPacker::pack_quantized(uint8_t* to) {
     for (int row = 0; row < kPanelRows; ++row) {
       std::memcpy(to + 2 * row, &scales_[size_t(row) * groups + g], 2);
       const uint8_t* values = &values_[(size_t(row) * groups + g) * row_group_bytes];
-      uint8_t* half = to + kScaleBytes + row / 8 * 8 * row_group_bytes;
       for (int i = 0; i < kGroupSize; ++i) {
         int shift;
-        uint8_t* byte = packed_byte(half, row % 8, i, dtype_, &shift);
+        uint8_t* byte = packed_byte(to + kScaleBytes, row, i, dtype_, &shift);
         *byte |= uint8_t(stored_code(values, i, dtype_) << shift);
       }
     }
@@ -121,14 +121,13 @@ void PanelPacker::pack_quantized(uint8_t* to) {
 }
 
 static void unpack_quantized_row(uint8_t* panel, int lane, int cols, DType dtype, float* to) {
-  const int row_group_bytes = dtype == DType::kQ8 ? kGroupSize : kGroupSize / 2;
   for (int c = 0; c < cols; ++c) {
     uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
     uint16_t scale;
     std::memcpy(&scale, group + 2 * lane, 2);
     int shift;
-    uint8_t* half = group + kScaleBytes + lane / 8 * 8 * row_group_bytes;
-    const int code = *packed_byte(half, lane % 8, c % kGroupSize, dtype, &shift) >> shift;
+    const int code =
+        *packed_byte(group + kScaleBytes, lane, c % kGroupSize, dtype, &shift) >> shift;
     const int value = dtype == DType::kQ8 ? int8_t(code) : (code & 15) - 8;
     to[c] = float(value) * f16_to_float(scale);
   }
@@ -140,18 +139,16 @@ void unpack_row(const Matrix& matrix, int row, float* to) {
   const int lane = row % kPanelRows;
   const auto* floats = reinterpret_cast<const float*>(panel);
   const auto* halves = reinterpret_cast<const uint16_t*>(panel);
-  const int bf16_lane = lane % 8 * 2 + lane / 8;
   for (int c = 0; c < matrix.cols; ++c) {
-    const size_t column = size_t(c) * kPanelRows;
     switch (matrix.dtype) {
       case DType::kFloat32:
-        to[c] = floats[column + lane];
+        to[c] = floats[size_t(c) * kPanelRows + lane];
         break;
       case DType::kFloat16:
-        to[c] = f16_to_float(halves[column + lane]);
+        to[c] = f16_to_float(halves[half_index(lane, c, matrix.dtype)]);
         break;
       case DType::kBFloat16:
-        to[c] = bf16_to_float(halves[column + bf16_lane]);
+        to[c] = bf16_to_float(halves[half_index(lane, c, matrix.dtype)]);
         break;
       case DType::kQ8:
       case DType::kQ4:

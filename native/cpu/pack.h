@@ -32,7 +32,7 @@ class PanelPacker {
   const MatrixLayout layout_;
   RowReader reader_;
   std::vector<float> rows_;       // [16, cols]
-  std::vector<uint16_t> halves_;  // [16, cols]
+  std::vector<uint16_t> halves_;  // [cols]
   std::vector<uint8_t> values_;   // [16, groups * 32 or 16]
   std::vector<uint16_t> scales_;  // [16, groups]
 };

@@ -13,7 +13,8 @@ namespace openelm {
 // two ops of a token take a microsecond and an idle model takes no time at all.
 class ThreadPool {
  public:
-  // `threads` includes the thread that calls run().
+  // `threads` includes the thread that calls run(). Throws std::system_error when the system has no
+  // more of them.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -34,6 +35,7 @@ class ThreadPool {
   using Call = void (*)(const void* body, int task, int thread);
 
   void run_erased(int tasks, const void* body, Call call);
+  void join();
   void work(int thread);
   void take_tasks(uint32_t job, int thread);
   uint32_t await_job(uint32_t last_job);

@@ -12,7 +12,8 @@ static std::unique_ptr<Scheduler> start_scheduler(Backend& backend, const Weight
 static Error disposed() { return Error(ErrorCode::kDisposed, "the model is disposed"); }
 
 Engine::Engine(const EngineOptions& options, LoadProgress& progress)
-    : backend_(create_backend(options.backend, options.device_index, options.threads)),
+    : config_(options.config),
+      backend_(create_backend(options.backend, options.device_index, options.threads)),
       device_(backend_->device()),
       weights_(load_weights(*backend_, options.config, options.tensors, options.dtype, progress)),
       weight_bytes_(weights_.bytes()),
@@ -27,20 +28,36 @@ void Engine::dispose() {
   }
   if (!scheduler) return;
   scheduler.reset();
-  Config config = std::move(weights_.config);
+  std::lock_guard lock(mutex_);
+  for (const auto& weak : caches_) {
+    const auto cache = weak.lock();
+    if (!cache) continue;
+    *kv_cache_bytes_ -= cache->bytes();
+    cache->release();
+  }
+  caches_.clear();
   weights_ = Weights();
-  weights_.config = std::move(config);
 }
 
-std::shared_ptr<KvCache> Engine::create_cache(int context_length) {
+std::shared_ptr<KvCache> Engine::create_cache(int context_length, const KvCache* from) {
   std::lock_guard lock(mutex_);
   if (!scheduler_) throw disposed();
-  auto cache = std::make_unique<KvCache>(backend_, config(), context_length);
-  *kv_cache_bytes_ += cache->bytes();
-  return {cache.release(), [total = kv_cache_bytes_](KvCache* released) {
-            *total -= released->bytes();
-            delete released;
-          }};
+  auto created = std::make_unique<KvCache>(backend_, config_, context_length);
+  if (from) created->copy_from(*from);
+  *kv_cache_bytes_ += created->bytes();
+  const std::shared_ptr<KvCache> cache(created.release(),
+                                       [total = kv_cache_bytes_](KvCache* released) {
+                                         *total -= released->bytes();
+                                         delete released;
+                                       });
+  std::erase_if(caches_, [](const auto& weak) { return weak.expired(); });
+  caches_.push_back(cache);
+  return cache;
+}
+
+size_t Engine::weight_bytes() const {
+  std::lock_guard lock(mutex_);
+  return scheduler_ ? weight_bytes_ : 0;
 }
 
 void Engine::submit(std::shared_ptr<Request> request) {

@@ -27,31 +27,33 @@ class Engine {
   Engine(const EngineOptions& options, LoadProgress& progress);
   ~Engine() { dispose(); }
 
-  // Ends all requests and the thread, and gives the memory of the weights back; that of a cache
-  // goes with the cache. Idempotent. Any thread but the scheduler's.
+  // Ends all requests and the thread, and gives the memory of the weights and caches back.
+  // Idempotent. Any thread but the scheduler's.
   void dispose();
 
   // These throw Error{kDisposed} after dispose().
-  std::shared_ptr<KvCache> create_cache(int context_length);
+  std::shared_ptr<KvCache> create_cache(int context_length, const KvCache* from = nullptr);
   void submit(std::shared_ptr<Request> request);
 
-  // Makes the request end soon with Error{kAborted}, if it is still under way.
+  // See Scheduler::cancel().
   void cancel(Request& request);
 
-  const Config& config() const { return weights_.config; }
+  const Config& config() const { return config_; }
   const std::string& device() const { return device_; }
-  size_t weight_bytes() const { return weight_bytes_; }
+  size_t weight_bytes() const;  // 0 after dispose()
   size_t kv_cache_bytes() const { return *kv_cache_bytes_; }
 
  private:
+  const Config config_;
   const std::shared_ptr<Backend> backend_;
   const std::string device_;
   Weights weights_;
   const size_t weight_bytes_;
   // Of the caches that live; shared with them, since a cache may outlive the engine.
   const std::shared_ptr<std::atomic<size_t>> kv_cache_bytes_;
-  std::mutex mutex_;
-  std::unique_ptr<Scheduler> scheduler_;  // guarded by mutex_; null once disposed
+  mutable std::mutex mutex_;
+  std::vector<std::weak_ptr<KvCache>> caches_;  // guarded by mutex_
+  std::unique_ptr<Scheduler> scheduler_;        // guarded by mutex_; null once disposed
 };
 
 }  // namespace openelm

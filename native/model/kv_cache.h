@@ -17,6 +17,9 @@ class KvCache {
   // Takes the positions of another cache of the same model and length.
   void copy_from(const KvCache& other);
 
+  // Gives the memory back early; the cache can then only be destroyed.
+  void release() { buffer_ = Buffer(); }
+
   int context_length() const { return context_length_; }
   size_t bytes() const { return buffer_.bytes; }
 

@@ -69,28 +69,30 @@ void Scheduler::run() {
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !incoming_.empty() || !active_.empty(); });
-      active_.insert(active_.end(), incoming_.begin(), incoming_.end());
-      incoming_.clear();
+      active_.splice(active_.end(), incoming_);
       if (stopping_) break;
     }
     drop_cancelled();
-    if (!active_.empty()) run_batch();
+    if (active_.empty()) continue;
+    try {
+      run_batch();
+    } catch (...) {
+      finish_all(std::current_exception());
+    }
   }
-  const auto disposed =
-      std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model was disposed"));
-  while (!active_.empty()) finish(active_.back(), disposed);
+  finish_all(std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model was disposed")));
 }
 
 void Scheduler::drop_cancelled() {
   const auto aborted = std::make_exception_ptr(Error(ErrorCode::kAborted, "aborted"));
-  const auto requests = active_;
-  for (const auto& request : requests) {
+  for (auto next = active_.begin(); next != active_.end();) {
+    const std::shared_ptr<Request>& request = *next++;
     if (request->cancelled) finish(request, aborted);
   }
 }
 
 std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
-  std::vector<std::shared_ptr<Request>> order = active_;
+  std::vector<std::shared_ptr<Request>> order(active_.begin(), active_.end());
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return a->tokens.size() == 1 && b->tokens.size() > 1;
   });
@@ -115,6 +117,7 @@ void Scheduler::run_batch() {
   const std::vector<Slice> slices = fill_batch(batch);
   {
     std::lock_guard lock(mutex_);
+    running_.reserve(slices.size());
     for (const Slice& slice : slices) running_.push_back(slice.request.get());
     update_batch_cancelled();
   }
@@ -154,7 +157,7 @@ void Scheduler::take_results(const Slice& slice, const float* logits) {
     for (int end = request.next + slice.count; request.next < end; ++request.next) {
       if (!request.wants_logits(request.next)) continue;
       if (request.output == Request::Output::kLogits) {
-        request.logits.insert(request.logits.end(), row, row + vocab_size);
+        request.logits = std::copy(row, row + vocab_size, request.logits);
       } else if (request.output == Request::Output::kSample) {
         request.sampler->accept(request.tokens.data(), request.tokens.size());
         request.sample = request.sampler->sample(row);
@@ -172,13 +175,19 @@ void Scheduler::take_results(const Slice& slice, const float* logits) {
   if (request.next == static_cast<int>(request.tokens.size())) finish(slice.request, nullptr);
 }
 
-// A copy of the pointer: erasing it from active_ must not end the request while `done` uses it.
+// A copy of the pointer: erasing it from active_ must not end the request while `done` uses it. The
+// cache goes first, so that a disposed session has given its memory back when its call ends.
 void Scheduler::finish(const std::shared_ptr<Request>& finished, std::exception_ptr error) {
   const std::shared_ptr<Request> request = finished;
   active_.erase(std::find(active_.begin(), active_.end(), request));
   if (error) request->cache->position = request->start;
   request->error = error;
+  request->cache = nullptr;
   request->done(request);
+}
+
+void Scheduler::finish_all(std::exception_ptr error) {
+  while (!active_.empty()) finish(active_.front(), error);
 }
 
 }  // namespace openelm

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -23,12 +23,12 @@ struct Request {
   std::vector<int32_t> tokens;
   Output output = Output::kLogits;
   bool all_logits = false;           // kLogits: after each token rather than after the last
+  float* logits = nullptr;           // kLogits: where they go, [1 or T, V]
   std::shared_ptr<Sampler> sampler;  // kSample
   int first_target = 0;              // kScore: scores tokens[first_target..] given those before
 
   // Results. `done` runs on the scheduler's thread, exactly once; `error` is set when it failed,
   // and the cache is then as it was.
-  std::vector<float> logits;
   Sample sample;
   double logprob = 0;
   bool is_greedy = true;
@@ -57,7 +57,8 @@ class Scheduler {
   // The request must be the only one of its cache. Throws Error{kDisposed} after stop().
   void submit(std::shared_ptr<Request> request);
 
-  // Makes the request end soon with Error{kAborted}, if it is still under way.
+  // Makes the request end with Error{kAborted}, if it is still under way: soon, unless it shares a
+  // batch with others, which then runs to its end.
   void cancel(Request& request);
 
   // Ends every request with Error{kDisposed}, and the thread. Idempotent.
@@ -72,15 +73,16 @@ class Scheduler {
   void update_batch_cancelled();  // the caller holds mutex_
   void take_results(const Slice& slice, const float* logits);
   void finish(const std::shared_ptr<Request>& request, std::exception_ptr error);
+  void finish_all(std::exception_ptr error);
 
   const Config& config_;
   Decoder decoder_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::shared_ptr<Request>> incoming_;  // guarded by mutex_
-  std::vector<Request*> running_;                  // in the batch under way; guarded by mutex_
-  bool stopping_ = false;                          // guarded by mutex_
-  std::vector<std::shared_ptr<Request>> active_;   // the thread's own
+  std::list<std::shared_ptr<Request>> incoming_;  // guarded by mutex_
+  std::vector<Request*> running_;                 // in the batch under way; guarded by mutex_
+  bool stopping_ = false;                         // guarded by mutex_
+  std::list<std::shared_ptr<Request>> active_;    // the thread's own
   std::atomic<bool> batch_cancelled_{false};
   std::thread thread_;
 };

@@ -1,21 +1,18 @@
 #include "kernels.h"
 
-#include <cstring>
+#include <string>
 
-#include "../cpu/cpu_info.h"
 #include "../cpu/kernels.h"
 
 namespace openelm::train {
 
-// The same choice as the CPU backend makes.
+// The same choice as the CPU backend makes, of fewer.
 template <>
 const Kernels<float>& kernels<float>() {
-  const char* name = cpu_kernels().name;
-  if (std::strcmp(name, "avx2") == 0) {
-    return cpu_info().has_avx512 ? avx512_kernels() : avx2_kernels();
-  }
-  if (std::strcmp(name, "neon") == 0) return neon_kernels();
-  return scalar_kernels();
+  const std::string name = cpu_kernels().name;
+  if (name == "avx512") return avx512_kernels();
+  if (name == "avxvnni" || name == "avx2") return avx2_kernels();
+  return name == "neon" ? neon_kernels() : scalar_kernels();
 }
 
 template <>

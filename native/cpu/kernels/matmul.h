@@ -1,98 +1,111 @@
 // acc[t, r] = sum over columns of w[r, c] * x[t, c] over packed panels: one lane an output, columns
 // in order, as kernels.h promises. With one token the tiles run over panels, with more over tokens.
 
-// Loads the 16 weights of one column of a panel.
+// column<n>(w) is column n of the kColumns that lie together at w.
 struct Float32Weights {
   using Element = float;
-  static inline void load_column(const float* w, F8& low, F8& high) {
-    low = load(w);
-    high = load(w + 8);
+  static constexpr int kColumns = 1;
+  template <int n>
+  static inline P column(const float* w) {
+    return load16(w);
   }
 };
 
 struct Float16Weights {
   using Element = uint16_t;
-  static inline void load_column(const uint16_t* w, F8& low, F8& high) {
-    low = load_f16(w);
-    high = load_f16(w + 8);
+  static constexpr int kColumns = 1;
+  template <int n>
+  static inline P column(const uint16_t* w) {
+    return load16_f16(w);
   }
 };
 
 struct BFloat16Weights {
   using Element = uint16_t;
-  static inline void load_column(const uint16_t* w, F8& low, F8& high) {
-    load_bf16_pairs(w, low, high);
+  static constexpr int kColumns = 2;
+  template <int n>
+  static inline P column(const uint16_t* w) {
+    return load16_bf16<n>(w);
   }
 };
+
+// Adds column c + n, where c is a multiple of kColumns.
+template <typename Weights, int kPanels, int kTokens, int n>
+static inline void add_column(const typename Weights::Element* w, size_t panel_stride,
+                              const float* x, int x_stride, int c, P sum[kPanels][kTokens]) {
+  P weights[kPanels];
+  for (int p = 0; p < kPanels; ++p) {
+    weights[p] = Weights::template column<n>(w + p * panel_stride + size_t(c) * kPanelRows);
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    const P input = broadcast16(x[size_t(t) * x_stride + c + n]);
+    for (int p = 0; p < kPanels; ++p) sum[p][t] = fma(weights[p], input, sum[p][t]);
+  }
+}
 
 // The block [begin, end) of columns of kPanels panels times kTokens tokens, added to acc.
 template <typename Weights, int kPanels, int kTokens>
 static inline void float_tile(const typename Weights::Element* w, size_t panel_stride,
-                              const float* x, int cols, int begin, int end, float* acc,
+                              const float* x, int x_stride, int begin, int end, float* acc,
                               int acc_stride) {
-  F8 sum[kPanels][kTokens][2];
+  P sum[kPanels][kTokens];
   for (int p = 0; p < kPanels; ++p) {
-    for (int t = 0; t < kTokens; ++t) sum[p][t][0] = sum[p][t][1] = broadcast(0);
+    for (int t = 0; t < kTokens; ++t) sum[p][t] = broadcast16(0);
   }
-  for (int c = begin; c < end; ++c) {
-    for (int p = 0; p < kPanels; ++p) {
-      F8 low, high;
-      Weights::load_column(w + p * panel_stride + size_t(c) * kPanelRows, low, high);
-      for (int t = 0; t < kTokens; ++t) {
-        const F8 input = broadcast(x[size_t(t) * cols + c]);
-        sum[p][t][0] = fma(low, input, sum[p][t][0]);
-        sum[p][t][1] = fma(high, input, sum[p][t][1]);
-      }
+  int c = begin;
+  for (; c + Weights::kColumns <= end; c += Weights::kColumns) {
+    add_column<Weights, kPanels, kTokens, 0>(w, panel_stride, x, x_stride, c, sum);
+    if constexpr (Weights::kColumns == 2) {
+      add_column<Weights, kPanels, kTokens, 1>(w, panel_stride, x, x_stride, c, sum);
     }
   }
+  if (c < end) add_column<Weights, kPanels, kTokens, 0>(w, panel_stride, x, x_stride, c, sum);
   for (int p = 0; p < kPanels; ++p) {
     for (int t = 0; t < kTokens; ++t) {
       float* out = acc + size_t(t) * acc_stride + p * kPanelRows;
-      store(out, add(load(out), sum[p][t][0]));
-      store(out + 8, add(load(out + 8), sum[p][t][1]));
+      store(out, add(load16(out), sum[p][t]));
     }
+  }
+}
+
+// The block of columns of kPanels panels times any number of tokens, in tiles of kTokens and
+// smaller.
+template <typename Weights, int kPanels, int kTokens>
+static inline void float_tiles(const typename Weights::Element* w, size_t panel_stride,
+                               const Input& x, int first_token, int tokens, int begin, int end,
+                               float* acc, int acc_stride) {
+  int t = first_token;
+  for (; t + kTokens <= tokens; t += kTokens) {
+    float_tile<Weights, kPanels, kTokens>(w, panel_stride, x.values + size_t(t) * x.cols, x.cols,
+                                          begin, end, acc + size_t(t) * acc_stride, acc_stride);
+  }
+  if constexpr (kTokens > 1) {
+    float_tiles<Weights, kPanels, kTokens / 2>(w, panel_stride, x, t, tokens, begin, end, acc,
+                                               acc_stride);
   }
 }
 
 template <typename Weights>
 static void float_matmul(const void* packed, int panels, const Input& x, int tokens, float* acc) {
   const auto* w = static_cast<const typename Weights::Element*>(packed);
-  const size_t panel_stride = size_t(x.cols) * kPanelRows;
+  const size_t panel_stride = size_t(padded_columns(x.cols)) * kPanelRows;
   const int stride = panels * kPanelRows;
   memset(acc, 0, size_t(tokens) * stride * sizeof(float));
   for (int begin = 0; begin < x.cols; begin += kColumnBlock) {
     const int end = begin + kColumnBlock < x.cols ? begin + kColumnBlock : x.cols;
     int p = 0;
     for (; tokens == 1 && p + 4 <= panels; p += 4) {
-      float_tile<Weights, 4, 1>(w + p * panel_stride, panel_stride, x.values, x.cols, begin, end,
-                                acc + p * kPanelRows, stride);
+      float_tiles<Weights, 4, 1>(w + p * panel_stride, panel_stride, x, 0, 1, begin, end,
+                                 acc + p * kPanelRows, stride);
+    }
+    for (; p + kTilePanels <= panels; p += kTilePanels) {
+      float_tiles<Weights, kTilePanels, kTileTokens>(w + p * panel_stride, panel_stride, x, 0,
+                                                     tokens, begin, end, acc + p * kPanelRows,
+                                                     stride);
     }
     for (; p < panels; ++p) {
-      const auto* panel = w + p * panel_stride;
-      int t = 0;
-      for (; t + 6 <= tokens; t += 6) {
-        float_tile<Weights, 1, 6>(panel, 0, x.values + size_t(t) * x.cols, x.cols, begin, end,
-                                  acc + size_t(t) * stride + p * kPanelRows, stride);
-      }
-      const float* rest = x.values + size_t(t) * x.cols;
-      float* out = acc + size_t(t) * stride + p * kPanelRows;
-      switch (tokens - t) {
-        case 5:
-          float_tile<Weights, 1, 5>(panel, 0, rest, x.cols, begin, end, out, stride);
-          break;
-        case 4:
-          float_tile<Weights, 1, 4>(panel, 0, rest, x.cols, begin, end, out, stride);
-          break;
-        case 3:
-          float_tile<Weights, 1, 3>(panel, 0, rest, x.cols, begin, end, out, stride);
-          break;
-        case 2:
-          float_tile<Weights, 1, 2>(panel, 0, rest, x.cols, begin, end, out, stride);
-          break;
-        case 1:
-          float_tile<Weights, 1, 1>(panel, 0, rest, x.cols, begin, end, out, stride);
-          break;
-      }
+      float_tiles<Weights, 1, kTileTokens>(w + p * panel_stride, panel_stride, x, 0, tokens, begin,
+                                           end, acc + p * kPanelRows, stride);
     }
   }
 }

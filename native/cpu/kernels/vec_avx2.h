@@ -1,7 +1,6 @@
-// Eight lanes of AVX2 with FMA and F16C. The functions are those of vec_scalar.h.
+// F8 as a register of AVX2, with FMA and F16C. The functions are those of vec_scalar.h.
 
 using F8 = __m256;
-using I8 = __m256i;
 
 static inline F8 broadcast(float x) { return _mm256_set1_ps(x); }
 static inline F8 load(const float* p) { return _mm256_loadu_ps(p); }
@@ -26,39 +25,6 @@ static inline F8 load_f16(const uint16_t* p) {
 static inline void store_f16(uint16_t* p, F8 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
-static inline __m256i load_bytes(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
-static inline void load_bf16_pairs(const uint16_t* p, F8& low, F8& high) {
-  const __m256i pairs = load_bytes(p);
-  low = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-  high = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(int(0xffff0000))));
-}
-
-static inline I8 zero_int() { return _mm256_setzero_si256(); }
-static inline F8 to_float(I8 x) { return _mm256_cvtepi32_ps(x); }
-static inline I8 sub_broadcast(I8 a, int32_t b) {
-  return _mm256_sub_epi32(a, _mm256_set1_epi32(b));
-}
-
-using S16 = __m256i;
-static inline S16 load_q8(const uint8_t* p) {
-  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-static inline void load_q4(const uint8_t* p, S16 slices[4]) {
-  const __m256i nibbles = load_bytes(p);
-  const __m256i mask = _mm256_set1_epi16(15);
-  slices[0] = _mm256_and_si256(nibbles, mask);
-  slices[1] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), mask);
-  slices[2] = _mm256_and_si256(_mm256_srli_epi16(nibbles, 8), mask);
-  slices[3] = _mm256_srli_epi16(nibbles, 12);
-}
-static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
-  int32_t pair;
-  memcpy(&pair, x, sizeof pair);
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
-}
-
 static inline int32_t store_int16(int16_t* p, F8 x) {
   const __m256i ints = _mm256_cvtps_epi32(x);
   const __m128i low = _mm256_castsi256_si128(ints);

@@ -1,11 +1,7 @@
-// Eight lanes as two NEON registers of four. The functions are those of vec_scalar.h.
+// F8 as two and P as four NEON registers of four lanes. The functions are those of vec_scalar.h.
 
 struct F8 {
   float32x4_t low, high;
-};
-
-struct I8 {
-  int32x4_t low, high;
 };
 
 static inline F8 broadcast(float x) { return {vdupq_n_f32(x), vdupq_n_f32(x)}; }
@@ -39,56 +35,110 @@ static inline void store_f16(uint16_t* p, F8 x) {
   vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x.low)));
   vst1_u16(p + 4, vreinterpret_u16_f16(vcvt_f16_f32(x.high)));
 }
-static inline void load_bf16_pairs(const uint16_t* p, F8& low, F8& high) {
-  const uint32x4_t first = vreinterpretq_u32_u16(vld1q_u16(p));
-  const uint32x4_t second = vreinterpretq_u32_u16(vld1q_u16(p + 8));
-  const uint32x4_t mask = vdupq_n_u32(0xffff0000);
-  low = {vreinterpretq_f32_u32(vshlq_n_u32(first, 16)),
-         vreinterpretq_f32_u32(vshlq_n_u32(second, 16))};
-  high = {vreinterpretq_f32_u32(vandq_u32(first, mask)),
-          vreinterpretq_f32_u32(vandq_u32(second, mask))};
-}
-
-static inline I8 zero_int() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
-static inline F8 to_float(I8 x) { return {vcvtq_f32_s32(x.low), vcvtq_f32_s32(x.high)}; }
-static inline I8 sub_broadcast(I8 a, int32_t b) {
-  return {vsubq_s32(a.low, vdupq_n_s32(b)), vsubq_s32(a.high, vdupq_n_s32(b))};
-}
-
-struct S16 {
-  int16x8_t low, high;
-};
-static inline S16 load_q8(const uint8_t* p) {
-  const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(p));
-  return {vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
-}
-static inline void load_q4(const uint8_t* p, S16 slices[4]) {
-  const uint16x8_t low = vreinterpretq_u16_u8(vld1q_u8(p));
-  const uint16x8_t high = vreinterpretq_u16_u8(vld1q_u8(p + 16));
-  const uint16x8_t mask = vdupq_n_u16(15);
-  const auto slice = [](uint16x8_t a, uint16x8_t b) {
-    return S16{vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(b)};
-  };
-  slices[0] = slice(vandq_u16(low, mask), vandq_u16(high, mask));
-  slices[1] = slice(vandq_u16(vshrq_n_u16(low, 4), mask), vandq_u16(vshrq_n_u16(high, 4), mask));
-  slices[2] = slice(vandq_u16(vshrq_n_u16(low, 8), mask), vandq_u16(vshrq_n_u16(high, 8), mask));
-  slices[3] = slice(vshrq_n_u16(low, 12), vshrq_n_u16(high, 12));
-}
-static inline int32x4_t dot2(int32x4_t sum, int16x8_t w, int16x8_t x) {
-  const int32x4_t first = vmull_s16(vget_low_s16(w), vget_low_s16(x));
-  const int32x4_t second = vmull_high_s16(w, x);
-  return vaddq_s32(sum, vpaddq_s32(first, second));
-}
-static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
-  int32_t pair;
-  memcpy(&pair, x, sizeof pair);
-  const int16x8_t input = vreinterpretq_s16_s32(vdupq_n_s32(pair));
-  return {dot2(sum.low, w.low, input), dot2(sum.high, w.high, input)};
-}
 
 static inline int32_t store_int16(int16_t* p, F8 x) {
   const int32x4_t low = vcvtnq_s32_f32(x.low);
   const int32x4_t high = vcvtnq_s32_f32(x.high);
   vst1q_s16(p, vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
   return vaddvq_s32(vaddq_s32(low, high));
+}
+
+constexpr int kTilePanels = 1;
+constexpr int kTileTokens = 6;
+
+struct P {
+  float32x4_t quarter[4];
+};
+
+struct IntP {
+  int32x4_t quarter[4];
+};
+
+struct Pairs {
+  int16x8_t quarter[4];
+};
+
+static inline P broadcast16(float x) {
+  const float32x4_t all = vdupq_n_f32(x);
+  return {{all, all, all, all}};
+}
+static inline P load16(const float* p) {
+  return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}};
+}
+static inline void store(float* p, P x) {
+  for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, x.quarter[i]);
+}
+static inline P add(P a, P b) {
+  for (int i = 0; i < 4; ++i) a.quarter[i] = vaddq_f32(a.quarter[i], b.quarter[i]);
+  return a;
+}
+static inline P mul(P a, P b) {
+  for (int i = 0; i < 4; ++i) a.quarter[i] = vmulq_f32(a.quarter[i], b.quarter[i]);
+  return a;
+}
+static inline P fma(P a, P b, P c) {
+  for (int i = 0; i < 4; ++i) c.quarter[i] = vfmaq_f32(c.quarter[i], a.quarter[i], b.quarter[i]);
+  return c;
+}
+static inline P load16_f16(const uint16_t* p) {
+  const F8 low = load_f16(p);
+  const F8 high = load_f16(p + 8);
+  return {{low.low, low.high, high.low, high.high}};
+}
+template <int n>
+static inline P load16_bf16(const uint16_t* p) {
+  P result;
+  for (int i = 0; i < 4; ++i) {
+    const uint32x4_t pairs = vreinterpretq_u32_u16(vld1q_u16(p + 8 * i));
+    const uint32x4_t bits =
+        n == 0 ? vshlq_n_u32(pairs, 16) : vandq_u32(pairs, vdupq_n_u32(0xffff0000));
+    result.quarter[i] = vreinterpretq_f32_u32(bits);
+  }
+  return result;
+}
+
+static inline IntP zero_int() {
+  const int32x4_t zero = vdupq_n_s32(0);
+  return {{zero, zero, zero, zero}};
+}
+static inline P to_float(IntP x) {
+  P result;
+  for (int i = 0; i < 4; ++i) result.quarter[i] = vcvtq_f32_s32(x.quarter[i]);
+  return result;
+}
+static inline IntP sub_broadcast(IntP a, int32_t b) {
+  for (int i = 0; i < 4; ++i) a.quarter[i] = vsubq_s32(a.quarter[i], vdupq_n_s32(b));
+  return a;
+}
+
+static inline Pairs load_q8(const uint8_t* p) {
+  Pairs result;
+  for (int i = 0; i < 4; ++i) {
+    result.quarter[i] = vmovl_s8(vreinterpret_s8_u8(vld1_u8(p + 8 * i)));
+  }
+  return result;
+}
+template <int n>
+static inline Pairs load_q4(const uint8_t* p) {
+  Pairs result;
+  for (int i = 0; i < 4; ++i) {
+    uint16x8_t nibbles = vreinterpretq_u16_u8(vld1q_u8(p + 16 * i));
+    if constexpr (n > 0) nibbles = vshrq_n_u16(nibbles, 4 * n);
+    result.quarter[i] = vreinterpretq_s16_u16(vandq_u16(nibbles, vdupq_n_u16(15)));
+  }
+  return result;
+}
+static inline Pairs broadcast_pair(const int16_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, sizeof pair);
+  const int16x8_t pairs = vreinterpretq_s16_s32(vdupq_n_s32(pair));
+  return {{pairs, pairs, pairs, pairs}};
+}
+static inline IntP dot2(IntP sum, Pairs w, Pairs x) {
+  for (int i = 0; i < 4; ++i) {
+    const int32x4_t first = vmull_s16(vget_low_s16(w.quarter[i]), vget_low_s16(x.quarter[i]));
+    const int32x4_t second = vmull_high_s16(w.quarter[i], x.quarter[i]);
+    sum.quarter[i] = vaddq_s32(sum.quarter[i], vpaddq_s32(first, second));
+  }
+  return sum;
 }

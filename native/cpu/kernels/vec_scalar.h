@@ -1,11 +1,8 @@
-// Eight lanes in plain C++, for any processor. Included by kernels_scalar.cc alone.
+// Lanes in plain C++, for any processor. Included by kernels_scalar.cc alone. F8 is eight of them,
+// for rows; P is sixteen, one for each row of a panel.
 
 struct F8 {
   float lane[8];
-};
-
-struct I8 {
-  int32_t lane[8];
 };
 
 template <typename Op>
@@ -60,47 +57,6 @@ static inline F8 load_f16(const uint16_t* p) {
 static inline void store_f16(uint16_t* p, F8 x) {
   for (int i = 0; i < 8; ++i) p[i] = float_to_f16(x.lane[i]);
 }
-// 16 bfloat16 in the order of a packed panel: lanes 0-7 and lanes 8-15.
-static inline void load_bf16_pairs(const uint16_t* p, F8& low, F8& high) {
-  low = map([&](int i) { return bf16_to_float(p[2 * i]); });
-  high = map([&](int i) { return bf16_to_float(p[2 * i + 1]); });
-}
-
-static inline I8 zero_int() { return I8{}; }
-static inline F8 to_float(I8 x) {
-  return map([&](int i) { return float(x.lane[i]); });
-}
-static inline I8 sub_broadcast(I8 a, int32_t b) {
-  for (int32_t& lane : a.lane) lane -= b;
-  return a;
-}
-
-// Two columns of 8 rows as 16-bit integers: lane 2r + c.
-struct S16 {
-  int16_t lane[16];
-};
-// A slice of q8 weights.
-static inline S16 load_q8(const uint8_t* p) {
-  S16 result;
-  for (int i = 0; i < 16; ++i) result.lane[i] = int8_t(p[i]);
-  return result;
-}
-// Four slices of q4 weights, not yet centred on 8.
-static inline void load_q4(const uint8_t* p, S16 slices[4]) {
-  for (int i = 0; i < 16; ++i) {
-    const int nibbles = p[2 * i] | p[2 * i + 1] << 8;
-    for (int slice = 0; slice < 4; ++slice) {
-      slices[slice].lane[i] = int16_t(nibbles >> 4 * slice & 15);
-    }
-  }
-}
-// sum[row] += w[row, 0] * x[0] + w[row, 1] * x[1]
-static inline I8 dot2(I8 sum, S16 w, const int16_t* x) {
-  for (int row = 0; row < 8; ++row) {
-    sum.lane[row] += w.lane[2 * row] * x[0] + w.lane[2 * row + 1] * x[1];
-  }
-  return sum;
-}
 
 // Rounds 8 floats in [-32767, 32767] to int16 and returns their sum.
 static inline int32_t store_int16(int16_t* p, F8 x) {
@@ -109,6 +65,93 @@ static inline int32_t store_int16(int16_t* p, F8 x) {
     const float magic = x.lane[i] + kRoundingMagic;
     p[i] = int16_t(int32_t(bits_of_float(magic) - bits_of_float(kRoundingMagic)));
     sum += p[i];
+  }
+  return sum;
+}
+
+// A tile is as large as the registers allow.
+constexpr int kTilePanels = 1;
+constexpr int kTileTokens = 6;
+
+struct P {
+  float lane[16];
+};
+
+// For each row of a panel an int32, and the int16 of two columns (lane 2 * row + column).
+struct IntP {
+  int32_t lane[16];
+};
+struct Pairs {
+  int16_t lane[32];
+};
+
+template <typename Op>
+static inline P map16(Op op) {
+  P result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = op(i);
+  return result;
+}
+
+static inline P broadcast16(float x) {
+  return map16([&](int) { return x; });
+}
+static inline P load16(const float* p) {
+  return map16([&](int i) { return p[i]; });
+}
+static inline void store(float* p, P x) {
+  for (int i = 0; i < 16; ++i) p[i] = x.lane[i];
+}
+static inline P add(P a, P b) {
+  return map16([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+static inline P mul(P a, P b) {
+  return map16([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+static inline P fma(P a, P b, P c) {
+  return map16([&](int i) { return a.lane[i] * b.lane[i] + c.lane[i]; });
+}
+static inline P load16_f16(const uint16_t* p) {
+  return map16([&](int i) { return f16_to_float(p[i]); });
+}
+// Column n of a pair of a bfloat16 panel.
+template <int n>
+static inline P load16_bf16(const uint16_t* p) {
+  return map16([&](int i) { return bf16_to_float(p[2 * i + n]); });
+}
+
+static inline IntP zero_int() { return IntP{}; }
+static inline P to_float(IntP x) {
+  return map16([&](int i) { return float(x.lane[i]); });
+}
+static inline IntP sub_broadcast(IntP a, int32_t b) {
+  for (int32_t& lane : a.lane) lane -= b;
+  return a;
+}
+
+static inline Pairs load_q8(const uint8_t* p) {
+  Pairs result;
+  for (int i = 0; i < 32; ++i) result.lane[i] = int8_t(p[i]);
+  return result;
+}
+// Pair n of the four of a q4 panel that lie together, not yet centred on 8.
+template <int n>
+static inline Pairs load_q4(const uint8_t* p) {
+  Pairs result;
+  for (int i = 0; i < 32; ++i) {
+    result.lane[i] = int16_t((p[2 * i] | p[2 * i + 1] << 8) >> 4 * n & 15);
+  }
+  return result;
+}
+// The two inputs at p, for each row.
+static inline Pairs broadcast_pair(const int16_t* p) {
+  Pairs result;
+  for (int i = 0; i < 32; ++i) result.lane[i] = p[i % 2];
+  return result;
+}
+// sum[row] += w[row, 0] * x[row, 0] + w[row, 1] * x[row, 1]
+static inline IntP dot2(IntP sum, Pairs w, Pairs x) {
+  for (int row = 0; row < 16; ++row) {
+    sum.lane[row] += w.lane[2 * row] * x.lane[2 * row] + w.lane[2 * row + 1] * x.lane[2 * row + 1];
   }
   return sum;
 }

@@ -1,0 +1,46 @@
+// P as one register of AVX-512 with VNNI. The functions are those of vec_scalar.h.
+
+constexpr int kTilePanels = 2;
+constexpr int kTileTokens = 6;
+
+using P = __m512;
+using IntP = __m512i;
+using Pairs = __m512i;
+
+static inline P broadcast16(float x) { return _mm512_set1_ps(x); }
+static inline P load16(const float* p) { return _mm512_loadu_ps(p); }
+static inline void store(float* p, P x) { _mm512_storeu_ps(p, x); }
+static inline P add(P a, P b) { return _mm512_add_ps(a, b); }
+static inline P mul(P a, P b) { return _mm512_mul_ps(a, b); }
+static inline P fma(P a, P b, P c) { return _mm512_fmadd_ps(a, b, c); }
+
+static inline __m256i load_bytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+static inline P load16_f16(const uint16_t* p) { return _mm512_cvtph_ps(load_bytes(p)); }
+template <int n>
+static inline P load16_bf16(const uint16_t* p) {
+  const __m512i pairs = _mm512_loadu_si512(p);
+  const __m512i second = _mm512_set1_epi32(int(0xffff0000));
+  return _mm512_castsi512_ps(n == 0 ? _mm512_slli_epi32(pairs, 16)
+                                    : _mm512_and_si512(pairs, second));
+}
+
+static inline IntP zero_int() { return _mm512_setzero_si512(); }
+static inline P to_float(IntP x) { return _mm512_cvtepi32_ps(x); }
+static inline IntP sub_broadcast(IntP a, int32_t b) {
+  return _mm512_sub_epi32(a, _mm512_set1_epi32(b));
+}
+
+static inline Pairs load_q8(const uint8_t* p) { return _mm512_cvtepi8_epi16(load_bytes(p)); }
+template <int n>
+static inline Pairs load_q4(const uint8_t* p) {
+  const __m512i shifted = _mm512_srli_epi16(_mm512_loadu_si512(p), 4 * n);
+  return n == 3 ? shifted : _mm512_and_si512(shifted, _mm512_set1_epi16(15));
+}
+static inline Pairs broadcast_pair(const int16_t* p) {
+  int32_t pair;
+  memcpy(&pair, p, sizeof pair);
+  return _mm512_set1_epi32(pair);
+}
+static inline IntP dot2(IntP sum, Pairs w, Pairs x) { return _mm512_dpwssd_epi32(sum, w, x); }

@@ -1,0 +1,47 @@
+#include "kernels/lanes.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+#include <immintrin.h>
+
+// One build for every processor: only what follows may use these instructions, and only a processor
+// that has them is led here. MSVC needs no such request.
+#if defined(__clang__)
+#pragma clang attribute push(                                                               \
+    __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), \
+    apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // raised by GCC's own intrinsics
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
+#endif
+
+namespace openelm {
+namespace {
+#include "kernels/vec_avx2.h"
+
+#include "kernels/panel_avx512.h"
+
+#include "kernels/table.h"
+}  // namespace
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+const Kernels* avx512_kernels() {
+  static constexpr Kernels kKernels = make_kernels("avx512");
+  return &kKernels;
+}
+
+}  // namespace openelm
+
+#else
+
+namespace openelm {
+const Kernels* avx512_kernels() { return nullptr; }
+}  // namespace openelm
+
+#endif

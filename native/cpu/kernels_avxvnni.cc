@@ -1,0 +1,45 @@
+#include "kernels/lanes.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+#include <immintrin.h>
+
+// One build for every processor: only what follows may use these instructions, and only a processor
+// that has them is led here. MSVC needs no such request.
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avxvnni"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,avxvnni")
+#endif
+
+namespace openelm {
+namespace {
+#define OPENELM_AVX_VNNI
+#include "kernels/vec_avx2.h"
+
+#include "kernels/panel_avx2.h"
+
+#include "kernels/table.h"
+}  // namespace
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+const Kernels* avxvnni_kernels() {
+  static constexpr Kernels kKernels = make_kernels("avxvnni");
+  return &kKernels;
+}
+
+}  // namespace openelm
+
+#else
+
+namespace openelm {
+const Kernels* avxvnni_kernels() { return nullptr; }
+}  // namespace openelm
+
+#endif
