@@ -56,6 +56,13 @@ export function integer(min: number): (text: string) => number {
   }
 }
 
+/** A parser of numbers above 0. */
+export function positive(text: string): number {
+  const value = toNumber(text)
+  if (Number.isFinite(value) && value > 0) return value
+  throw new InvalidArgumentError('Expected a number above 0.')
+}
+
 /** An option of which SamplerOptions decides what is valid. */
 export function samplerOption(flags: string, description: string): Option {
   const option = new Option(flags, description).helpGroup('Sampling:')

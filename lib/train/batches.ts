@@ -37,7 +37,10 @@ export class BatchStream {
   readonly #pieces: readonly string[]
   readonly #tokenizer: Tokenizer
   readonly #options: BatchOptions
-  #cursor: BatchCursor = { epoch: 0, pieces: 0, rest: [] }
+  #place = { epoch: 0, pieces: 0 }
+  /** What packing has tokenised, and how much of it sequences have used. */
+  #tokens: number[] = []
+  #used = 0
   #order: Uint32Array
 
   /** @throws OpenELMError INVALID_DATA when no piece is long enough. */
@@ -54,12 +57,14 @@ export class BatchStream {
   }
 
   get cursor(): BatchCursor {
-    return { ...this.#cursor, rest: [...this.#cursor.rest] }
+    return { ...this.#place, rest: this.#tokens.slice(this.#used) }
   }
 
-  set cursor(cursor: BatchCursor) {
-    this.#cursor = { ...cursor, rest: [...cursor.rest] }
-    this.#order = this.#orderOf(cursor.epoch)
+  set cursor({ epoch, pieces, rest }: BatchCursor) {
+    this.#place = { epoch, pieces }
+    this.#tokens = rest
+    this.#used = 0
+    this.#order = this.#orderOf(epoch)
   }
 
   next(sequences: number): Batch {
@@ -80,23 +85,23 @@ export class BatchStream {
   #nextSequence(): number[] {
     const { sequenceLength, packing } = this.#options
     if (!packing) return this.#nextPiece().slice(0, sequenceLength + 1)
-    const tokens = this.#cursor.rest
-    while (tokens.length <= sequenceLength) tokens.push(...this.#nextPiece())
-    this.#cursor.rest = tokens.slice(sequenceLength)
-    return tokens.slice(0, sequenceLength + 1)
+    while (this.#tokens.length - this.#used <= sequenceLength) {
+      this.#tokens = this.#tokens.slice(this.#used).concat(this.#nextPiece())
+      this.#used = 0
+    }
+    const begin = this.#used
+    this.#used += sequenceLength
+    return this.#tokens.slice(begin, begin + sequenceLength + 1)
   }
 
   #nextPiece(): number[] {
     for (;;) {
-      const { epoch, pieces } = this.#cursor
-      if (pieces === this.#order.length) {
-        this.#cursor.epoch++
-        this.#cursor.pieces = 0
-        this.#order = this.#orderOf(epoch + 1)
-        continue
+      if (this.#place.pieces === this.#order.length) {
+        const epoch = this.#place.epoch + 1
+        this.#place = { epoch, pieces: 0 }
+        this.#order = this.#orderOf(epoch)
       }
-      this.#cursor.pieces++
-      const tokens = this.#encode(this.#pieces[this.#order[pieces]!]!)
+      const tokens = this.#encode(this.#pieces[this.#order[this.#place.pieces++]!]!)
       if (tokens) return tokens
     }
   }

@@ -120,16 +120,11 @@ std::vector<int32_t> TrainerWrap::checked_ids(const Napi::Value& value, int min)
   return {ids, ids + size};
 }
 
+// The work's own error waits until the trainer is idle again.
 Napi::Value TrainerWrap::run(Napi::Env env, std::function<void()> work,
                              std::function<Napi::Value(Napi::Env)> finish) {
-  busy_ = true;
-  Ref();
-  const auto done = [this] {
-    busy_ = false;
-    Unref();
-  };
   const auto error = std::make_shared<std::exception_ptr>();
-  return AddonData::of(env).run_in_background(
+  const Napi::Promise promise = AddonData::of(env).run_in_background(
       env,
       [=, work = std::move(work)] {
         try {
@@ -138,16 +133,16 @@ Napi::Value TrainerWrap::run(Napi::Env env, std::function<void()> work,
           *error = std::current_exception();
         }
       },
-      [=, finish = std::move(finish)](Napi::Env env) -> Napi::Value {
-        done();
-        if (*error) {
-          auto failed = Napi::Promise::Deferred::New(env);
-          failed.Reject(to_js_error(env, *error).Value());
-          return failed.Promise();
-        }
+      [=, this, finish = std::move(finish)](Napi::Env env) -> Napi::Value {
+        busy_ = false;
+        Unref();
+        if (*error) std::rethrow_exception(*error);
         return finish(env);
       },
       [trainer = trainer_] { trainer->cancel(); });
+  busy_ = true;
+  Ref();
+  return promise;
 }
 
 Napi::Value TrainerWrap::run_losses(Napi::Env env, Losses losses) {
