@@ -122,7 +122,10 @@ class MappedFile : public File {
     size_ = uint64_t(status.st_size);
     if (size_ == 0) return;
     void* pages = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.fd, 0);
-    if (pages == MAP_FAILED) throw io_error(path, std::strerror(errno));
+    if (pages == MAP_FAILED) {
+      const auto code = errno == ENOMEM ? ErrorCode::kOutOfMemory : ErrorCode::kIoError;
+      throw Error(code, path + ": " + std::strerror(errno));
+    }
     data_ = static_cast<const char*>(pages);
   }
   ~MappedFile() override {

@@ -10,7 +10,7 @@ namespace openelm {
 // truncation by another process into a crash of this one, so mapping is the caller's choice.
 class File {
  public:
-  // Throws Error{kIoError} naming the file.
+  // Throws Error{kIoError} naming the file; kOutOfMemory when it does not fit among the addresses.
   static std::shared_ptr<const File> open(const std::string& path, bool map);
 
   virtual ~File() = default;

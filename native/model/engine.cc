@@ -37,6 +37,7 @@ void Engine::dispose() {
   }
   caches_.clear();
   weights_ = Weights();
+  backend_ = nullptr;
 }
 
 std::shared_ptr<KvCache> Engine::create_cache(int context_length, const KvCache* from) {

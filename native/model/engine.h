@@ -27,8 +27,8 @@ class Engine {
   Engine(const EngineOptions& options, LoadProgress& progress);
   ~Engine() { dispose(); }
 
-  // Ends all requests and the thread, and gives the memory of the weights and caches back.
-  // Idempotent. Any thread but the scheduler's.
+  // Ends all requests and threads, and gives the memory of the weights and caches back. Idempotent.
+  // Any thread but the scheduler's.
   void dispose();
 
   // These throw Error{kDisposed} after dispose().
@@ -45,7 +45,7 @@ class Engine {
 
  private:
   const Config config_;
-  const std::shared_ptr<Backend> backend_;
+  std::shared_ptr<Backend> backend_;  // null once disposed
   const std::string device_;
   Weights weights_;
   const size_t weight_bytes_;

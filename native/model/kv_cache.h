@@ -18,7 +18,10 @@ class KvCache {
   void copy_from(const KvCache& other);
 
   // Gives the memory back early; the cache can then only be destroyed.
-  void release() { buffer_ = Buffer(); }
+  void release() {
+    buffer_ = Buffer();
+    backend_ = nullptr;
+  }
 
   int context_length() const { return context_length_; }
   size_t bytes() const { return buffer_.bytes; }
@@ -31,7 +34,7 @@ class KvCache {
  private:
   float* at(size_t offset) const { return reinterpret_cast<float*>(buffer_.as<char>() + offset); }
 
-  const std::shared_ptr<Backend> backend_;
+  std::shared_ptr<Backend> backend_;
   const Config config_;
   const int context_length_;
   std::vector<size_t> k_offsets_;
