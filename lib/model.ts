@@ -87,7 +87,9 @@ export class OpenELM {
   /**
    * Loads a model.
    *
-   * @param source A directory with config.json and *.safetensors: one file, or shards with an index.
+   * @param source A directory with config.json and *.safetensors: one file, or shards with an index. Or
+   *   the name of the model that the package carries, 'openelm-nano'; a directory of that name is
+   *   './openelm-nano'.
    * @throws OpenELMError MODEL_NOT_FOUND, INVALID_CONFIG, INVALID_CHECKPOINT, INVALID_TOKENIZER,
    *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT.
    */

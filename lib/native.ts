@@ -217,6 +217,8 @@ export interface NativeAddon {
     std: number,
     dtype: 'F32' | 'F16' | 'BF16',
   ): Promise<Uint8Array>
+  /** Floating-point operations that one core can do in a second in the kernels of training. */
+  peakFlops(): number
   Trainer: new (options: NativeTrainerOptions) => NativeTrainer
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
 }

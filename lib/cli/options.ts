@@ -3,8 +3,11 @@ import { validateSamplerOptions } from '../sampler.js'
 
 /** Which model to run and how: the command-line form of LoadOptions. */
 export const loadOptions = [
-  new Option('-m, --model <dir>', 'directory with config.json and *.safetensors')
-    .makeOptionMandatory()
+  new Option(
+    '-m, --model <dir>',
+    'directory with config.json and *.safetensors, or a bundled model',
+  )
+    .default('openelm-nano')
     .helpGroup('Model:'),
   new Option('--dtype <dtype>', 'number format of the weights in memory; auto is as stored')
     .choices(['auto', 'float32', 'float16', 'bfloat16', 'q8', 'q4'])

@@ -10,9 +10,16 @@ namespace openelm::train {
 constexpr int kTileRows = 6;
 constexpr int kTileCols = 16;
 
+constexpr int kBusyRegisters = 12;
+
 template <typename T>
 struct Kernels {
   const char* name;
+
+  // What the processor can do at most, to compare with: each round is a multiply-add of `lanes`
+  // lanes in each of kBusyRegisters registers that wait for nothing but themselves.
+  int lanes;
+  T (*multiply_add)(int rounds);
 
   // c[i, j] = sum over l < k of a[l, i] * b[l, j], with a [k, 6], b [k, 16] and c [6, 16].
   void (*tile)(const T* a, const T* b, int k, T* c);

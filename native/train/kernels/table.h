@@ -6,7 +6,18 @@
 #include "rows.h"
 
 static constexpr Kernels<Scalar> make_kernels(const char* name) {
-  return {
-      name,     tile,          dot,     rms_norm,      rms_norm_backward, swiglu, swiglu_backward,
-      silu_row, silu_backward, softmax, softmax_again, softmax_backward};
+  return {name,
+          8,
+          multiply_add,
+          tile,
+          dot,
+          rms_norm,
+          rms_norm_backward,
+          swiglu,
+          swiglu_backward,
+          silu_row,
+          silu_backward,
+          softmax,
+          softmax_again,
+          softmax_backward};
 }
