@@ -65,6 +65,8 @@ const peak = addon.peakFlops()
 const giga = value => `${(value / 1e9).toFixed(1)} GFLOP/s`
 console.log(`${(parameters / 1e6).toFixed(1)}M parameters, ${rows} tokens a step`)
 console.log(`${(rows / seconds).toFixed(0)} tokens/s on one core`)
-console.log(`${giga(flops)} of ${giga(peak)}: ${((100 * flops) / peak).toFixed(0)}% of the FMA peak`)
+console.log(
+  `${giga(flops)} of ${giga(peak)}: ${((100 * flops) / peak).toFixed(0)}% of the FMA peak`,
+)
 const mb = bytes => `${(bytes / 1e6).toFixed(0)} MB`
 console.log(`${mb(memory)} of memory, predicted ${mb(trainingMemory(config, shape))}`)

@@ -29,6 +29,8 @@ t.test('it writes English', async t => {
   const { text } = await model.generate('Emma was', options)
   t.equal((await model.generate('Emma was', options)).text, text, 'the same for the same seed')
   const words = text.toLowerCase().match(/\p{L}+/gu) ?? []
-  const common = new Set('the of and to a in was her she he it that had not be with as for'.split(' '))
+  const common = new Set(
+    'the of and to a in was her she he it that had not be with as for'.split(' '),
+  )
   t.ok(words.filter(word => common.has(word)).length > words.length / 6, text)
 })

@@ -36,6 +36,10 @@ export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): num
   const sharedWidth = 3 * d + 2 * widest('qkv') + widest('q') + (2 + halves) * widest('f')
   const residualWidth = (numLayers + 1) * d
   const logits = Math.min(headRows, rows) * vocabSize
+  // Copies of the two factors of the largest matrix product.
+  const left = Math.max(rows * Math.max(widest('qkv'), halves * widest('f')), logits)
+  const right = Math.max(rows * Math.max(d, widest('f')), vocabSize * d)
   const arrays = 4 * countParameters(config)
-  return floatBytes * (arrays + rows * (keptWidth + sharedWidth + residualWidth) + logits)
+  const activations = rows * (keptWidth + sharedWidth + residualWidth) + logits
+  return floatBytes * (arrays + activations + left + right)
 }
