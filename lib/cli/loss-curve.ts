@@ -26,6 +26,7 @@ export function lossCurve(steps: readonly TrainStep[]): string {
     `<text x="${x}" y="${y}" text-anchor="${anchor}">${content}</text>`
   const lines = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+    '<title>The loss of a training run</title>',
     `<rect width="${width}" height="${height}" fill="white"/>`,
     ...ticks.map(loss => `<path d="M${at([0, loss])} H${width - margin}" stroke="#ddd"/>`),
     ...ticks.map(loss => text(margin - 8, y(loss) + 4, 'end', loss)),
