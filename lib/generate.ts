@@ -83,10 +83,10 @@ export function validateGenerateOptions(options: GenerateOptions): DecodeSetting
 function readStopSequences(value: unknown): readonly string[] {
   if (value === undefined) return []
   if (!Array.isArray(value)) throw invalidArgument('options.stopSequences', 'an array', value)
-  value.forEach((stop: unknown, index) => {
-    if (typeof stop === 'string' && stop.length > 0) return
+  for (const [index, stop] of value.entries()) {
+    if (typeof stop === 'string' && stop.length > 0) continue
     throw invalidArgument(`options.stopSequences[${index}]`, 'a string that is not empty', stop)
-  })
+  }
   return value
 }
 

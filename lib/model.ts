@@ -55,11 +55,12 @@ export interface LoadOptions {
   mmap?: boolean
   /** Aborts the load, which then rejects with the signal's reason. */
   signal?: AbortSignal
-  /** Called now and then while weights are read. */
+  /** Called now and then while weights are read. What it throws ends the load. */
   onProgress?: (loadedBytes: number, totalBytes: number) => void
 }
 
 const longestContext = 2 ** 20
+const promptKinds = 'a string, or an array or an Int32Array of token ids'
 
 /** A loaded model. All methods may be called at any time; sessions are decoded together, in batches. */
 export class OpenELM {
@@ -108,9 +109,10 @@ export class OpenELM {
       threads: valid.threads,
       mmap: valid.mmap,
     }
+    const { signal, report } = reporter(valid.signal, valid.onProgress)
     const native = await abortable(
-      valid.signal,
-      () => loadNative().load(nativeOptions, valid.onProgress),
+      signal,
+      () => loadNative().load(nativeOptions, report),
       native => native.dispose(),
     )
     return new OpenELM(checkpoint, valid, native, tokenizer)
@@ -184,7 +186,9 @@ export class OpenELM {
     const before = this.#encode('context', context)
     const after = this.#encodeContinuation(context, before, continuation)
     if (after.length === 0) return { logprob: 0, tokens: 0, isGreedy: true }
-    const all = Int32Array.of(...before, ...after)
+    const all = new Int32Array(before.length + after.length)
+    all.set(before)
+    all.set(after, before.length)
     const { logprob, isGreedy } = await this.#withSession(all.length, session =>
       session.native.score(all, before.length),
     )
@@ -235,18 +239,33 @@ export class OpenELM {
   #encode(name: string, prompt: Prompt): Int32Array {
     return typeof prompt === 'string'
       ? Int32Array.from(this.tokenizer.encode(prompt))
-      : readTokens(name, prompt, this.config.vocabSize)
+      : readTokens(name, prompt, this.config.vocabSize, { expected: promptKinds })
   }
 
   #encodeContinuation(context: Prompt, before: Int32Array, continuation: Prompt): Int32Array {
     if (typeof continuation !== 'string') {
-      return readTokens('continuation', continuation, this.config.vocabSize, 0)
+      const options = { min: 0, expected: promptKinds }
+      return readTokens('continuation', continuation, this.config.vocabSize, options)
     }
     if (typeof context === 'string') {
       return Int32Array.from(this.tokenizer.encode(context + continuation)).subarray(before.length)
     }
     return Int32Array.from(this.tokenizer.encode(continuation, { addBos: false }))
   }
+}
+
+/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
+function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
+  if (onProgress === undefined) return { signal, report: undefined }
+  const failure = new AbortController()
+  const report = (loadedBytes: number, totalBytes: number) => {
+    try {
+      onProgress(loadedBytes, totalBytes)
+    } catch (error) {
+      failure.abort(error)
+    }
+  }
+  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
 }
 
 function validateLoadOptions(given: LoadOptions | undefined) {

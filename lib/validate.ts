@@ -70,9 +70,14 @@ export function readFunction<Fn>(name: string, value: unknown): Fn | undefined {
 }
 
 /** Token ids as native code takes them: at least `min` of them, each in the vocabulary. */
-export function readTokens(name: string, value: unknown, vocabSize: number, min = 1): Int32Array {
+export function readTokens(
+  name: string,
+  value: unknown,
+  vocabSize: number,
+  { min = 1, expected = 'an array or an Int32Array of token ids' } = {},
+): Int32Array {
   if (!Array.isArray(value) && !(value instanceof Int32Array)) {
-    throw invalidArgument(name, 'an array or an Int32Array of token ids', value)
+    throw invalidArgument(name, expected, value)
   }
   if (value.length < min) throw invalidArgument(name, `at least ${min} token`, value)
   const isToken = (token: unknown) =>

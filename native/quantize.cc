@@ -37,7 +37,8 @@ void quantize_q8_row(const float* x, int cols, int8_t* values, uint16_t* scales)
     const float scale = f16_to_float(scales[g]);
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
     for (int i = 0; i < kGroupSize; ++i) {
-      const float scaled = std::clamp(group[i] * inverse, -127.0f, 127.0f);
+      // In this order a NaN becomes a bound, too.
+      const float scaled = std::max(-127.0f, std::min(127.0f, group[i] * inverse));
       values[g * kGroupSize + i] = int8_t(round_even(scaled));
     }
   }

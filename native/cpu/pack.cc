@@ -126,8 +126,8 @@ static void unpack_quantized_row(uint8_t* panel, int lane, int cols, DType dtype
     uint16_t scale;
     std::memcpy(&scale, group + 2 * lane, 2);
     int shift;
-    const int code =
-        *packed_byte(group + kScaleBytes, lane, c % kGroupSize, dtype, &shift) >> shift;
+    const uint8_t byte = *packed_byte(group + kScaleBytes, lane, c % kGroupSize, dtype, &shift);
+    const int code = byte >> shift;
     const int value = dtype == DType::kQ8 ? int8_t(code) : (code & 15) - 8;
     to[c] = float(value) * f16_to_float(scale);
   }

@@ -1,0 +1,184 @@
+#include "model/scheduler.h"
+
+#include <chrono>
+#include <future>
+#include <optional>
+
+#include "check.h"
+#include "error.h"
+#include "model.h"
+#include "model/engine.h"
+#include "suites.h"
+#include "tensors.h"
+
+namespace openelm {
+
+namespace {
+
+constexpr int kVocabSize = 97;
+constexpr int kLength = 200;
+constexpr int kClients = 10;
+
+std::unique_ptr<Engine> make_engine() {
+  EngineOptions options;
+  options.config = make_config(44, 8, kVocabSize, {{3, 3, 75}, {4, 2, 32}});
+  options.tensors = make_tensors(options.config, TensorSource::Format::kF32);
+  options.backend = "cpu";
+  options.threads = 2;
+  LoadProgress progress(0, nullptr);
+  return std::make_unique<Engine>(options, progress);
+}
+
+int32_t token_of(int client, int position) {
+  return int32_t(random_bits(client, position) % kVocabSize);
+}
+
+struct Submission {
+  // What the callback needs; a request that owned it all would own itself.
+  struct Outcome {
+    std::promise<void> done;
+    std::atomic<int> calls{0};
+    std::vector<float> logits;
+  };
+  std::shared_ptr<Request> request = std::make_shared<Request>();
+  std::shared_ptr<Outcome> outcome = std::make_shared<Outcome>();
+
+  // The code of its error, if it failed.
+  std::optional<ErrorCode> wait() const {
+    outcome->done.get_future().wait();
+    if (!request->error) return {};
+    try {
+      std::rethrow_exception(request->error);
+    } catch (const Error& error) {
+      return error.code;
+    }
+  }
+};
+
+// Asks for the scores after the last of `count` tokens of a client.
+Submission submit(Engine& engine, const std::shared_ptr<KvCache>& cache, int client, int count,
+                  bool all_logits = false) {
+  const Submission submission;
+  Request& request = *submission.request;
+  request.cache = cache;
+  request.all_logits = all_logits;
+  for (int i = 0; i < count; ++i) request.tokens.push_back(token_of(client, cache->position + i));
+  submission.outcome->logits.resize(size_t(all_logits ? count : 1) * kVocabSize);
+  request.logits = submission.outcome->logits.data();
+  request.done = [outcome = submission.outcome](const std::shared_ptr<Request>&) {
+    if (++outcome->calls == 1) outcome->done.set_value();
+  };
+  engine.submit(submission.request);
+  return submission;
+}
+
+using Logits = std::vector<float>;
+
+std::vector<Logits> expected_logits() {
+  const auto engine = make_engine();
+  std::vector<Logits> expected;
+  for (int client = 0; client < kClients; ++client) {
+    const auto submission = submit(*engine, engine->create_cache(kLength), client, kLength, true);
+    check(!submission.wait(), "a lone request failed");
+    expected.push_back(submission.outcome->logits);
+  }
+  return expected;
+}
+
+void sleep(uint64_t microseconds) {
+  std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+}
+
+// Decodes a whole text in pieces, now and then in a copy of its cache. Some pieces it cancels under
+// way and tries again.
+void run_client(Engine& engine, int client, const Logits& expected, bool cancels) {
+  auto cache = engine.create_cache(kLength);
+  for (uint64_t attempt = 0; cache->position < kLength; ++attempt) {
+    const uint64_t random = random_bits(1000 + client, attempt);
+    if (random % 7 == 0) cache = engine.create_cache(kLength, cache.get());
+    const int position = cache->position;
+    const int wanted = random % 4 ? 1 : 1 + int(random / 4 % 50);
+    const int count = std::min(wanted, kLength - position);
+    const auto submission = submit(engine, cache, client, count);
+    if (cancels && random % 3 == 0) {
+      sleep(random / 1000 % 2000);
+      engine.cancel(*submission.request);
+    }
+    const auto error = submission.wait();
+    if (error) {
+      check(cancels && error == ErrorCode::kAborted, "a request failed");
+      check(cache->position == position, "a request that failed moved its cache");
+      continue;
+    }
+    check(cache->position == position + count, "a request left its cache behind");
+    const float* row = expected.data() + size_t(position + count - 1) * kVocabSize;
+    check(submission.outcome->logits == Logits(row, row + kVocabSize),
+          "the company of other sessions changed a score");
+    check(submission.outcome->calls == 1, "done was called twice");
+  }
+}
+
+// Runs the body for every client on a thread of its own and throws the first error.
+void run_clients(const std::function<void(int)>& body) {
+  std::vector<std::future<void>> clients;
+  for (int client = 0; client < kClients; ++client) {
+    clients.push_back(std::async(std::launch::async, body, client));
+  }
+  std::exception_ptr error;
+  for (auto& client : clients) {
+    try {
+      client.get();
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+void test_sessions(bool cancels) {
+  const std::vector<Logits> expected = expected_logits();
+  const auto engine = make_engine();
+  run_clients([&](int client) { run_client(*engine, client, expected[client], cancels); });
+  check(engine->kv_cache_bytes() == 0, "a cache outlived its request");
+}
+
+// Every request ends, with scores or as disposed; none can be submitted afterwards.
+void test_dispose(int delay) {
+  const auto engine = make_engine();
+  std::atomic<int> unfinished{0};
+  auto disposer = std::async(std::launch::async, [&] {
+    sleep(delay);
+    engine->dispose();
+  });
+  run_clients([&](int client) {
+    for (;;) {
+      try {
+        const auto cache = engine->create_cache(kLength);
+        const auto submission = submit(*engine, cache, client, 1 + client * 15);
+        ++unfinished;
+        const auto error = submission.wait();
+        --unfinished;
+        check(!error || error == ErrorCode::kDisposed, "a request failed");
+        check(cache->position == (error ? 0 : 1 + client * 15), "the position of a cache");
+      } catch (const Error& error) {
+        check(error.code == ErrorCode::kDisposed, "submit failed");
+        return;
+      }
+    }
+  });
+  disposer.get();
+  engine->dispose();
+  check(unfinished == 0, "a request never ended");
+}
+
+}  // namespace
+
+void test_scheduler() {
+  test("scheduler, many sessions", [] { test_sessions(false); });
+  test("scheduler, requests cancelled at random", [] { test_sessions(true); });
+  test("scheduler, disposed under way", [] {
+    for (int delay = 0; delay < 20000; delay += 1000) test_dispose(delay);
+  });
+}
+
+}  // namespace openelm

@@ -1,0 +1,17 @@
+#pragma once
+
+namespace openelm {
+
+void test_half();
+void test_elementwise();
+void test_matmul();
+void test_attention();
+void test_quantize();
+void test_thread_pool();
+void test_load();
+void test_ops();
+void test_presets();
+void test_invariance();
+void test_scheduler();
+
+}  // namespace openelm
