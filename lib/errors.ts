@@ -8,6 +8,7 @@ export const errorCodes = {
   INVALID_CHECKPOINT: 'a safetensors file or index is malformed or does not fit config.json',
   INVALID_TOKENIZER: 'tokenizer.json cannot be used or does not fit the model',
   MODEL_NOT_FOUND: 'the source is neither a model directory nor the name of a bundled model',
+  INVALID_DATA: 'a training file is not text, or there is too little of it',
   IO_ERROR: 'a file could not be opened, read or written',
   OUT_OF_MEMORY: 'the weights, the KV cache or the workspace do not fit in memory',
   CONTEXT_OVERFLOW: 'the tokens do not fit in the context length of the session',
@@ -15,6 +16,7 @@ export const errorCodes = {
   BACKEND_UNAVAILABLE: 'the backend asked for cannot run on this machine',
   ADDON_NOT_FOUND: 'no native addon for this platform could be loaded',
   NON_FINITE_LOGITS: 'the model produced no finite score to choose a token from',
+  TRAINING_DIVERGED: 'the loss or the gradients of a training step are not finite',
   DISPOSED: 'the model or session was used after dispose()',
   INTERNAL: 'a defect of this package; please report it',
 } as const

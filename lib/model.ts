@@ -12,7 +12,8 @@ import {
   type GenerateResult,
   validateGenerateOptions,
 } from './generate.js'
-import { loadNative, type NativeConfig, type NativeModel } from './native.js'
+import { loadNative, type NativeModel } from './native.js'
+import { nativeConfig } from './native-config.js'
 import { nativeTensors } from './native-tensors.js'
 import { Session } from './session.js'
 import { loadTokenizer, type TokenIds, type Tokenizer } from './tokenizer.js'
@@ -87,7 +88,9 @@ export class OpenELM {
   /**
    * Loads a model.
    *
-   * @param source A directory with config.json and *.safetensors: one file, or shards with an index.
+   * @param source A directory with config.json and *.safetensors: one file, or shards with an index. Or
+   *   the name of the model that the package carries, 'openelm-nano'; a directory of that name is
+   *   './openelm-nano'.
    * @throws OpenELMError MODEL_NOT_FOUND, INVALID_CONFIG, INVALID_CHECKPOINT, INVALID_TOKENIZER,
    *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT.
    */
@@ -327,23 +330,5 @@ async function loadModelTokenizer(
     const isNamed = given !== undefined || existsSync(join(checkpoint.directory, 'tokenizer.json'))
     if (isNamed || !(error instanceof OpenELMError)) throw error
     return error
-  }
-}
-
-function nativeConfig(config: OpenELMConfig): NativeConfig {
-  return {
-    numLayers: config.numLayers,
-    modelDim: config.modelDim,
-    headDim: config.headDim,
-    vocabSize: config.vocabSize,
-    maxContextLength: config.maxContextLength,
-    numQueryHeads: [...config.numQueryHeads],
-    numKvHeads: [...config.numKvHeads],
-    ffnDims: [...config.ffnDims],
-    ffnWithGlu: config.ffnWithGlu,
-    normalizeQkProjections: config.normalizeQkProjections,
-    shareInputOutputLayers: config.shareInputOutputLayers,
-    ropeFreqConstant: config.ropeFreqConstant,
-    rmsNormEps: config.rmsNormEps,
   }
 }

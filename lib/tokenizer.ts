@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { byteLevelBytes } from './byte-level.js'
 import { BytePairEncoder, type Merge } from './byte-pair-encoder.js'
 import type { OpenELMConfig } from './config.js'
 import { invalidArgument, OpenELMError } from './errors.js'
@@ -360,14 +361,6 @@ function parseDecoder(decoder: unknown): (piece: string) => Uint8Array {
 /** The byte that "<0x41>" stands for, for example; undefined if `piece` is no byte token. */
 function byteOf(piece: string): number | undefined {
   return /^<0x[0-9A-F]{2}>$/.test(piece) ? Number(piece.slice(1, -1)) : undefined
-}
-
-// A byte-level vocabulary writes a byte that is a printable Latin-1 character as that character, and
-// the others, in order, as the characters from U+0100 on.
-const byteLevelBytes = new Map<string, number>()
-for (let byte = 0, next = 0x100; byte < 256; byte++) {
-  const printable = /[!-~\xa1-\xac\xae-\xff]/.test(String.fromCharCode(byte))
-  byteLevelBytes.set(String.fromCharCode(printable ? byte : next++), byte)
 }
 
 function readByteLevel(piece: string): Uint8Array {

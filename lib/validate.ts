@@ -23,6 +23,24 @@ export function requireInteger(name: string, value: unknown, min: number, max: n
   return value
 }
 
+/** A finite number from `min` up, or above it where `above` says so. */
+export function readNumber<Default>(
+  name: string,
+  value: unknown,
+  { min, above = false, fallback }: { min: number; above?: boolean; fallback: Default },
+): number | Default {
+  if (value === undefined) return fallback
+  const isNumber = typeof value === 'number' && Number.isFinite(value)
+  if (!isNumber || value < min || (above && value === min)) {
+    throw invalidArgument(
+      name,
+      `a number ${above ? 'above' : 'from'} ${min}${above ? '' : ' up'}`,
+      value,
+    )
+  }
+  return value
+}
+
 export function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback
   if (typeof value !== 'boolean') throw invalidArgument(name, 'true or false', value)
@@ -73,4 +91,9 @@ export function readTokens(
     )
   }
   return Int32Array.from(value)
+}
+
+export function readFiles(name: string, value: unknown): readonly string[] {
+  if (Array.isArray(value) && value.every(file => typeof file === 'string')) return value
+  throw invalidArgument(name, 'a list of file names', value)
 }

@@ -82,7 +82,6 @@ t.test('the version is that of the package', async t => {
 const misuses: [args: string[], message: string | RegExp][] = [
   [['frobnicate'], "unknown command 'frobnicate'"],
   [['inspekt', 'x'], "unknown command 'inspekt' (Did you mean inspect?)"],
-  [['generate', 'x'], "required option '-m, --model <dir>' not specified"],
   [['generate', '-m', tiny], 'expected either a prompt or --prompt-file'],
   [['generate', '-m', tiny, '--logprobs', '1', 'x'], '--logprobs needs --json'],
   [

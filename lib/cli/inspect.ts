@@ -3,9 +3,10 @@ import { Command } from 'commander'
 import { type Checkpoint, dtypes, openCheckpoint, tensorHeaders } from '../checkpoint.js'
 import { countParameters, type OpenELMConfig, type TensorSpec, tensorSpecs } from '../config.js'
 import { byteLengthOf } from '../safetensors.js'
+import { trainingMemory } from '../train/training-memory.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { formatBytes, formatCount } from './format.js'
-import { addOptions } from './options.js'
+import { addOptions, integer } from './options.js'
 import { print } from './output.js'
 import { formatTable } from './table.js'
 
@@ -13,6 +14,7 @@ export const inspect = addOptions(new Command('inspect'), configOptions)
   .description('tell what a model is made of and how much memory it needs')
   .argument('[dir]', 'model directory')
   .option('--tensors', 'list the tensors of the checkpoint as well')
+  .option('--train <n>', 'tell the memory that training with n tokens at a time takes', integer(1))
   .option('--json', 'print one JSON object')
   .addHelpText(
     'after',
@@ -36,7 +38,7 @@ Examples:
       parameters: countParameters(config),
       config,
       layers: describeLayers(config),
-      memory: estimateMemory(config),
+      memory: estimateMemory(config, options.train),
       ...(checkpoint && { checkpoint: describeCheckpoint(checkpoint, options.tensors) }),
     }
     if (options.json) console.log(JSON.stringify(facts))
@@ -67,8 +69,8 @@ function size({ shape }: TensorSpec): number {
   return shape.reduce((product, length) => product * length, 1)
 }
 
-/** Bytes that the weights take in each dtype, and one KV cache of the model's whole context. */
-function estimateMemory(config: OpenELMConfig) {
+/** Bytes of the weights in each dtype, of one KV cache of the model's whole context, of training. */
+function estimateMemory(config: OpenELMConfig, trainingTokens?: number) {
   const weightBytes = dtypes.map(dtype => {
     const headers = tensorHeaders(config, dtype)
     return [dtype, headers.reduce((sum, header) => sum + byteLengthOf(header), 0)] as const
@@ -78,6 +80,15 @@ function estimateMemory(config: OpenELMConfig) {
   return {
     weights: Object.fromEntries(weightBytes),
     kvCache: { float32: 4 * cached, float16: 2 * cached },
+    training: trainingTokens && estimateTraining(config, trainingTokens),
+  }
+}
+
+function estimateTraining(config: OpenELMConfig, tokens: number) {
+  const shape = { microBatchSize: 1, sequenceLength: tokens }
+  return {
+    kept: trainingMemory(config, { ...shape, recompute: false }),
+    recomputed: trainingMemory(config, { ...shape, recompute: true }),
   }
 }
 
@@ -107,6 +118,7 @@ function format({ parameters, config, layers, memory, checkpoint }: Facts): stri
   const memoryRows = [
     ...byteRows('weights', memory.weights),
     ...byteRows('KV cache', memory.kvCache),
+    ...byteRows('training, activations', memory.training || {}),
   ]
   const tables = [
     formatTable(summary, [], 2),

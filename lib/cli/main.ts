@@ -2,6 +2,7 @@
 import { debuglog } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { OpenELMError } from '../errors.js'
+import { average } from './average.js'
 import { chat } from './chat.js'
 import { doctor } from './doctor.js'
 import { generate } from './generate.js'
@@ -9,7 +10,9 @@ import { init } from './init.js'
 import { inspect } from './inspect.js'
 import { Interrupt } from './interrupt.js'
 import { note, noteLine } from './output.js'
+import { perplexity } from './perplexity.js'
 import { quantize } from './quantize.js'
+import { train } from './train.js'
 import { version } from './version.js'
 
 const debug = debuglog('openelm')
@@ -27,7 +30,8 @@ const program = new Command('openelm')
 Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted.
 NODE_DEBUG=openelm shows where an error came from.`,
   )
-for (const command of [generate, chat, inspect, init, quantize, doctor]) {
+const commands = [generate, chat, inspect, perplexity, init, quantize, train, average, doctor]
+for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program))
 }
 

@@ -3,8 +3,11 @@ import { validateSamplerOptions } from '../sampler.js'
 
 /** Which model to run and how: the command-line form of LoadOptions. */
 export const loadOptions = [
-  new Option('-m, --model <dir>', 'directory with config.json and *.safetensors')
-    .makeOptionMandatory()
+  new Option(
+    '-m, --model <dir>',
+    'directory with config.json and *.safetensors, or a bundled model',
+  )
+    .default('openelm-nano')
     .helpGroup('Model:'),
   new Option('--dtype <dtype>', 'number format of the weights in memory; auto is as stored')
     .choices(['auto', 'float32', 'float16', 'bfloat16', 'q8', 'q4'])
@@ -54,6 +57,13 @@ export function integer(min: number): (text: string) => number {
     if (Number.isSafeInteger(value) && value >= min) return value
     throw new InvalidArgumentError(`Expected an integer from ${min} up.`)
   }
+}
+
+/** A parser of numbers above 0. */
+export function positive(text: string): number {
+  const value = toNumber(text)
+  if (Number.isFinite(value) && value > 0) return value
+  throw new InvalidArgumentError('Expected a number above 0.')
 }
 
 /** An option of which SamplerOptions decides what is valid. */

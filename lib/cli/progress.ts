@@ -1,14 +1,14 @@
 import { SingleBar } from 'cli-progress'
 import { formatBytes } from './format.js'
 
-/** A bar on stderr that counts bytes and leaves no trace; nothing at all where stderr is not a terminal. */
+/** A bar on stderr that counts, and leaves no trace; nothing at all where stderr is not a terminal. */
 export class Progress {
   readonly #bar: SingleBar
 
-  constructor(title: string) {
+  constructor(title: string, format: (count: number) => string = formatBytes) {
     this.#bar = new SingleBar({
       format: `${title} {bar} {percentage}% {value} of {total}`,
-      formatValue: (value, _, type) => (type === 'percentage' ? `${value}` : formatBytes(value)),
+      formatValue: (value, _, type) => (type === 'percentage' ? `${value}` : format(value)),
       barCompleteChar: '█',
       barIncompleteChar: '░',
       clearOnComplete: true,

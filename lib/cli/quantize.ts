@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import {
   type Checkpoint,
-  type CheckpointTensor,
   openCheckpoint,
   type TensorHeader,
   writeCheckpoint,
 } from '../checkpoint.js'
 import { OpenELMError } from '../errors.js'
-import { ioError, openFile, readBytes } from '../files.js'
+import { ioError } from '../files.js'
 import { loadNative } from '../native.js'
+import { readFloat32 } from '../read-float32.js'
 import { interruptSignal } from './interrupt.js'
 import { integer } from './options.js'
 import { Progress } from './progress.js'
@@ -64,7 +64,7 @@ function quantizer({ directory, dtype, tensors }: Checkpoint, threads?: number) 
     if (tensor === undefined) {
       yield scales // which are asked for right after their matrix
     } else if (tensor.shape.length === 1) {
-      yield await readFloat32(tensor)
+      yield new Uint8Array((await readFloat32(tensor)).buffer)
     } else {
       // The vocabulary may have fewer rows than its matrix, which CoreNet pads.
       const [rows, cols] = [header.shape[0]!, tensor.shape[1]!]
@@ -74,32 +74,6 @@ function quantizer({ directory, dtype, tensors }: Checkpoint, threads?: number) 
       yield matrix.values
     }
   }
-}
-
-/** The bytes of a norm weight as float32, which is what a quantised checkpoint has of them. */
-async function readFloat32({ file, offset, byteLength, dtype }: CheckpointTensor): Promise<Buffer> {
-  const { handle } = await openFile(file)
-  await using _ = handle
-  const bytes = await readBytes(handle, file, offset, byteLength)
-  if (dtype === 'F32') return bytes
-  const floats = Buffer.alloc(2 * byteLength)
-  for (let i = 0; i < byteLength; i += 2) {
-    const bits = bytes.readUInt16LE(i)
-    floats.writeFloatLE(dtype === 'BF16' ? bfloat16ToNumber(bits) : float16ToNumber(bits), 2 * i)
-  }
-  return floats
-}
-
-function bfloat16ToNumber(bits: number): number {
-  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0]!
-}
-
-function float16ToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1
-  const exponent = (bits >> 10) & 0x1f
-  const fraction = (bits & 0x3ff) / 0x400
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN
-  return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15)
 }
 
 async function copyIfPresent(name: string, from: string, to: string): Promise<void> {

@@ -5,6 +5,7 @@
 #include "model.h"
 #include "sampler.h"
 #include "session.h"
+#include "trainer.h"
 
 namespace openelm {
 
@@ -53,6 +54,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   SamplerWrap::init(env, exports);
   ModelWrap::init(env, exports);
   SessionWrap::init(env);
+  TrainerWrap::init(env, exports);
   return exports;
 }
 

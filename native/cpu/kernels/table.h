@@ -2,6 +2,8 @@
 // no function compiled for one instruction set can be linked in place of another's. For the same
 // reason the kernels call no template of the standard library.
 
+#include "vec_math.h"
+
 #include "elementwise.h"
 
 #include "attention.h"

@@ -1,0 +1,30 @@
+import { Command, Option } from 'commander'
+import { average as writeAverage } from '../train/average.js'
+import { interruptSignal } from './interrupt.js'
+import { Progress } from './progress.js'
+
+export const average = new Command('average')
+  .description('write the mean of several checkpoints of one run')
+  .argument('<out>', 'directory to write')
+  .argument('<dir...>', 'model directories')
+  .addOption(
+    new Option('--dtype <dtype>', 'number format')
+      .choices(['float32', 'bfloat16'])
+      .default('float32'),
+  )
+  .addHelpText(
+    'after',
+    `
+The released models are the mean of the last five checkpoints of their training.
+
+Example:
+  $ openelm average averaged run/step-*`,
+  )
+  .action(async (out: string, directories: string[], { dtype }) => {
+    using bar = new Progress('Averaging')
+    await writeAverage(directories, out, {
+      dtype,
+      onProgress: bar.update,
+      signal: interruptSignal(),
+    })
+  })

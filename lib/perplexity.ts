@@ -1,0 +1,76 @@
+import { invalidArgument } from './errors.js'
+import type { OpenELM } from './model.js'
+import { readInteger, readObject, readSignal } from './validate.js'
+
+export interface PerplexityOptions {
+  /** Tokens that the model sees at a time, from 2. Default the context length it was trained for. */
+  contextLength?: number | undefined
+  /**
+   * Tokens from one window to the next, from 1: each is scored once, after at least `contextLength -
+   * stride` others. Default half a window.
+   */
+  stride?: number | undefined
+  signal?: AbortSignal | undefined
+  /** Called after each window with the tokens scored so far and in all. */
+  onProgress?: ((tokens: number, total: number) => void) | undefined
+}
+
+export interface Perplexity {
+  /** e to the mean of -log p(token): what depends on the vocabulary. */
+  perplexity: number
+  /** The sum of -log2 p(token) over the bytes of the text: what does not. */
+  bitsPerByte: number
+  /** Tokens scored. */
+  tokens: number
+  /** Of the text in UTF-8. */
+  bytes: number
+}
+
+/**
+ * How well a model predicts a text, in windows that overlap.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT, also for an empty text, and as `OpenELM.score`; or the reason
+ *   of `options.signal`.
+ */
+export async function perplexity(
+  model: OpenELM,
+  text: string,
+  given: PerplexityOptions = {},
+): Promise<Perplexity> {
+  if (typeof text !== 'string' || text === '') {
+    throw invalidArgument('text', 'a text of at least one character', text)
+  }
+  const options = readObject('options', given)
+  const contextLength = readInteger('options.contextLength', options.contextLength, {
+    min: 2,
+    max: model.config.maxContextLength,
+    fallback: model.config.maxContextLength,
+  })
+  const stride = readInteger('options.stride', options.stride, {
+    min: 1,
+    max: contextLength - 1,
+    fallback: Math.floor(contextLength / 2),
+  })
+  const signal = readSignal('options.signal', options.signal)
+
+  const tokens = model.tokenizer.encode(text)
+  let logprob = 0
+  let begin = 0
+  for (let scored = 1; scored < tokens.length; ) {
+    signal?.throwIfAborted()
+    const end = Math.min(begin + contextLength, tokens.length)
+    const part = await model.score(tokens.slice(begin, scored), tokens.slice(scored, end))
+    logprob += part.logprob
+    scored = end
+    begin += stride
+    given.onProgress?.(scored - 1, tokens.length - 1)
+  }
+  const numTokens = tokens.length - 1 // the beginning of the text is given
+  const bytes = Buffer.byteLength(text)
+  return {
+    perplexity: Math.exp(-logprob / numTokens),
+    bitsPerByte: -logprob / Math.LN2 / bytes,
+    tokens: numTokens,
+    bytes,
+  }
+}

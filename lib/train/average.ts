@@ -1,0 +1,73 @@
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Checkpoint, openCheckpoint, writeCheckpoint } from '../checkpoint.js'
+import { configToJson } from '../config.js'
+import { invalidArgument, OpenELMError } from '../errors.js'
+import { ioError } from '../files.js'
+import { readFloat32, toBfloat16 } from '../read-float32.js'
+import type { TensorHeader } from '../tensor-headers.js'
+import type { WriteOptions } from '../write-checkpoint.js'
+
+export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
+  /** What the mean is stored as. Default float32. */
+  dtype?: 'float32' | 'bfloat16' | undefined
+}
+
+/**
+ * Writes the mean of the weights of several float checkpoints of one shape, as OpenELM is the mean of
+ * the last five of its training. Sums are in float64. The tokenizer comes from the first.
+ *
+ * @param directories of the checkpoints.
+ * @param out a new directory.
+ * @throws OpenELMError INVALID_ARGUMENT, MODEL_NOT_FOUND, INVALID_CONFIG, IO_ERROR, and
+ *   INVALID_CHECKPOINT, also when a checkpoint is of another shape or quantised.
+ */
+export async function average(
+  directories: readonly string[],
+  out: string,
+  { dtype = 'float32', ...options }: AverageOptions = {},
+): Promise<void> {
+  if (!Array.isArray(directories) || directories.length === 0) {
+    throw invalidArgument('directories', 'a list of at least one', directories)
+  }
+  const checkpoints = await Promise.all(directories.map(openCheckpoint))
+  const [first] = checkpoints as [Checkpoint]
+  for (const checkpoint of checkpoints) requireSameShape(checkpoint, first)
+  const source = async function* ({ name }: TensorHeader) {
+    const mean = await meanOf(checkpoints.map(({ tensors }) => tensors.get(name)!))
+    const typed = dtype === 'bfloat16' ? toBfloat16(mean) : mean
+    yield new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength)
+  }
+  await writeCheckpoint(out, first.config, dtype, source, options)
+  await copyTokenizer(first.directory, out)
+}
+
+function requireSameShape({ directory, config, dtype }: Checkpoint, first: Checkpoint): void {
+  const shapeOf = (checkpoint: Pick<Checkpoint, 'config'>) =>
+    JSON.stringify(configToJson(checkpoint.config, 'float32'))
+  const complaint =
+    dtype === 'q8' || dtype === 'q4'
+      ? 'it is quantised'
+      : shapeOf({ config }) !== shapeOf(first) && `its config differs from ${first.directory}'s`
+  if (complaint) throw new OpenELMError('INVALID_CHECKPOINT', `${directory}: ${complaint}`)
+}
+
+async function meanOf(tensors: Parameters<typeof readFloat32>[0][]): Promise<Float32Array> {
+  let sum: Float64Array | undefined
+  for (const tensor of tensors) {
+    const values = await readFloat32(tensor)
+    sum ??= new Float64Array(values.length)
+    for (let i = 0; i < values.length; i++) sum[i]! += values[i]!
+  }
+  return Float32Array.from(sum!, value => value / tensors.length)
+}
+
+async function copyTokenizer(from: string, to: string): Promise<void> {
+  const name = 'tokenizer.json'
+  try {
+    await copyFile(join(from, name), join(to, name))
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw ioError('copy', join(from, name), cause)
+  }
+}

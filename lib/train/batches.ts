@@ -1,0 +1,117 @@
+import { OpenELMError } from '../errors.js'
+import type { Tokenizer } from '../tokenizer.js'
+import { shuffled } from './random.js'
+
+export interface BatchOptions {
+  /** Tokens of a sequence. */
+  sequenceLength: number
+  /** Which order the pieces come in, a new one each epoch. */
+  seed: number
+  /** Pieces with fewer tokens, BOS and EOS included, are left out. */
+  minTokens: number
+  /**
+   * Whether sequences are cut from all pieces end to end. Otherwise each piece is a sequence: what it has
+   * beyond `sequenceLength` is lost, and what it lacks is padded.
+   */
+  packing: boolean
+}
+
+/** Sequences side by side; `targets` are the tokens that come next, or -1 where there is none. */
+export interface Batch {
+  tokens: Int32Array
+  targets: Int32Array
+  numTargets: number
+}
+
+/** Where a {@link BatchStream} stands: enough to continue it. */
+export interface BatchCursor {
+  epoch: number
+  /** How many pieces of the epoch's order are used up. */
+  pieces: number
+  /** Tokens that no sequence has used yet, when packing. */
+  rest: number[]
+}
+
+/** An endless stream of batches, tokenised as they are asked for. */
+export class BatchStream {
+  readonly #pieces: readonly string[]
+  readonly #tokenizer: Tokenizer
+  readonly #options: BatchOptions
+  #place = { epoch: 0, pieces: 0 }
+  /** What packing has tokenised, and how much of it sequences have used. */
+  #tokens: number[] = []
+  #used = 0
+  #order: Uint32Array
+
+  /** @throws OpenELMError INVALID_DATA when no piece is long enough. */
+  constructor(pieces: readonly string[], tokenizer: Tokenizer, options: BatchOptions) {
+    this.#pieces = pieces
+    this.#tokenizer = tokenizer
+    this.#options = options
+    this.#order = this.#orderOf(0)
+    if (!pieces.some(piece => this.#encode(piece))) {
+      const { minTokens } = options
+      const what = `no piece of the data has as many tokens as minTokens, ${minTokens}`
+      throw new OpenELMError('INVALID_DATA', what)
+    }
+  }
+
+  get cursor(): BatchCursor {
+    return { ...this.#place, rest: this.#tokens.slice(this.#used) }
+  }
+
+  set cursor({ epoch, pieces, rest }: BatchCursor) {
+    this.#place = { epoch, pieces }
+    this.#tokens = rest
+    this.#used = 0
+    this.#order = this.#orderOf(epoch)
+  }
+
+  next(sequences: number): Batch {
+    const { sequenceLength } = this.#options
+    const tokens = new Int32Array(sequences * sequenceLength).fill(this.#tokenizer.eosTokenId)
+    const targets = new Int32Array(tokens.length).fill(-1)
+    let numTargets = 0
+    for (let i = 0; i < sequences; i++) {
+      const sequence = this.#nextSequence()
+      tokens.set(sequence.slice(0, -1), i * sequenceLength)
+      targets.set(sequence.slice(1), i * sequenceLength)
+      numTargets += sequence.length - 1
+    }
+    return { tokens, targets, numTargets }
+  }
+
+  /** Inputs and targets of one sequence overlap: at most `sequenceLength` + 1 tokens. */
+  #nextSequence(): number[] {
+    const { sequenceLength, packing } = this.#options
+    if (!packing) return this.#nextPiece().slice(0, sequenceLength + 1)
+    while (this.#tokens.length - this.#used <= sequenceLength) {
+      this.#tokens = this.#tokens.slice(this.#used).concat(this.#nextPiece())
+      this.#used = 0
+    }
+    const begin = this.#used
+    this.#used += sequenceLength
+    return this.#tokens.slice(begin, begin + sequenceLength + 1)
+  }
+
+  #nextPiece(): number[] {
+    for (;;) {
+      if (this.#place.pieces === this.#order.length) {
+        const epoch = this.#place.epoch + 1
+        this.#place = { epoch, pieces: 0 }
+        this.#order = this.#orderOf(epoch)
+      }
+      const tokens = this.#encode(this.#pieces[this.#order[this.#place.pieces++]!]!)
+      if (tokens) return tokens
+    }
+  }
+
+  #encode(piece: string): number[] | undefined {
+    const tokens = [...this.#tokenizer.encode(piece), this.#tokenizer.eosTokenId]
+    return tokens.length < this.#options.minTokens ? undefined : tokens
+  }
+
+  #orderOf(epoch: number): Uint32Array {
+    return shuffled(this.#pieces.length, this.#options.seed, epoch)
+  }
+}

@@ -1,0 +1,282 @@
+import { createHash } from 'node:crypto'
+import { totalmem } from 'node:os'
+import { configToJson, type OpenELMConfig, tensorSpecs } from '../config.js'
+import { OpenELMError } from '../errors.js'
+import { readJsonObject } from '../files.js'
+import { loadNative, type NativeTrainer } from '../native.js'
+import { nativeConfig } from '../native-config.js'
+import { randomWeights } from '../random-weights.js'
+import { loadTokenizer, type Tokenizer } from '../tokenizer.js'
+import { type Batch, type BatchCursor, BatchStream } from './batches.js'
+import { readDocuments } from './documents.js'
+import { learningRate } from './learning-rate.js'
+import { cutIntoPieces } from './pieces.js'
+import { type Recipe, readRecipe, type TrainOptions } from './recipe.js'
+import { listTraining, loadTraining, saveTraining, tidyTraining } from './training-checkpoint.js'
+import { trainingMemory } from './training-memory.js'
+
+/** What is known after a step. Losses are natural logarithms, means over the tokens with a target. */
+export interface TrainStep {
+  /** From 1. */
+  step: number
+  steps: number
+  /** Cross-entropy of the batch, before the step. */
+  loss: number
+  /** What is added to the loss to keep logits small; padding counts in it, as in CoreNet. */
+  zLoss: number
+  learningRate: number
+  /** L2 norm of the gradients before clipping. */
+  gradNorm: number
+  /** Positions since the first step of the run, padding included. */
+  tokens: number
+  tokensPerSecond: number
+  /** Cross-entropy of the validation data, when this step measured it. */
+  validationLoss?: number
+  /** The directory of the checkpoint, when this step wrote one. */
+  checkpoint?: string
+}
+
+/**
+ * Trains a model from random weights, or continues to: OpenELM's pretraining, step by step. The same
+ * options give the same weights, whatever the number of threads and however often the run was
+ * interrupted and resumed.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, INVALID_TOKENIZER, INVALID_CHECKPOINT when
+ *   resuming, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED; or the reason of `options.signal`. The
+ *   checkpoints that were written stay good.
+ */
+export async function* train(options: TrainOptions): AsyncGenerator<TrainStep, void> {
+  const recipe = readRecipe(options)
+  const run = await Run.start(recipe)
+  while (run.step < recipe.steps) {
+    try {
+      yield await run.next()
+    } catch (error) {
+      if (recipe.signal?.aborted) await run.save()
+      throw error
+    }
+  }
+}
+
+class Run {
+  step = 0
+  readonly #recipe: Recipe
+  readonly #tokenizerJson: object
+  readonly #fixed: Record<string, unknown>
+  readonly #trainer: NativeTrainer
+  readonly #stream: BatchStream
+  readonly #validation: readonly Batch[]
+  /** Of the last complete step. */
+  #cursor: BatchCursor
+  #savedStep = -1
+
+  private constructor(
+    recipe: Recipe,
+    tokenizerJson: object,
+    fixed: Record<string, unknown>,
+    trainer: NativeTrainer,
+    stream: BatchStream,
+    validation: readonly Batch[],
+  ) {
+    this.#recipe = recipe
+    this.#tokenizerJson = tokenizerJson
+    this.#fixed = fixed
+    this.#trainer = trainer
+    this.#stream = stream
+    this.#validation = validation
+    this.#cursor = stream.cursor
+  }
+
+  static async start(recipe: Recipe): Promise<Run> {
+    const { config, out } = recipe
+    const [tokenizerJson, tokenizer] = await readTokenizer(recipe)
+    const pieces = [...cutIntoPieces(await readDocuments(recipe.data), recipe)]
+    const stream = new BatchStream(pieces, tokenizer, recipe)
+    const validation = validationBatches(await readDocuments(recipe.validation), tokenizer, recipe)
+    const trainer = createTrainer(recipe)
+    const fixed = fixedOptions(recipe, pieces, tokenizerJson)
+    const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)
+
+    const newest = (await listTraining(out)).at(-1)
+    if (recipe.resume && newest !== undefined) {
+      await run.#resume(newest)
+    } else if (newest !== undefined) {
+      throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
+    } else {
+      await initialize(trainer, config, recipe.seed)
+    }
+    await tidyTraining(out, recipe.keepCheckpoints)
+    return run
+  }
+
+  async #resume(checkpoint: string): Promise<void> {
+    const state = await loadTraining(checkpoint, this.#trainer, this.#recipe.config, this.#fixed)
+    this.step = this.#savedStep = state.step
+    this.#stream.cursor = this.#cursor = state.cursor
+  }
+
+  async next(): Promise<TrainStep> {
+    const { steps, validationSteps, checkpointSteps, batchSize, sequenceLength } = this.#recipe
+    const begin = performance.now()
+    const rate = learningRate(this.step, this.#recipe)
+    const { loss, zLoss } = await this.#accumulate()
+    const gradNorm = await this.#trainer.step({
+      ...this.#recipe,
+      learningRate: rate,
+      step: this.step + 1,
+    })
+    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+      const what = `loss ${loss}, norm of the gradients ${gradNorm}; try a lower learning rate`
+      throw new OpenELMError('TRAINING_DIVERGED', `step ${this.step + 1}: ${what}`)
+    }
+    this.step++
+    this.#cursor = this.#stream.cursor
+    const seconds = (performance.now() - begin) / 1000
+
+    const isLast = this.step === steps
+    const validates = this.#validation.length > 0 && (isLast || this.step % validationSteps === 0)
+    const saves = isLast || this.step % checkpointSteps === 0
+    return {
+      step: this.step,
+      steps,
+      loss,
+      zLoss,
+      learningRate: rate,
+      gradNorm,
+      tokens: this.step * batchSize * sequenceLength,
+      tokensPerSecond: (batchSize * sequenceLength) / seconds,
+      ...(validates && { validationLoss: await this.#validate() }),
+      ...(saves && { checkpoint: await this.save() }),
+    }
+  }
+
+  /** Saves the last complete step, unless it is saved already. */
+  async save(): Promise<string> {
+    const { out, config, keepCheckpoints } = this.#recipe
+    if (this.#savedStep === this.step) return (await listTraining(out)).at(-1)!
+    const state = { step: this.step, cursor: this.#cursor, recipe: this.#fixed }
+    const directory = await saveTraining(out, this.#trainer, config, this.#tokenizerJson, state)
+    this.#savedStep = this.step
+    await tidyTraining(out, keepCheckpoints)
+    return directory
+  }
+
+  /** Adds up the gradient of a batch's mean loss, one micro-batch after another. */
+  async #accumulate(): Promise<{ loss: number; zLoss: number }> {
+    const { batchSize, microBatchSize, sequenceLength, zLoss, signal, config } = this.#recipe
+    const batch = this.#stream.next(batchSize)
+    const stride = microBatchSize * sequenceLength
+    const sums = { crossEntropy: 0, squaredLse: 0 }
+    for (let begin = 0; begin < batch.tokens.length; begin += stride) {
+      signal?.throwIfAborted()
+      const tokens = batch.tokens.subarray(begin, begin + stride)
+      const targets = batch.targets.subarray(begin, begin + stride)
+      const scale = 1 / batch.numTargets
+      const losses = await this.#trainer.accumulate(tokens, targets, scale, zLoss)
+      sums.crossEntropy += losses.crossEntropy
+      sums.squaredLse += losses.squaredLse
+    }
+    // CoreNet multiplies the logits of padding by 0, which leaves the logarithm of V zeros' sum.
+    const padding = batch.tokens.length - batch.numTargets
+    const squaredLse = sums.squaredLse + padding * Math.log(config.vocabSize) ** 2
+    return {
+      loss: sums.crossEntropy / batch.numTargets,
+      zLoss: (zLoss * squaredLse) / batch.numTargets,
+    }
+  }
+
+  async #validate(): Promise<number> {
+    let crossEntropy = 0
+    let numTargets = 0
+    for (const batch of this.#validation) {
+      this.#recipe.signal?.throwIfAborted()
+      const losses = await this.#trainer.evaluate(batch.tokens, batch.targets)
+      crossEntropy += losses.crossEntropy
+      numTargets += batch.numTargets
+    }
+    return crossEntropy / numTargets
+  }
+}
+
+async function readTokenizer({ tokenizer: given, config }: Recipe): Promise<[object, Tokenizer]> {
+  const json =
+    typeof given === 'string' ? await readJsonObject(given, 2 ** 26, 'INVALID_TOKENIZER') : given
+  return [json, await loadTokenizer(json, config)]
+}
+
+/** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
+function createTrainer(recipe: Recipe): NativeTrainer {
+  const { config, threads, microBatchSize, sequenceLength, recompute } = recipe
+  const needed = trainingMemory(config, recipe)
+  if (needed > totalmem()) {
+    const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
+    const what = `training needs ${gigabytes(needed)} of memory, of ${gigabytes(totalmem())}`
+    const advice = 'a smaller microBatchSize, recompute or a smaller model needs less'
+    throw new OpenELMError('OUT_OF_MEMORY', `${what}; ${advice}`)
+  }
+  return new (loadNative().Trainer)({
+    config: nativeConfig(config),
+    threads,
+    maxSequences: microBatchSize,
+    sequenceLength,
+    recompute,
+    float64: false,
+  })
+}
+
+async function initialize(
+  trainer: NativeTrainer,
+  config: OpenELMConfig,
+  seed: number,
+): Promise<void> {
+  const draw = randomWeights(config, BigInt(seed))
+  let begin = 0
+  for (const { name, shape } of tensorSpecs(config)) {
+    for await (const chunk of draw({ name, shape, dtype: 'F32' })) {
+      trainer.write('weights', begin, chunk)
+      begin += chunk.length / 4
+    }
+  }
+}
+
+/** The validation data end to end; the last tokens, which fill no sequence, are left out. */
+function validationBatches(
+  documents: readonly string[],
+  tokenizer: Tokenizer,
+  { sequenceLength, microBatchSize, wordsPerPiece }: Recipe,
+): Batch[] {
+  const all: number[] = []
+  for (const piece of cutIntoPieces(documents, { wordsPerPiece, minCharacters: 0 })) {
+    for (const token of tokenizer.encode(piece)) all.push(token)
+    all.push(tokenizer.eosTokenId)
+  }
+  const sequences = Math.floor((all.length - 1) / sequenceLength)
+  const batches: Batch[] = []
+  for (let first = 0; first < sequences; first += microBatchSize) {
+    const begin = first * sequenceLength
+    const end = Math.min(first + microBatchSize, sequences) * sequenceLength
+    batches.push({
+      tokens: Int32Array.from(all.slice(begin, end)),
+      targets: Int32Array.from(all.slice(begin + 1, end + 1)),
+      numTargets: end - begin,
+    })
+  }
+  return batches
+}
+
+/** Every option that the weights depend on. */
+function fixedOptions(recipe: Recipe, pieces: readonly string[], tokenizer: object) {
+  const hash = (texts: Iterable<string>) => {
+    const sha256 = createHash('sha256')
+    for (const text of texts) sha256.update(text)
+    return sha256.digest('hex')
+  }
+  const { config, data, validation, out, resume, threads, signal, ...options } = recipe
+  const { checkpointSteps, keepCheckpoints, validationSteps, recompute, ...fixed } = options
+  return {
+    ...fixed,
+    config: configToJson(config, 'float32'),
+    tokenizer: hash([JSON.stringify(tokenizer)]),
+    data: hash(pieces),
+  }
+}

@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openCheckpoint, writeCheckpoint } from '../checkpoint.js'
+import { type OpenELMConfig, tensorSpecs } from '../config.js'
+import { OpenELMError } from '../errors.js'
+import { ioError, openFile, readBytes, readJsonObject, writeWhole } from '../files.js'
+import type { NativeTrainer, NativeTrainerArray } from '../native.js'
+import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
+import type { BatchCursor } from './batches.js'
+
+/** Where a run stands, beside its weights and moments. */
+export interface TrainingState {
+  /** Steps done. */
+  step: number
+  cursor: BatchCursor
+  /** What the run was started with. It can only be continued with the same. */
+  recipe: Record<string, unknown>
+}
+
+const optimizerName = 'optimizer.safetensors'
+const stateName = 'training.json'
+const moments = { first_moment: 'firstMoments', second_moment: 'secondMoments' } as const
+
+/** Where each tensor lies in the arrays of a trainer. */
+function placesOf(config: OpenELMConfig) {
+  const places = new Map<string, { begin: number; shape: readonly number[] }>()
+  let begin = 0
+  for (const { name, shape } of tensorSpecs(config)) {
+    places.set(name, { begin, shape })
+    begin += shape.reduce((product, length) => product * length, 1)
+  }
+  return places
+}
+
+function readTensor(
+  trainer: NativeTrainer,
+  array: NativeTrainerArray,
+  { begin, shape }: { begin: number; shape: readonly number[] },
+): Uint8Array {
+  const bytes = new Uint8Array(byteLengthOf({ dtype: 'F32', shape }))
+  trainer.read(array, begin, bytes)
+  return bytes
+}
+
+/**
+ * Writes the model in the format of every other checkpoint, in float32, together with the optimiser's
+ * state and the tokenizer. The directory has its name only once it is complete.
+ */
+export async function saveTraining(
+  out: string,
+  trainer: NativeTrainer,
+  config: OpenELMConfig,
+  tokenizerJson: object,
+  state: TrainingState,
+): Promise<string> {
+  const directory = join(out, `step-${String(state.step).padStart(8, '0')}`)
+  const temporary = `${directory}.${randomUUID()}.tmp`
+  const places = placesOf(config)
+  try {
+    await writeCheckpoint(temporary, config, 'float32', ({ name }) => [
+      readTensor(trainer, 'weights', places.get(name)!),
+    ])
+    await writeWhole(join(temporary, optimizerName), optimizerChunks(trainer, places))
+    await writeWhole(join(temporary, 'tokenizer.json'), [
+      Buffer.from(JSON.stringify(tokenizerJson)),
+    ])
+    await writeWhole(join(temporary, stateName), [Buffer.from(JSON.stringify(state))])
+    await rename(temporary, directory).catch(cause => {
+      throw ioError('write', directory, cause)
+    })
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {})
+    throw error
+  }
+  return directory
+}
+
+function* optimizerChunks(trainer: NativeTrainer, places: ReturnType<typeof placesOf>) {
+  const headers = [...places].flatMap(([name, { shape }]) =>
+    Object.keys(moments).map(moment => ({
+      name: `${name}.${moment}`,
+      dtype: 'F32' as const,
+      shape,
+    })),
+  )
+  yield encodeSafetensorsHeader(headers, {})
+  for (const place of places.values()) {
+    for (const array of Object.values(moments)) yield readTensor(trainer, array, place)
+  }
+}
+
+/** The complete checkpoints of a run, the oldest first. */
+export async function listTraining(out: string): Promise<string[]> {
+  const names = await readdir(out).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return []
+    throw ioError('read', out, cause)
+  })
+  const complete = names.filter(name => /^step-\d{8,}$/.test(name))
+  const stepOf = (name: string) => Number(name.slice('step-'.length))
+  return complete.sort((a, b) => stepOf(a) - stepOf(b)).map(name => join(out, name))
+}
+
+/** Removes what a kill left half written, and all but the newest `keep` checkpoints. */
+export async function tidyTraining(out: string, keep: number): Promise<void> {
+  await mkdir(out, { recursive: true }).catch(cause => {
+    throw ioError('create', out, cause)
+  })
+  const old = (await listTraining(out)).slice(0, -keep)
+  const halves = (await readdir(out)).filter(name => /^step-\d+\..+\.tmp$/.test(name))
+  for (const directory of [...old, ...halves.map(name => join(out, name))]) {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Reads a checkpoint into a trainer.
+ *
+ * @throws OpenELMError INVALID_CHECKPOINT when it is of another model or was made with other options.
+ */
+export async function loadTraining(
+  directory: string,
+  trainer: NativeTrainer,
+  config: OpenELMConfig,
+  recipe: Record<string, unknown>,
+): Promise<TrainingState> {
+  const file = join(directory, stateName)
+  const state = (await readJsonObject(file, 2 ** 24, 'INVALID_CHECKPOINT')) as unknown
+  checkSame((state as TrainingState).recipe, recipe, file)
+  const { tensors } = await openCheckpoint(directory)
+  const optimizer = join(directory, optimizerName)
+  const header = await readSafetensorsHeader(optimizer)
+  for (const [name, place] of placesOf(config)) {
+    const { file, offset } = tensors.get(name)!
+    trainer.write('weights', place.begin, await readFloats(file, offset, place.shape))
+    for (const [moment, array] of Object.entries(moments)) {
+      const entry = header.tensors.get(`${name}.${moment}`)
+      if (entry?.dtype !== 'F32' || String(entry.shape) !== String(place.shape)) {
+        const what = `expected ${name}.${moment} to be [${place.shape}]`
+        throw new OpenELMError('INVALID_CHECKPOINT', `${optimizer}: ${what}`)
+      }
+      trainer.write(array, place.begin, await readFloats(optimizer, entry.offset, place.shape))
+    }
+  }
+  return state as TrainingState
+}
+
+async function readFloats(file: string, offset: number, shape: readonly number[]): Promise<Buffer> {
+  const { handle } = await openFile(file)
+  await using _ = handle
+  return readBytes(handle, file, offset, byteLengthOf({ dtype: 'F32', shape }))
+}
+
+function checkSame(saved: Record<string, unknown>, given: Record<string, unknown>, file: string) {
+  for (const [name, value] of Object.entries(given)) {
+    const [was, is] = [JSON.stringify(saved?.[name]), JSON.stringify(value)]
+    if (was === is) continue
+    const short = (text = 'unset') => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
+    const what = `the run was started with ${name} ${short(was)}, not ${short(is)}`
+    throw new OpenELMError('INVALID_CHECKPOINT', `${file}: ${what}`)
+  }
+}

@@ -1,0 +1,45 @@
+import { countParameters, type OpenELMConfig } from '../config.js'
+
+export interface TrainingShape {
+  microBatchSize: number
+  sequenceLength: number
+  recompute: boolean
+}
+
+const floatBytes = 4
+
+/** Rows whose logits are in memory at a time. */
+const headRows = 512
+
+/**
+ * Bytes that training holds: weights, gradients and two moments of each parameter, and the activations
+ * of a micro-batch, for which native/train/activations.h has the list.
+ */
+export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): number {
+  const { modelDim: d, headDim: h, numLayers, vocabSize } = config
+  const rows = shape.microBatchSize * shape.sequenceLength
+  const halves = config.ffnWithGlu ? 2 : 1
+  const layers = Array.from({ length: numLayers }, (_, layer) => {
+    const q = config.numQueryHeads[layer]! * h
+    const kv = config.numKvHeads[layer]! * h
+    return { q, qkv: q + 2 * kv, qk: q + kv, heads: q / h, f: config.ffnDims[layer]! }
+  })
+  const widest = (key: 'q' | 'qkv' | 'f') => Math.max(...layers.map(layer => layer[key]))
+  const kept = shape.recompute
+    ? [{ q: widest('q'), qkv: widest('qkv'), qk: widest('qkv'), heads: 0, f: widest('f') }]
+    : layers
+
+  const keptWidth = kept.reduce(
+    (sum, { q, qkv, qk, heads, f }) => sum + qkv + qk + q + heads + d + halves * f,
+    0,
+  )
+  const sharedWidth = 3 * d + 2 * widest('qkv') + widest('q') + (2 + halves) * widest('f')
+  const residualWidth = (numLayers + 1) * d
+  const logits = Math.min(headRows, rows) * vocabSize
+  // Copies of the two factors of the largest matrix product.
+  const left = Math.max(rows * Math.max(widest('qkv'), halves * widest('f')), logits)
+  const right = Math.max(rows * Math.max(d, widest('f')), vocabSize * d)
+  const arrays = 4 * countParameters(config)
+  const activations = rows * (keptWidth + sharedWidth + residualWidth) + logits
+  return floatBytes * (arrays + activations + left + right)
+}

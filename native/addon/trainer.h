@@ -1,0 +1,41 @@
+#pragma once
+
+#include <napi.h>
+
+#include "../train/trainer.h"
+#include "addon_data.h"
+
+namespace openelm {
+
+// NativeTrainer of lib/native.ts. While a call is under way the object keeps itself alive.
+class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
+ public:
+  static void init(Napi::Env env, Napi::Object exports);
+
+  explicit TrainerWrap(const Napi::CallbackInfo& info);
+
+ private:
+  using Losses = std::function<train::LossSums()>;
+
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value accumulate(const Napi::CallbackInfo& info);
+  Napi::Value evaluate(const Napi::CallbackInfo& info);
+  Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value clear_gradients(const Napi::CallbackInfo& info);
+  Napi::Value cancel(const Napi::CallbackInfo& info);
+
+  train::Trainer& idle() const;  // throws kBusy
+  std::vector<int32_t> checked_ids(const Napi::Value& value, int min) const;
+  Napi::Value run(Napi::Env env, std::function<void()> work,
+                  std::function<Napi::Value(Napi::Env)> finish);
+  Napi::Value run_losses(Napi::Env env, Losses losses);
+
+  std::shared_ptr<train::Trainer> trainer_;
+  int vocab_size_ = 0;
+  int sequence_length_ = 0;
+  int max_sequences_ = 0;
+  bool busy_ = false;
+};
+
+}  // namespace openelm

@@ -1,0 +1,18 @@
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+
+namespace openelm::train {
+namespace {
+#include "kernels/vec_double.h"
+
+#include "kernels/table.h"
+}  // namespace
+
+const Kernels<double>& double_kernels() {
+  static constexpr Kernels<double> kKernels = make_kernels("double");
+  return kKernels;
+}
+
+}  // namespace openelm::train

@@ -1,0 +1,116 @@
+#include "matmul.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace openelm::train {
+
+// The part of the inner dimension that one pass covers: a panel of either factor stays in L1.
+constexpr int kDepth = 256;
+
+// Panels of either factor that a task of the product takes: 96 rows of a, which stay in L2, and 128
+// columns of b.
+constexpr int kTaskPanelsA = 16;
+constexpr int kTaskPanelsB = 8;
+
+constexpr int kTaskPanelsPacked = 8;
+
+static int ceil_div(int x, int y) { return (x + y - 1) / y; }
+
+// A factor as panels of kWidth rows, the last one filled up with zeros. They lie by depth first:
+// [depth block][panel][depth, at most 256][kWidth].
+template <int kWidth, typename T>
+struct Packed {
+  const T* data;
+  int panels;
+
+  const T* panel(int index, int begin, int depth) const {
+    return data + (size_t(begin) * panels + size_t(index) * depth) * kWidth;
+  }
+};
+
+template <int kWidth, typename T>
+static void pack_panel(View<T> x, int rows, int depth, T* to) {
+  if (x.row_stride == 1 && rows == kWidth) {
+    for (int l = 0; l < depth; ++l) {
+      std::memcpy(to + size_t(l) * kWidth, x.data + l * x.col_stride, kWidth * sizeof(T));
+    }
+    return;
+  }
+  for (int i = 0; i < kWidth; ++i) {
+    const T* row = x.data + i * x.row_stride;
+    for (int l = 0; l < depth; ++l) {
+      to[size_t(l) * kWidth + i] = i < rows ? row[l * x.col_stride] : T(0);
+    }
+  }
+}
+
+// Packs x [rows, depth].
+template <int kWidth, typename T>
+static Packed<kWidth, T> pack(ThreadPool& pool, View<T> x, int rows, int depth,
+                              std::vector<T>& memory) {
+  const int panels = ceil_div(rows, kWidth);
+  const size_t size = size_t(panels) * kWidth * depth;
+  if (memory.size() < size) memory.resize(size);
+  const int groups = ceil_div(panels, kTaskPanelsPacked);
+  pool.run(groups * ceil_div(depth, kDepth), [&](int task, int) {
+    const int begin = task / groups * kDepth;
+    const int block = std::min(kDepth, depth - begin);
+    const int first = task % groups * kTaskPanelsPacked;
+    for (int p = first; p < std::min(first + kTaskPanelsPacked, panels); ++p) {
+      const View<T> from{x.data + p * kWidth * x.row_stride + begin * x.col_stride, x.row_stride,
+                         x.col_stride};
+      T* to = memory.data() + (size_t(begin) * panels + size_t(p) * block) * kWidth;
+      pack_panel<kWidth>(from, std::min(kWidth, rows - p * kWidth), block, to);
+    }
+  });
+  return {memory.data(), panels};
+}
+
+// Writes or adds the part of a tile that lies inside the result.
+template <typename T>
+static void finish_tile(const T* tile, int rows, int cols, bool adds, T* c, size_t c_stride) {
+  for (int i = 0; i < rows; ++i, tile += kTileCols, c += c_stride) {
+    if (adds) {
+      for (int j = 0; j < cols; ++j) c[j] += tile[j];
+    } else {
+      std::memcpy(c, tile, cols * sizeof(T));
+    }
+  }
+}
+
+template <typename T>
+void Matmul<T>::reserve(size_t a_size, size_t b_size) {
+  packed_a_.resize(std::max(packed_a_.size(), a_size));
+  packed_b_.resize(std::max(packed_b_.size(), b_size));
+}
+
+template <typename T>
+void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride,
+                         bool adds) {
+  const auto left = pack<kTileRows>(pool_, a, m, k, packed_a_);
+  const auto right = pack<kTileCols>(pool_, b.transposed(), n, k, packed_b_);
+  const int tasks_down = ceil_div(left.panels, kTaskPanelsA);
+  const int tasks_across = ceil_div(right.panels, kTaskPanelsB);
+  pool_.run(tasks_down * tasks_across, [&](int task, int) {
+    const int top = task / tasks_across * kTaskPanelsA;
+    const int first = task % tasks_across * kTaskPanelsB;
+    for (int begin = 0; begin < k; begin += kDepth) {
+      const int depth = std::min(kDepth, k - begin);
+      for (int q = first; q < std::min(first + kTaskPanelsB, right.panels); ++q) {
+        for (int p = top; p < std::min(top + kTaskPanelsA, left.panels); ++p) {
+          T tile[kTileRows * kTileCols];
+          kernels_.tile(left.panel(p, begin, depth), right.panel(q, begin, depth), depth, tile);
+          finish_tile(tile, std::min(kTileRows, m - p * kTileRows),
+                      std::min(kTileCols, n - q * kTileCols), adds || begin > 0,
+                      c + p * kTileRows * c_stride + q * kTileCols, c_stride);
+        }
+      }
+    }
+  });
+}
+
+template class Matmul<float>;
+template class Matmul<double>;
+
+}  // namespace openelm::train

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "../cpu/thread_pool.h"
+#include "kernels.h"
+
+namespace openelm::train {
+
+// A matrix where it lies: element (i, j) is data[i * row_stride + j * col_stride]. One of the
+// strides is 1, so that a transpose costs nothing.
+template <typename T>
+struct View {
+  const T* data;
+  size_t row_stride;
+  size_t col_stride = 1;
+
+  View transposed() const { return {data, col_stride, row_stride}; }
+};
+
+// Products of matrices of any layout. Both factors are copied into panels that the tile kernel
+// reads from end to end; a task then computes a block of the result, over the inner dimension in
+// order. So the result does not depend on the number of threads.
+template <typename T>
+class Matmul {
+ public:
+  explicit Matmul(ThreadPool& pool) : pool_(pool) {}
+
+  // Makes room for factors of up to so many elements in panels, so that products do not allocate: a
+  // task of a pool must not throw.
+  void reserve(size_t a_size, size_t b_size);
+
+  // c = a * b, or c += a * b, with a [m, k], b [k, n] and c [m, n] in rows of c_stride.
+  void assign(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride) {
+    multiply(a, b, m, n, k, c, c_stride, false);
+  }
+  void accumulate(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride) {
+    multiply(a, b, m, n, k, c, c_stride, true);
+  }
+
+ private:
+  void multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride, bool adds);
+
+  ThreadPool& pool_;
+  const Kernels<T>& kernels_ = kernels<T>();
+  std::vector<T> packed_a_;
+  std::vector<T> packed_b_;
+};
+
+}  // namespace openelm::train

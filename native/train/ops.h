@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+
+#include "workers.h"
+
+namespace openelm::train {
+
+// The ops of training and their gradients. Shapes: B sequences of S tokens, T = B*S rows; per layer
+// Hq query heads, Hkv key/value heads, head width h, FFN width f; model width d; vocabulary V. All
+// matrices are plain row-major.
+//
+// Of a forward op y = op(x, weight), the backward one is given dy, the gradient of the loss by y.
+// It adds the gradient by the weight to dweight, so that batches accumulate; dx is overwritten
+// where its comment says `=` and added to where it says `+=`, as the residual stream needs. Sums
+// over tokens have an order that depends on the shapes alone, never on the number of threads.
+
+// x[t] = weight[tokens[t]]
+template <typename T>
+void embed(Workers<T>&, const int32_t* tokens, const T* weight, int rows, int cols, T* x);
+template <typename T>
+void embed_backward(Workers<T>&, const int32_t* tokens, const T* dx, int rows, int cols,
+                    T* dweight);
+
+// y [rows, out] = x [rows, in] * weight^T, with weight [out, in]
+template <typename T>
+void linear(Workers<T>&, const T* x, const T* weight, int rows, int in, int out, T* y);
+// y += x * weight^T
+template <typename T>
+void linear_add(Workers<T>&, const T* x, const T* weight, int rows, int in, int out, T* y);
+// dx = dy * weight, dweight += dy^T * x
+template <typename T>
+void linear_backward(Workers<T>&, const T* x, const T* weight, const T* dy, int rows, int in,
+                     int out, T* dx, T* dweight);
+
+// y = x / sqrt(mean(x^2) + eps) * weight, row by row
+template <typename T>
+void rms_norm(Workers<T>&, const T* x, const T* weight, T eps, int rows, int cols, T* y);
+// dx +=
+template <typename T>
+void rms_norm_backward(Workers<T>&, const T* x, const T* weight, T eps, const T* dy, int rows,
+                       int cols, T* dx, T* dweight);
+
+struct HeadShape {
+  int num_query_heads;
+  int num_kv_heads;
+  int head_dim;
+
+  int q_dim() const { return num_query_heads * head_dim; }
+  int kv_dim() const { return num_kv_heads * head_dim; }
+  int qk_dim() const { return q_dim() + kv_dim(); }
+  int qkv_dim() const { return qk_dim() + kv_dim(); }
+};
+
+// Cosine and sine of the angle pos * rope_freq_constant^(-2j/h), [S, h/2] each.
+template <typename T>
+struct RopeTable {
+  RopeTable(int positions, int head_dim, double rope_freq_constant);
+
+  int positions;
+  int half;
+  std::vector<T> cos, sin;
+};
+
+// qk [T, (Hq+Hkv)*h] = the query and key heads of qkv, normalised each on its own and then rotated
+// by their positions. Without q/k norm, the norm weights are null.
+template <typename T>
+void qk_norm_rope(Workers<T>&, const HeadShape&, const RopeTable<T>&, const T* qkv, const T* q_norm,
+                  const T* k_norm, T eps, int rows, T* qk);
+// dqkv =, but for its value heads; dqk is used up.
+template <typename T>
+void qk_norm_rope_backward(Workers<T>&, const HeadShape&, const RopeTable<T>&, const T* qkv,
+                           const T* q_norm, const T* k_norm, T eps, T* dqk, int rows, T* dqkv,
+                           T* dq_norm, T* dk_norm);
+
+// a [T, Hq*h] = causal grouped-query attention in each sequence, of the heads in qk over the value
+// heads in qkv. lse [T, Hq]: what the backward pass needs to find the probabilities again.
+template <typename T>
+void attention(Workers<T>&, const HeadShape&, const T* qk, const T* qkv, int sequences,
+               int sequence_length, T* a, T* lse);
+// dqk =, and the value heads of dqkv =
+template <typename T>
+void attention_backward(Workers<T>&, const HeadShape&, const T* qk, const T* qkv, const T* a,
+                        const T* lse, const T* da, int sequences, int sequence_length, T* dqk,
+                        T* dqkv);
+
+// y [T, f] = silu(gate) * up, with gate_up [T, 2f]; or, without GLU, silu(x) with x [T, f]
+template <typename T>
+void swiglu(Workers<T>&, bool with_glu, const T* gate_up, int rows, int ffn_dim, T* y);
+// dgate_up =
+template <typename T>
+void swiglu_backward(Workers<T>&, bool with_glu, const T* gate_up, const T* dy, int rows,
+                     int ffn_dim, T* dgate_up);
+
+// Sums over rows, in the order of the rows.
+struct LossSums {
+  double cross_entropy = 0;  // over rows with a target
+  double squared_lse = 0;    // over the same
+};
+
+// The loss of rows of logits [rows, V]: per row with a target of 0 or more, -log p(target), and
+// lse^2, the square of the logarithm of the sum of the exponentials. Others are ignored.
+template <typename T>
+LossSums cross_entropy(Workers<T>&, T* logits, const int32_t* targets, int rows, int vocab_size);
+// The same, and the logits become the gradient of scale * (sum of -log p + z_loss * sum of lse^2).
+template <typename T>
+LossSums cross_entropy_backward(Workers<T>&, T* logits, const int32_t* targets, int rows,
+                                int vocab_size, double scale, double z_loss);
+
+}  // namespace openelm::train

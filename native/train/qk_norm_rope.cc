@@ -1,0 +1,96 @@
+#include <cmath>
+#include <cstring>
+
+#include "ops.h"
+#include "row_blocks.h"
+
+namespace openelm::train {
+
+template <typename T>
+RopeTable<T>::RopeTable(int positions, int head_dim, double rope_freq_constant)
+    : positions(positions), half(head_dim / 2) {
+  for (int position = 0; position < positions; ++position) {
+    for (int j = 0; j < half; ++j) {
+      const double angle = position * std::pow(rope_freq_constant, -2.0 * j / head_dim);
+      cos.push_back(T(std::cos(angle)));
+      sin.push_back(T(std::sin(angle)));
+    }
+  }
+}
+
+// Rotates each pair (x[j], x[j + h/2]) by its angle, or back when `direction` is -1: a rotation is
+// orthogonal, so its backward op is the rotation the other way.
+template <typename T>
+static void rotate(const RopeTable<T>& rope, int position, T direction, T* x) {
+  const T* cos = rope.cos.data() + size_t(position) * rope.half;
+  const T* sin = rope.sin.data() + size_t(position) * rope.half;
+  T* second_half = x + rope.half;
+  for (int j = 0; j < rope.half; ++j) {
+    const T first = x[j];
+    const T second = second_half[j];
+    x[j] = first * cos[j] - direction * second * sin[j];
+    second_half[j] = second * cos[j] + direction * first * sin[j];
+  }
+}
+
+template <typename T>
+void qk_norm_rope(Workers<T>& workers, const HeadShape& shape, const RopeTable<T>& rope,
+                  const T* qkv, const T* q_norm, const T* k_norm, T eps, int rows, T* qk) {
+  const int h = shape.head_dim;
+  for_rows(workers, rows, [&](int t) {
+    const T* from = qkv + size_t(t) * shape.qkv_dim();
+    T* to = qk + size_t(t) * shape.qk_dim();
+    for (int head = 0; head < shape.num_query_heads + shape.num_kv_heads; ++head) {
+      const T* norm = head < shape.num_query_heads ? q_norm : k_norm;
+      if (norm) {
+        workers.kernels.rms_norm(from + head * h, norm, eps, h, to + head * h);
+      } else {
+        std::memcpy(to + head * h, from + head * h, h * sizeof(T));
+      }
+      rotate(rope, t % rope.positions, T(1), to + head * h);
+    }
+  });
+}
+
+template <typename T>
+void qk_norm_rope_backward(Workers<T>& workers, const HeadShape& shape, const RopeTable<T>& rope,
+                           const T* qkv, const T* q_norm, const T* k_norm, T eps, T* dqk, int rows,
+                           T* dqkv, T* dq_norm, T* dk_norm) {
+  const int h = shape.head_dim;
+  std::vector<T> dnorms(2 * h, T(0));  // of q_norm, then of k_norm
+  sum_over_rows(workers, rows, 2 * h, dnorms.data(), [&](int t, T* partial) {
+    const size_t at = size_t(t) * shape.qkv_dim();
+    T* dy = dqk + size_t(t) * shape.qk_dim();
+    std::memset(dqkv + at, 0, shape.qk_dim() * sizeof(T));
+    for (int head = 0; head < shape.num_query_heads + shape.num_kv_heads; ++head, dy += h) {
+      const bool is_query = head < shape.num_query_heads;
+      const T* norm = is_query ? q_norm : k_norm;
+      rotate(rope, t % rope.positions, T(-1), dy);
+      if (norm) {
+        workers.kernels.rms_norm_backward(qkv + at + head * h, norm, eps, dy, h,
+                                          dqkv + at + head * h, partial + (is_query ? 0 : h));
+      } else {
+        std::memcpy(dqkv + at + head * h, dy, h * sizeof(T));
+      }
+    }
+  });
+  for (int j = 0; q_norm && j < h; ++j) {
+    dq_norm[j] += dnorms[j];
+    dk_norm[j] += dnorms[h + j];
+  }
+}
+
+template struct RopeTable<float>;
+template struct RopeTable<double>;
+template void qk_norm_rope(Workers<float>&, const HeadShape&, const RopeTable<float>&, const float*,
+                           const float*, const float*, float, int, float*);
+template void qk_norm_rope(Workers<double>&, const HeadShape&, const RopeTable<double>&,
+                           const double*, const double*, const double*, double, int, double*);
+template void qk_norm_rope_backward(Workers<float>&, const HeadShape&, const RopeTable<float>&,
+                                    const float*, const float*, const float*, float, float*, int,
+                                    float*, float*, float*);
+template void qk_norm_rope_backward(Workers<double>&, const HeadShape&, const RopeTable<double>&,
+                                    const double*, const double*, const double*, double, double*,
+                                    int, double*, double*, double*);
+
+}  // namespace openelm::train

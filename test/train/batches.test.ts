@@ -1,0 +1,107 @@
+import { join } from 'node:path'
+import t from 'tap'
+import type { Tokenizer } from '../../lib/tokenizer.js'
+import { BatchStream } from '../../lib/train/batches.js'
+import { readDocuments } from '../../lib/train/documents.js'
+import { cutIntoPieces } from '../../lib/train/pieces.js'
+import { shuffled } from '../../lib/train/random.js'
+
+/** Tokens are the codes of characters, BOS is 1 and EOS 2. */
+const tokenizer = {
+  bosTokenId: 1,
+  eosTokenId: 2,
+  encode: (text: string) => [1, ...Array.from(text, character => character.charCodeAt(0))],
+} as unknown as Tokenizer
+
+const options = { sequenceLength: 4, seed: 0, minTokens: 0, packing: false }
+
+t.test('documents come from text and from lines of JSON', async t => {
+  const dir = t.testdir({
+    'a.txt': 'whole file\nis one\n',
+    'b.jsonl': '{"text": "one"}\n\n{"content": "two"}\n',
+  })
+  const documents = await readDocuments([join(dir, 'a.txt'), join(dir, 'b.jsonl')])
+  t.same(documents, ['whole file\nis one\n', 'one', 'two'])
+})
+
+t.test('documents are normalised, cut at spaces and filtered', async t => {
+  const cut = (text: string, wordsPerPiece: number, minCharacters: number) => [
+    ...cutIntoPieces([text], { wordsPerPiece, minCharacters }),
+  ]
+  t.same(cut('a b c d e', 2, 0), ['a b', 'c d', 'e'])
+  t.same(cut('a  b\nc d', 2, 0), ['a ', 'b\nc d'], 'only the space is a delimiter')
+  t.same(cut('cafe\u0301', 2, 0), ['caf\u00e9'])
+  t.same(cut('abc, de. fgh', 2, 6), ['abc, de.'], 'punctuation does not count, inner space does')
+  t.same(cut('a \n\t b', 9, 4), [], 'white space counts as one')
+  t.same([...cutIntoPieces(['word '.repeat(39)])], [], 'the default asks for 200 characters')
+  t.equal([...cutIntoPieces(['word '.repeat(5000)])].length, 3, 'and cuts at 2048 words')
+})
+
+t.test('a shuffle has every number once, in an order of its own', async t => {
+  t.same(shuffled(100, 1, 2), shuffled(100, 1, 2))
+  t.notSame(shuffled(100, 1, 2), shuffled(100, 1, 3))
+  t.notSame(shuffled(100, 1, 2), shuffled(100, 2, 2))
+  t.same(
+    [...shuffled(100, 1, 2)].sort((a, b) => a - b),
+    [...Array(100).keys()],
+  )
+})
+
+t.test('a piece is a sequence: cut when long, padded when short', async t => {
+  const { tokens, targets, numTargets } = new BatchStream(['abcdef'], tokenizer, options).next(1)
+  t.same([...tokens], [1, 97, 98, 99])
+  t.same([...targets], [97, 98, 99, 100])
+  t.equal(numTargets, 4)
+
+  const short = new BatchStream(['a'], tokenizer, options).next(1)
+  t.same([...short.tokens], [1, 97, 2, 2])
+  t.same([...short.targets], [97, 2, -1, -1])
+  t.equal(short.numTargets, 2)
+})
+
+t.test('packing loses nothing', async t => {
+  const pieces = ['abc', 'defgh', 'i']
+  const stream = new BatchStream(pieces, tokenizer, { ...options, packing: true })
+  const seen: number[] = []
+  const next: number[] = []
+  for (let i = 0; i < 7; i++) {
+    const { tokens, targets } = stream.next(2)
+    seen.push(...tokens)
+    next.push(...targets)
+  }
+  t.same(seen.slice(1), next.slice(0, -1), 'targets are the tokens that follow')
+  const epoch = seen.slice(0, 15).filter(token => token > 2)
+  t.same(
+    epoch.sort((a, b) => a - b),
+    [...'abcdefghi'].map(character => character.charCodeAt(0)),
+  )
+})
+
+t.test('each epoch has another order, and a cursor continues it', async t => {
+  const pieces = Array.from({ length: 10 }, (_, i) => 'abcdefghij'[i]!)
+  const letters = (stream: BatchStream, count: number) =>
+    String.fromCharCode(...Array.from({ length: count }, () => stream.next(1).tokens[1]!))
+  const stream = new BatchStream(pieces, tokenizer, options)
+  const [first, second] = [letters(stream, 10), letters(stream, 10)]
+  t.equal([...first].sort().join(''), 'abcdefghij')
+  t.equal([...second].sort().join(''), 'abcdefghij')
+  t.not(first, second)
+
+  for (const packing of [false, true]) {
+    const stream = new BatchStream(pieces, tokenizer, { ...options, packing })
+    stream.next(9)
+    const cursor = JSON.parse(JSON.stringify(stream.cursor))
+    const expected = stream.next(20)
+    const resumed = new BatchStream(pieces, tokenizer, { ...options, packing })
+    resumed.cursor = cursor
+    t.same(resumed.next(20), expected)
+  }
+})
+
+t.test('pieces of too few tokens are left out', async t => {
+  const stream = new BatchStream(['a', 'abc'], tokenizer, { ...options, minTokens: 4 })
+  for (let i = 0; i < 3; i++) t.equal(stream.next(1).tokens[2], 98)
+  t.throws(() => new BatchStream(['a'], tokenizer, { ...options, minTokens: 4 }), {
+    code: 'INVALID_DATA',
+  })
+})

@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import t from 'tap'
+import { compileCli, outcome } from '../helpers/compiled-cli.js'
+import { checkpointBytes, page, tinyJson } from '../helpers/training.js'
+
+const dir = t.testdir({
+  'page.txt': page,
+  'shape.json': JSON.stringify(tinyJson),
+  'recipe.json': JSON.stringify({
+    steps: 400,
+    batchSize: 4,
+    packing: true,
+    minTokens: 0,
+    maxLearningRate: 1e-2,
+    warmupSteps: 4,
+    checkpointSteps: 1,
+    keepCheckpoints: 2,
+  }),
+  'strange.json': '{"stepz": 3}',
+})
+const at = (...names: string[]) => join(dir, ...names)
+const start = compileCli(dir)
+const run = (...args: string[]) => outcome(start(...args))
+const shape = ['--config', at('shape.json')]
+const training = [...shape, '--data', at('page.txt'), '--recipe', at('recipe.json')]
+const last = (out: string) => at(out, 'step-00000400')
+
+t.test('a run that is killed 20 times ends as one that is not', { timeout: 500_000 }, async t => {
+  const whole = await run('train', at('whole'), ...training)
+  t.equal(whole.code, 0, whole.stderr)
+
+  let random = 12345
+  let kills = 0
+  for (; kills < 20 && !existsSync(last('killed')); kills++) {
+    random = (random * 48271) % 2147483647 // Park and Miller's
+    const child = start('train', at('killed'), ...training, '--resume')
+    const closed = once(child, 'close')
+    await Promise.race([setTimeout(300 + (random % 900)), closed])
+    child.kill('SIGKILL')
+    await closed
+  }
+  t.comment(`killed ${kills} times`)
+  const end = await run('train', at('killed'), ...training, '--resume', '--threads', '1')
+  t.equal(end.code, 0, end.stderr)
+  t.same(checkpointBytes(last('killed')), checkpointBytes(last('whole')))
+
+  const steps = readFileSync(at('killed', 'log.jsonl'), 'utf8').trim().split('\n')
+  t.same(
+    steps.map(line => JSON.parse(line).step),
+    Array.from({ length: 400 }, (_, i) => i + 1),
+    'the log has every step once',
+  )
+  t.match(readFileSync(at('killed', 'loss.svg'), 'utf8'), /^<svg .*<polyline .*<\/svg>\s*$/s)
+})
+
+t.test('Ctrl-C saves', async t => {
+  const child = start('train', at('interrupted'), ...training, '--checkpoint-steps', '100000')
+  const ended = outcome(child)
+  while (!existsSync(at('interrupted', 'log.jsonl'))) await setTimeout(20)
+  child.kill('SIGINT')
+  t.equal((await ended).code, 130)
+  const [step] = readFileSync(at('interrupted', 'log.jsonl'), 'utf8').trim().split('\n').slice(-1)
+  t.ok(existsSync(at('interrupted', `step-${String(JSON.parse(step!).step).padStart(8, '0')}`)))
+})
+
+t.test('average and perplexity', async t => {
+  const checkpoints = [at('whole', 'step-00000399'), last('whole')]
+  t.match(await run('average', at('mean'), ...checkpoints, '--dtype', 'bfloat16'), {
+    code: 0,
+    stderr: '',
+  })
+  const { stdout } = await run('perplexity', at('mean'), at('page.txt'), '--json')
+  const result = JSON.parse(stdout)
+  t.match(result, { perplexity: Number, tokens: Number, bytes: Buffer.byteLength(page) })
+  t.ok(result.bitsPerByte < 1.5, `${result.bitsPerByte} bits per byte of a page learned by heart`)
+  t.match((await run('perplexity', at('mean'), at('page.txt'))).stdout, /bits per byte +\d\.\d{4}/)
+})
+
+t.test('misuse', async t => {
+  writeFileSync(at('binary'), Buffer.from([255, 254, 0]))
+  const cases: [string[], number, RegExp][] = [
+    [['train', at('x')], 2, /expected --preset or --config/],
+    [['train', at('x'), ...shape], 2, /expected --data/],
+    [['train', at('whole'), ...training], 1, /already holds a run/],
+    [['train', at('whole'), ...training, '--resume', '--seed', '1'], 1, /seed 0, not 1/],
+    [['train', at('x'), ...shape, '--data', at('binary')], 1, /binary: expected text/],
+    [['train', at('x'), ...training, '--recipe', at('strange.json')], 1, /no option stepz/],
+    [['train', at('x'), ...training, '--max-learning-rate', '0'], 2, /a number above 0/],
+    [['perplexity', at('nowhere'), at('page.txt')], 1, /MODEL_NOT_FOUND/],
+    [['perplexity', at('mean'), at('binary')], 1, /expected UTF-8 text/],
+    [['average', at('y'), at('nowhere')], 1, /MODEL_NOT_FOUND/],
+  ]
+  for (const [args, code, message] of cases) {
+    const result = await run(...args)
+    t.equal(result.code, code, args.join(' '))
+    t.match(result.stderr, message)
+    t.equal(result.stderr.trim().split('\n').length, 1, 'one line')
+  }
+  t.notOk(existsSync(at('x')), 'and nothing is written')
+})

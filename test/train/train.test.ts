@@ -1,0 +1,168 @@
+import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { parseConfig, presets } from '../../lib/config.js'
+import { OpenELM } from '../../lib/model.js'
+import type { TrainOptions } from '../../lib/train/recipe.js'
+import { train } from '../../lib/train/train.js'
+import { checkpointBytes, page, runAll, tiny, tinyJson, tinyRun } from '../helpers/training.js'
+
+t.test('a model learns a page by heart', async t => {
+  const options = tinyRun(t.testdir(), {
+    config: parseConfig({ ...tinyJson, model_dim: 64, max_context_length: 512 }, 'page'),
+    packing: false,
+    steps: 200,
+    batchSize: 1,
+    warmupSteps: 20,
+    checkpointSteps: 200,
+    threads: 2,
+  })
+  const steps = await runAll(options)
+  const last = steps.at(-1)!
+  t.ok(last.loss < 0.05, `loss ${last.loss}`)
+
+  await using model = await OpenELM.load(last.checkpoint!)
+  const prompt = page.slice(0, page.indexOf(','))
+  const { text } = await model.generate(prompt, { maxTokens: 12 })
+  t.ok(page.startsWith(prompt + text), `and can be loaded to recite it: ${text}`)
+})
+
+t.test('the weights depend on the seed, not on the threads', async t => {
+  const dir = t.testdir()
+  const bytes: Buffer[][] = []
+  for (const [name, threads, seed] of [
+    ['a', 1, 0],
+    ['b', 2, 0],
+    ['c', 3, 0],
+    ['d', 1, 1],
+  ] as const) {
+    const steps = await runAll(tinyRun(join(dir, name), { threads, seed }))
+    bytes.push(checkpointBytes(steps.at(-1)!.checkpoint!))
+  }
+  t.same(bytes[1], bytes[0], 'two threads')
+  t.same(bytes[2], bytes[0], 'three threads')
+  t.notSame(bytes[3]![0], bytes[0]![0], 'another seed')
+})
+
+t.test('activations may be computed twice', async t => {
+  const dir = t.testdir()
+  const kept = await runAll(tinyRun(join(dir, 'kept')))
+  const again = await runAll(tinyRun(join(dir, 'again'), { recompute: true }))
+  t.same(checkpointBytes(again.at(-1)!.checkpoint!), checkpointBytes(kept.at(-1)!.checkpoint!))
+})
+
+t.test('gradients add up over micro-batches', async t => {
+  const dir = t.testdir()
+  const losses = async (microBatchSize: number) => {
+    const steps = await runAll(tinyRun(join(dir, String(microBatchSize)), { microBatchSize }))
+    return steps.map(({ loss }) => loss)
+  }
+  const [one, three, four] = [await losses(1), await losses(3), await losses(4)]
+  for (const [i, loss] of four.entries()) {
+    t.ok(Math.abs(loss - one[i]!) < 1e-4 && Math.abs(loss - three[i]!) < 1e-4)
+  }
+})
+
+t.test('padding is ignored, but for its share of the z-loss', async t => {
+  const options = { packing: false, wordsPerPiece: 5, minCharacters: 0, steps: 1 }
+  const [step] = await runAll(tinyRun(t.testdir(), options))
+  // At the start every token is about as likely as any other.
+  t.ok(Math.abs(step!.loss - Math.log(300)) < 0.7, `loss ${step!.loss}`)
+  t.ok(step!.zLoss > 1.2e-4 * Math.log(300) ** 2, `z-loss ${step!.zLoss}`)
+})
+
+t.test('the loss of validation data is measured at intervals', async t => {
+  const options = tinyRun(t.testdir())
+  const steps = await runAll({ ...options, validation: options.data, validationSteps: 5 })
+  const measured = steps.filter(({ validationLoss }) => validationLoss !== undefined)
+  t.same(
+    measured.map(({ step }) => step),
+    [5, 10, 12],
+  )
+  t.ok(measured[2]!.validationLoss! < measured[0]!.validationLoss!)
+})
+
+t.test('a resumed run ends as one that was never interrupted', async t => {
+  const dir = t.testdir()
+  const whole = await runAll(tinyRun(join(dir, 'whole')))
+  const options = tinyRun(join(dir, 'parts'))
+  const controller = new AbortController()
+  const aborted = train({ ...options, signal: controller.signal })
+  await t.rejects(async () => {
+    for await (const { step } of aborted) if (step === 6) controller.abort(new Error('enough'))
+  }, /enough/)
+  t.ok(readdirSync(options.out).includes('step-00000006'), 'an abort saves')
+  const rest = await runAll({ ...options, resume: true, threads: 2 })
+  t.equal(rest[0]!.step, 7)
+  t.same(checkpointBytes(rest.at(-1)!.checkpoint!), checkpointBytes(whole.at(-1)!.checkpoint!))
+  t.same(await runAll({ ...options, resume: true }), [], 'a run that is over stays over')
+})
+
+t.test('old checkpoints go, and what a kill left half written', async t => {
+  const options = tinyRun(t.testdir(), { checkpointSteps: 2, keepCheckpoints: 3 })
+  mkdirSync(join(options.out, 'step-00000002.0.tmp'), { recursive: true })
+  await runAll(options)
+  const names = ['step-00000008', 'step-00000010', 'step-00000012']
+  t.same(readdirSync(options.out).sort(), names)
+})
+
+t.test('bad input is one clear error, and nothing already trained is lost', async t => {
+  const dir = t.testdir({
+    empty: '',
+    binary: Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1]),
+    'not-utf8': Buffer.from([0x61, 0xff, 0x62]),
+    short: 'too short to learn from',
+    'bad.jsonl': '{"text": "fine"}\n{"txet": "not"}\n',
+    'broken.jsonl': '{"text": "fine"}\n{"text": \n',
+  })
+  const options = tinyRun(dir)
+  await runAll(options)
+  const before = readdirSync(options.out)
+  const cases: [Partial<TrainOptions>, string, RegExp][] = [
+    [{ data: [join(dir, 'empty')] }, 'INVALID_DATA', /empty: the file is empty/],
+    [{ data: [join(dir, 'binary')] }, 'INVALID_DATA', /expected text, but byte 4 is 0/],
+    [{ data: [join(dir, 'not-utf8')] }, 'INVALID_DATA', /expected UTF-8/],
+    [{ data: [join(dir, 'short')] }, 'INVALID_DATA', /no piece/],
+    [{ data: [join(dir, 'bad.jsonl')] }, 'INVALID_DATA', /bad.jsonl:2: expected a string "text"/],
+    [{ data: [join(dir, 'broken.jsonl')] }, 'INVALID_DATA', /broken.jsonl:2: malformed JSON/],
+    [{ data: [join(dir, 'nowhere')] }, 'IO_ERROR', /nowhere/],
+    [{ data: [] }, 'INVALID_DATA', /no piece/],
+    [{ minTokens: 10_000 }, 'INVALID_DATA', /minTokens, 10000/],
+    [{ config: presets['3B'], microBatchSize: 2048 }, 'OUT_OF_MEMORY', /training needs .* GB/],
+    [{}, 'IO_ERROR', /already holds a run/],
+    [{ resume: true, seed: 7 }, 'INVALID_CHECKPOINT', /started with seed 0, not 7/],
+    [{ resume: true, config: { ...tiny, ropeFreqConstant: 1 } }, 'INVALID_CHECKPOINT', /config/],
+    [{ steps: 0 }, 'INVALID_ARGUMENT', /options.steps/],
+    [{ maxLearningRate: 0 }, 'INVALID_ARGUMENT', /options.maxLearningRate/],
+    [{ data: 'file' as never }, 'INVALID_ARGUMENT', /options.data/],
+    [{ tokenizer: {} }, 'INVALID_TOKENIZER', /model/],
+    [{ out: join(options.data[0]!, 'run') }, 'IO_ERROR', /page.txt/],
+  ]
+  for (const [change, code, message] of cases) {
+    await t.rejects(runAll({ ...options, ...change }), { code, message }, message.source)
+  }
+  t.same(readdirSync(options.out), before)
+})
+
+t.test('a checkpoint that was damaged is refused', async t => {
+  const options = tinyRun(t.testdir())
+  const last = (await runAll(options)).at(-1)!.checkpoint!
+  truncateSync(join(last, 'optimizer.safetensors'), 1000)
+  await t.rejects(runAll({ ...options, resume: true }), { code: 'INVALID_CHECKPOINT' })
+  writeFileSync(join(last, 'training.json'), '{')
+  await t.rejects(runAll({ ...options, resume: true }), { code: 'INVALID_CHECKPOINT' })
+  rmSync(last, { recursive: true })
+  const rest = await runAll({ ...options, resume: true })
+  t.equal(rest[0]!.step, 9, 'the one before it still serves')
+})
+
+t.test('one giant line is cut into pieces', async t => {
+  const dir = t.testdir({ giant: 'x'.repeat(300_000) })
+  const steps = await runAll(tinyRun(dir, { data: [join(dir, 'giant')], steps: 2 }))
+  t.equal(steps.length, 2)
+})
+
+t.test('a run that diverges says so', async t => {
+  const options = tinyRun(t.testdir(), { maxLearningRate: 1e30, warmupSteps: 0, maxGradNorm: 1e30 })
+  await t.rejects(runAll(options), { code: 'TRAINING_DIVERGED', message: /lower learning rate/ })
+})
