@@ -44,7 +44,7 @@ for (const name of configs) {
       writeTestCheckpoint(directory, config, { dtype: 'F32', seed: 3 })
       const tokens = prompt(config.vocab_size, 7)
       const others = [3, 4, 5].map(seed => prompt(config.vocab_size, seed))
-      const options = { dtype, contextLength: length }
+      const options = { backend: 'cpu', dtype, contextLength: length } as const
 
       await using one = await OpenELM.load(directory, { ...options, threads: 1 })
       const expected = await one.logits(tokens)
@@ -80,7 +80,7 @@ t.test('a rewound or forked session goes on as a new one would', async t => {
     number[],
     number[],
   ]
-  await using model = await OpenELM.load(directory)
+  await using model = await OpenELM.load(directory, { backend: 'cpu' })
 
   using fresh = model.createSession()
   const expected = await fresh.append([...tokens.slice(0, 70), ...other.slice(0, 20)])

@@ -2,6 +2,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type GenerateChunk, type GenerateResult, OpenELM } from '../lib/index.js'
+import { testBackend } from './helpers/backend.js'
 import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
 
 const greedyStory =
@@ -18,7 +19,7 @@ async function collect(stream: AsyncGenerator<GenerateChunk, GenerateResult>) {
 }
 
 t.test('the model of stories', { skip: skipWithoutStories }, async t => {
-  const model = await OpenELM.load(stories260K!)
+  const model = await OpenELM.load(stories260K!, { backend: testBackend })
   t.teardown(() => model.dispose())
   const prompt = 'Once upon a time'
 
@@ -91,7 +92,7 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
   })
 
   t.test('ends when the context is full', async t => {
-    const small = await OpenELM.load(stories260K!, { contextLength: 12 })
+    const small = await OpenELM.load(stories260K!, { backend: testBackend, contextLength: 12 })
     t.teardown(() => small.dispose())
     const result = await small.generate(prompt)
     t.equal(result.finishReason, 'length')
@@ -110,7 +111,7 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
     const options = { maxTokens: 60, temperature: 1, topP: 0.95, topK: 100, repetitionPenalty: 1.1 }
     const texts = new Set<string>()
     for (const threads of [1, 2, 3]) {
-      await using other = await OpenELM.load(stories260K!, { threads })
+      await using other = await OpenELM.load(stories260K!, { backend: testBackend, threads })
       texts.add((await other.generate(prompt, { ...options, seed: 7 })).text)
     }
     t.equal(texts.size, 1)
@@ -155,7 +156,7 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
   })
 
   t.test('tells what it is', async t => {
-    t.equal(model.backend, 'cpu')
+    t.equal(model.backend, testBackend)
     t.equal(model.dtype, 'float32')
     t.equal(model.config.numLayers, 5)
     t.equal(model.memory.kvCache, 0)
