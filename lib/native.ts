@@ -93,9 +93,10 @@ export interface NativeSession {
   score(tokens: Int32Array, firstTarget: number): Promise<{ logprob: number; isGreedy: boolean }>
   /**
    * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
-   * that the call is in has ended.
+   * that the call is in has ended: `whenIdle` tells.
    */
   cancel(): void
+  whenIdle(): Promise<void>
   rewind(position: number): void
   fork(): NativeSession
   dispose(): void

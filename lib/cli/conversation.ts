@@ -58,6 +58,7 @@ export class Conversation {
         yield text
       }
     } finally {
+      await this.#session.native.whenIdle()
       if (tokens.length > 0) this.#keep(begin, tokens, answer)
     }
   }

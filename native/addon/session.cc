@@ -25,6 +25,7 @@ void SessionWrap::init(Napi::Env env) {
                       InstanceMethod<&SessionWrap::sample>("sample"),
                       InstanceMethod<&SessionWrap::score>("score"),
                       InstanceMethod<&SessionWrap::cancel>("cancel"),
+                      InstanceMethod<&SessionWrap::when_idle>("whenIdle"),
                       InstanceMethod<&SessionWrap::rewind>("rewind"),
                       InstanceMethod<&SessionWrap::fork>("fork"),
                       InstanceMethod<&SessionWrap::dispose>("dispose"),
@@ -90,6 +91,7 @@ Napi::Value SessionWrap::submit(Napi::Env env, std::shared_ptr<Request> request,
       if (const auto deferred = std::exchange(deferred_, std::nullopt)) {
         settle(env, *deferred, done->error, [&](Napi::Env env) { return to_value(env, *done); });
       }
+      for (const auto& waiting : std::exchange(waiting_, {})) waiting.Resolve(env.Undefined());
       logits_.Reset();
       Unref();
       data->end_work(env);
@@ -162,6 +164,16 @@ Napi::Value SessionWrap::cancel(const Napi::CallbackInfo& info) {
     cancel(info.Env(), Error(ErrorCode::kAborted, "aborted"));
     return info.Env().Undefined();
   });
+}
+
+Napi::Value SessionWrap::when_idle(const Napi::CallbackInfo& info) {
+  const auto deferred = Napi::Promise::Deferred::New(info.Env());
+  if (request_) {
+    waiting_.push_back(deferred);
+  } else {
+    deferred.Resolve(info.Env().Undefined());
+  }
+  return deferred.Promise();
 }
 
 Napi::Value SessionWrap::rewind(const Napi::CallbackInfo& info) {

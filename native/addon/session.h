@@ -26,6 +26,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value sample(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
+  Napi::Value when_idle(const Napi::CallbackInfo& info);
   Napi::Value rewind(const Napi::CallbackInfo& info);
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
@@ -41,6 +42,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::ObjectReference logits_;      // where its logits go
   // Of the request under way, until it is settled: a cancelled one is before it ends.
   std::optional<Napi::Promise::Deferred> deferred_;
+  std::vector<Napi::Promise::Deferred> waiting_;  // of when_idle()
 };
 
 }  // namespace openelm
