@@ -49,7 +49,7 @@ class Backend {
   virtual void embed(const Batch& batch, float* x) = 0;
 
   // RMSNorm, qkv_proj, per-head RMSNorm of q and k, RoPE; k and v go to the caches: x -> q [T,
-  // Hq*h].
+  // Hq*h], already scaled by 1/sqrt(h).
   virtual void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) = 0;
 
   // Causal grouped-query attention of each token over its own session: q, caches -> a [T, Hq*h].

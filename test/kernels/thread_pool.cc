@@ -54,13 +54,26 @@ void test_jobs(int threads) {
   for (int job = 0; job < jobs; ++job) counter.run(job % (kMaxTasks + 1));
 }
 
+// Each task waits for all the others to begin, which takes every thread.
+void run_together(ThreadPool& pool) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::atomic<int> begun{0};
+  pool.run(pool.threads(), [&](int, int) {
+    ++begun;
+    while (begun < pool.threads() && std::chrono::steady_clock::now() < deadline) sleep(1);
+  });
+  check(std::chrono::steady_clock::now() < deadline, "a thread was not woken");
+}
+
 // Workers spin for 100 microseconds before they park: around there a wake-up could be lost.
 void test_parking(int threads) {
   ThreadPool pool(threads);
   Counter counter(pool);
-  for (int i = 0; i < 400; ++i) {
+  for (int i = 0; i < 200; ++i) {
     counter.run(2 + i % (kMaxTasks - 1));
     sleep(i % 4 == 0 ? 1000 : 60 + i % 100);
+    run_together(pool);
+    sleep(60 + i % 90);
   }
 }
 
