@@ -18,6 +18,7 @@ async function scriptedModel() {
     },
     rewind: (position: number) => tokens.splice(position),
     cancel() {},
+    whenIdle: async () => {},
     async sample(appended: Int32Array) {
       const token = answers.shift()
       if (token === undefined) throw new Error('interrupted')
