@@ -26,7 +26,7 @@ class Backend {
   // Zeroed memory that the ops can use. Throws Error{kOutOfMemory}. Any thread may call it.
   virtual Buffer allocate(size_t bytes) = 0;
 
-  // Copies between two buffers of this backend. Not while an op runs.
+  // Copies between two buffers of this backend, on the thread of the ops.
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
 
   // Reads a matrix and packs it as the ops of this backend want it, stored as `dtype`.
@@ -41,6 +41,9 @@ class Backend {
   // positions is a prefix of bytes.
   virtual size_t k_cache_bytes(const Config& config, int layer, int positions) const = 0;
   virtual size_t v_cache_bytes(const Config& config, int layer, int positions) const = 0;
+
+  // The most tokens of one batch: as many as it takes to keep the matrix units busy.
+  virtual int max_batch_tokens() const { return 128; }
 
   // Called once before the ops of a batch.
   virtual void begin(const Batch& batch) = 0;
@@ -69,6 +72,11 @@ class Backend {
 
   // The same logits in host memory, once the ops before have run; valid until the next batch.
   virtual const float* read_logits(const float* logits, size_t count) = 0;
+
+  // What batch.draws takes from the logits, which it may overwrite: [n] tokens in host memory, -1 in
+  // the place of a row without a finite logit, valid until the next batch. Null when the host is to
+  // draw from read_logits().
+  virtual const int32_t* sample(const Batch& /*batch*/, float* /*logits*/) { return nullptr; }
 
   // The weights that the ops use. Set once, when they are all loaded.
   const Weights* weights = nullptr;

@@ -27,6 +27,15 @@ struct MatrixArgs {
   float rms_norm_eps;
 };
 
+// What one token is drawn from a row of logits by: model/sampler.h says how.
+struct DrawArgs {
+  float inverse_temperature;  // 0: the likeliest token
+  unsigned top_k;             // 0: off
+  float top_p;                // (0, 1]
+  float min_p;                // [0, 1)
+  float uniform;              // the random number, [0, 1)
+};
+
 // Some consecutive tokens of one session.
 struct RunArgs {
   unsigned first_token;  // in the batch

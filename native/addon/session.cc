@@ -191,8 +191,8 @@ Napi::Value SessionWrap::rewind(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::fork(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const KvCache& cache = idle_cache();
-    return create(info.Env(), engine_, engine_->create_cache(cache.context_length(), &cache));
+    idle_cache();
+    return create(info.Env(), engine_, engine_->fork_cache(cache_));
   });
 }
 

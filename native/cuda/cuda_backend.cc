@@ -120,7 +120,7 @@ void CudaBackend::prepare() {
 void CudaBackend::reserve(int tokens) {
   if (tokens <= reserved_) return;
   const Config& config = weights->config;
-  graph_.reset();  // it knows where the scratch was
+  forget_graphs();
   stream_.synchronize();
   int size = 1;
   while (size < tokens) size *= 2;
@@ -152,7 +152,7 @@ void CudaBackend::extend_rope(int positions) {
       turns.push_back({float(std::cos(angle)), float(std::sin(angle))});
     }
   }
-  graph_.reset();
+  forget_graphs();
   stream_.synchronize();
   const size_t bytes = turns.size() * sizeof(float2);
   rope_ = allocate_device(bytes);
@@ -165,20 +165,32 @@ void CudaBackend::extend_rope(int positions) {
 void CudaBackend::begin(const Batch& batch) {
   select();
   if (!prepared_) prepare();
-  if (graph_.capturing()) graph_.reset();  // the pass before was aborted
+  if (step_->graph.capturing()) step_->graph.reset();  // the pass before was aborted
   reserve(batch.size());
   extend_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
   const bool step = batch.size() == 1 && batch.logit_rows.size() == 1;
-  if (step && has_stepped_) {
+  step_ = &steps_[batch.draws.empty() ? 0 : 1];
+  if (step && step_->has_run) {
     batch_->upload_step(stream_, batch);
-    mode_ = graph_.ready() ? Mode::kReplay : Mode::kCapture;
+    mode_ = step_->graph.ready() ? Mode::kReplay : Mode::kCapture;
   } else {
     const bool tiles = has_tiled_attention(weights->config.head_dim, float32_cache());
     batch_->upload(stream_, batch, tiles);
     mode_ = Mode::kDirect;
-    has_stepped_ |= step;
+    step_->has_run |= step;
   }
-  if (mode_ == Mode::kCapture) graph_.begin_capture(stream_);
+  if (mode_ == Mode::kCapture) step_->graph.begin_capture(stream_);
+}
+
+void CudaBackend::launch_step() {
+  if (mode_ == Mode::kDirect) return;
+  if (mode_ == Mode::kCapture) step_->graph.end_capture();
+  step_->graph.launch(stream_);
+  batch_->step_launched();
+}
+
+void CudaBackend::forget_graphs() {
+  for (Step& step : steps_) step.graph.reset();
 }
 
 void CudaBackend::multiply(const Matrix& matrix, const float* x, const int* rows, int num_rows,
@@ -201,11 +213,7 @@ const float* CudaBackend::read_logits(const float* logits, size_t count) {
     host_logits_ = allocate_pinned(count * sizeof(float));
     host_logits_count_ = count;
   }
-  if (mode_ == Mode::kCapture) graph_.end_capture();
-  if (mode_ != Mode::kDirect) {
-    graph_.launch(stream_);
-    batch_->step_launched();
-  }
+  launch_step();
   check(cudaMemcpyAsync(host_logits_.get(), logits, count * sizeof(float), cudaMemcpyDeviceToHost,
                         stream_.get()),
         "copy logits");

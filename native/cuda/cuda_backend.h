@@ -12,9 +12,10 @@ namespace openelm::cuda {
 
 // The ops on an NVIDIA GPU. Each op has a file of its own.
 //
-// A batch of one token whose logits are wanted is captured as a graph the second time; from then on
-// the ops of such a batch do nothing and read_logits() launches the graph. What changes from token
-// to token (itself, its position, the caches) the kernels read from device memory.
+// A batch of one token of which logits or a draw are wanted is captured as a graph the second time;
+// from then on the ops of such a batch do nothing, and read_logits() or sample() launches the graph.
+// What changes from token to token (itself, its position, the caches, the draw) the kernels read
+// from device memory.
 class CudaBackend : public Backend {
  public:
   explicit CudaBackend(int device_index);
@@ -38,12 +39,16 @@ class CudaBackend : public Backend {
   void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
   void norm_logits(const Batch& batch, const float* x, float* logits) override;
   const float* read_logits(const float* logits, size_t count) override;
+  const int32_t* sample(const Batch& batch, float* logits) override;
+  int max_batch_tokens() const override { return 512; }
 
  private:
   enum class Mode : uint8_t { kDirect, kCapture, kReplay };
 
   void select() const;  // the device, for the calling thread
   bool replaying() const { return mode_ == Mode::kReplay; }
+  void launch_step();    // the graph of the batch, if it has one
+  void forget_graphs();  // they know where the scratch was
   Device kernels() const { return {stream_, multiprocessors_}; }
   // Float32 models cache keys and values in float32, all others in float16.
   bool float32_cache() const;
@@ -65,10 +70,15 @@ class CudaBackend : public Backend {
   WeightLoader loader_;
 
   bool prepared_ = false;
-  bool has_stepped_ = false;  // so that the driver has loaded the kernels of a step
+  // A step that ends in logits, and one that ends in a token.
+  struct Step {
+    bool has_run = false;  // so that the driver has loaded its kernels
+    Graph graph;
+    const float* x = nullptr;  // the activations that the graph was captured with
+  };
+  Step steps_[2];
+  Step* step_ = &steps_[0];  // of the batch under way, if it is one
   Mode mode_ = Mode::kDirect;
-  Graph graph_;
-  const float* graph_x_ = nullptr;  // the activations that the graph was captured with
   std::unique_ptr<DeviceBatch> batch_;
   int reserved_ = 0;                  // tokens that the scratch is for
   std::shared_ptr<void> qkv_;         // [T, (Hq + 2 Hkv) h]

@@ -1,6 +1,7 @@
 #include "device_batch.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "../model/kv_cache.h"
@@ -18,12 +19,11 @@ DeviceBatch::DeviceBatch(int max_tokens, int num_layers)
       caches_offset(kColumns, max_tokens) + size_t(max_tokens) * num_layers * sizeof(CachePointers);
   host_ = allocate_pinned(bytes);
   device_ = allocate_device(bytes);
-  int* const ints = ints_on_device();
-  view_.tokens = ints + kTokens * max_tokens;
-  view_.positions = ints + kPositions * max_tokens;
-  view_.sessions = ints + kSessions * max_tokens;
-  view_.lone_tokens = ints + kLoneTokens * max_tokens;
-  view_.runs = reinterpret_cast<const Run*>(ints + kRuns * max_tokens);
+  view_.tokens = device_column(kTokens);
+  view_.positions = device_column(kPositions);
+  view_.sessions = device_column(kSessions);
+  view_.lone_tokens = device_column(kLoneTokens);
+  view_.runs = reinterpret_cast<const Run*>(device_column(kRuns));
   view_.caches = device_caches();
   view_.num_layers = num_layers;
 }
@@ -51,6 +51,7 @@ void DeviceBatch::upload(const Stream& stream, const Batch& batch, bool tiles) {
   std::copy(batch.tokens.begin(), batch.tokens.end(), column(kTokens));
   std::copy(batch.positions.begin(), batch.positions.end(), column(kPositions));
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), column(kLogitRows));
+  std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
   const int sessions = fill_sessions(batch);
   fill_runs(batch, tiles);
   copy(stream, host_.get(), size_t(kColumns) * max_tokens_ * sizeof(int));
@@ -72,6 +73,11 @@ void DeviceBatch::upload_step(const Stream& stream, const Batch& batch) {
     column(kPositions)[0] = position - 1;
     copy(stream, column(kPositions), sizeof(int));
   }
+  if (!batch.draws.empty() &&
+      std::memcmp(host_draws(), batch.draws.data(), sizeof(DrawArgs)) != 0) {
+    host_draws()[0] = batch.draws[0];
+    copy(stream, host_draws(), sizeof(DrawArgs));
+  }
   fill_sessions(batch);
   const std::vector<CachePointers> caches(host_caches(), host_caches() + num_layers_);
   if (step_caches_ != caches) {
@@ -80,6 +86,14 @@ void DeviceBatch::upload_step(const Stream& stream, const Batch& batch) {
   }
   uploaded_.record(stream);
   step_position_ = position - 1;
+}
+
+const int32_t* DeviceBatch::read_sampled(const Stream& stream, int count) const {
+  check(cudaMemcpyAsync(column(kSampled), sampled(), size_t(count) * sizeof(int),
+                        cudaMemcpyDeviceToHost, stream.get()),
+        "copy tokens");
+  stream.synchronize();
+  return column(kSampled);
 }
 
 int DeviceBatch::fill_sessions(const Batch& batch) {

@@ -14,27 +14,45 @@ class DeviceBatch {
  public:
   DeviceBatch(int max_tokens, int num_layers);
 
-  int max_tokens() const { return max_tokens_; }
-
   // Copies all of it. With `tiles`, attention takes consecutive tokens of a session together.
   void upload(const Stream& stream, const Batch& batch, bool tiles);
 
   // Copies what the device does not know of a batch of one token that comes in a graph, which
-  // counts its position up: mostly the token alone.
+  // counts its position up: the token, and a random number if one is drawn with it.
   void upload_step(const Stream& stream, const Batch& batch);
 
   // Says that the graph has been launched for the last upload_step().
   void step_launched() { ++step_position_; }
 
   const BatchView& view() const { return view_; }
-  const int* logit_rows() const { return ints_on_device() + kLogitRows * max_tokens_; }
+  const int* logit_rows() const { return device_column(kLogitRows); }
+  const DrawArgs* draws() const {
+    return reinterpret_cast<const DrawArgs*>(device_column(kDraws));
+  }
+
+  // Where kernels leave the tokens drawn, and the first of them on the host once all has run.
+  int* sampled() const { return device_column(kSampled); }
+  const int32_t* read_sampled(const Stream& stream, int count) const;
 
  private:
-  // Columns of the table of integers, each [max_tokens]; runs take two.
-  enum { kTokens, kPositions, kSessions, kLoneTokens, kLogitRows, kRuns, kColumns = kRuns + 2 };
+  // Columns of the table of integers, each [max_tokens]; some take more than one.
+  enum {
+    kTokens,
+    kPositions,
+    kSessions,
+    kLoneTokens,
+    kLogitRows,
+    kRuns,
+    kDraws = kRuns + sizeof(Run) / sizeof(int),
+    kSampled = kDraws + sizeof(DrawArgs) / sizeof(int),
+    kColumns
+  };
 
   int* column(int which) const { return static_cast<int*>(host_.get()) + which * max_tokens_; }
-  int* ints_on_device() const { return static_cast<int*>(device_.get()); }
+  int* device_column(int which) const {
+    return static_cast<int*>(device_.get()) + which * max_tokens_;
+  }
+  DrawArgs* host_draws() const { return reinterpret_cast<DrawArgs*>(column(kDraws)); }
   CachePointers* host_caches() const;
   CachePointers* device_caches() const;
   void copy(const Stream& stream, const void* from, size_t bytes);

@@ -31,13 +31,13 @@ __global__ void embed_kernel(BatchView batch, MatrixView embeddings, bool advanc
 }  // namespace
 
 void CudaBackend::embed(const Batch& batch, float* x) {
-  if (replaying() && x != graph_x_) {  // another decoder's activations
-    graph_.begin_capture(stream_);
+  if (replaying() && x != step_->x) {  // another decoder's activations
+    step_->graph.begin_capture(stream_);
     mode_ = Mode::kCapture;
   }
   if (replaying()) return;
   const bool advance = mode_ == Mode::kCapture;
-  if (advance) graph_x_ = x;
+  if (advance) step_->x = x;
   const MatrixView embeddings = view(weights->token_embeddings);
   with_format(embeddings, [&](auto format) {
     launch(stream_, embed_kernel<decltype(format)>, dim3(batch.size()), kThreads, 0, batch_->view(),

@@ -13,6 +13,7 @@ const kernelFiles = [
   'norm_swiglu.metal',
   'ffn_down_add.metal',
   'norm_logits.metal',
+  'sample.metal',
 ]
 
 // All shaders as one translation unit. Metal compiles from memory, where #include "..." finds no

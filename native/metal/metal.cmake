@@ -2,9 +2,9 @@
 # METAL_LIBRARIES, what it is linked with; the stub on anything but Apple's systems.
 if(APPLE)
   find_program(NODE node REQUIRED)
-  file(GLOB METAL_SOURCES ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+  file(GLOB METAL_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
   list(REMOVE_ITEM METAL_SOURCES ${CMAKE_CURRENT_LIST_DIR}/no_metal.cc)
-  file(GLOB shaders ${CMAKE_CURRENT_LIST_DIR}/*.metal ${CMAKE_CURRENT_LIST_DIR}/*.h)
+  file(GLOB shaders CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.metal ${CMAKE_CURRENT_LIST_DIR}/*.h)
   set(METAL_INCLUDE_DIR ${CMAKE_CURRENT_BINARY_DIR}/metal)
   set(embed_shaders ${CMAKE_CURRENT_LIST_DIR}/embed_shaders.mjs)
   add_custom_command(

@@ -137,6 +137,8 @@ void MetalBackend::write_inputs(const Batch& batch) {
   const int half_dim = config.head_dim / 2;
   reserve(*this, tokens_, tokens * sizeof(int32_t));
   reserve(*this, logit_rows_, tokens * sizeof(int32_t));
+  reserve(*this, draws_, tokens * sizeof(DrawArgs));
+  reserve(*this, sampled_, tokens * sizeof(int32_t));
   reserve(*this, rope_, tokens * config.head_dim * sizeof(float));
   const int max_heads = config.max_q_dim() / config.head_dim;
   reserve(*this, partials_,
@@ -145,6 +147,7 @@ void MetalBackend::write_inputs(const Batch& batch) {
 
   std::copy(batch.tokens.begin(), batch.tokens.end(), tokens_.as<int32_t>());
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), logit_rows_.as<int32_t>());
+  std::copy(batch.draws.begin(), batch.draws.end(), draws_.as<DrawArgs>());
   float* rope = rope_.as<float>();
   for (int j = 0; j < half_dim; ++j) {
     const double frequency =

@@ -40,6 +40,8 @@ class MetalBackend : public Backend {
   void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
   void norm_logits(const Batch& batch, const float* x, float* logits) override;
   const float* read_logits(const float* logits, size_t count) override;
+  const int32_t* sample(const Batch& batch, float* logits) override;
+  int max_batch_tokens() const override { return 512; }
 
  private:
   class Call;
@@ -84,6 +86,8 @@ class MetalBackend : public Backend {
   std::vector<Run> runs_;
   Buffer tokens_;      // [T]
   Buffer logit_rows_;  // [n]
+  Buffer draws_;       // [n]
+  Buffer sampled_;     // [n]: tokens
   Buffer rope_;        // [T, h/2, 2]: cos and sin of each token's position
   Buffer qkv_;         // [T, (Hq + 2*Hkv)*h], when T > 1
   Buffer partials_;    // [tokens, Hq, splits, h + 2]

@@ -14,7 +14,7 @@ static_assert(unsigned(DType::kFloat32) == kMatrixFloat32 && unsigned(DType::kQ4
 
 namespace {
 
-// The shapes of matvec.h, matmul.h, norm_qkv.metal and attention.metal.
+// The shapes of matvec.h, matmul.h, norm_qkv.metal, attention.metal and sample.metal.
 constexpr unsigned kSimdWidth = 32;
 constexpr unsigned kMatvecRows = 16;
 constexpr mtl::Size kMatvecThreads{128, 1, 1};
@@ -29,6 +29,7 @@ constexpr int kMaxTileDim = 128;
 constexpr unsigned kMinTileTokens = 8;  // below, a tile would be mostly empty
 constexpr unsigned kAttentionRows = 32;
 constexpr mtl::Size kAttentionTileThreads{128, 1, 1};
+constexpr mtl::Size kSampleThreads{1024, 1, 1};
 
 unsigned divide_up(unsigned a, unsigned b) { return (a + b - 1) / b; }
 
@@ -256,6 +257,17 @@ void MetalBackend::norm_logits(const Batch& batch, const float* x, float* logits
       .constants(matrix_args(weights->config, matrix, num_rows))
       .run(one ? matvec_grid(matrix) : matmul_grid(matrix, num_rows),
            one ? kMatvecThreads : kMatmulThreads);
+}
+
+const int32_t* MetalBackend::sample(const Batch& batch, float* logits) {
+  Call(*this, "sample")
+      .buffer(logits)
+      .buffer(draws_.as<void>())
+      .buffer(sampled_.as<void>())
+      .constants(unsigned(weights->config.vocab_size))
+      .run({mtl::Integer(batch.draws.size()), 1, 1}, kSampleThreads);
+  finish();
+  return sampled_.as<int32_t>();
 }
 
 const float* MetalBackend::read_logits(const float* logits, size_t) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../kernel_args.h"
+
 namespace openelm {
 
 class KvCache;
@@ -14,6 +16,7 @@ struct Batch {
   std::vector<int> positions;    // [T], in the token's own session
   std::vector<KvCache*> caches;  // [T], of the token's own session
   std::vector<int> logit_rows;   // [n], ascending: the tokens whose logits are wanted
+  std::vector<DrawArgs> draws;   // [n] when a token of each row will do, else none
 
   int size() const { return static_cast<int>(tokens.size()); }
 };

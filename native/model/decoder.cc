@@ -17,7 +17,7 @@ Decoder::Decoder(Backend& backend, const Weights& weights, int max_tokens)
   logits_ = activations(config.vocab_size);
 }
 
-const float* Decoder::forward(const Batch& batch, const std::atomic<bool>& cancelled) {
+Decoder::Output Decoder::forward(const Batch& batch, const std::atomic<bool>& cancelled) {
   float* x = x_.as<float>();
   float* q = q_.as<float>();
   float* a = a_.as<float>();
@@ -34,9 +34,15 @@ const float* Decoder::forward(const Batch& batch, const std::atomic<bool>& cance
     backend_.ffn_down_add(layer, batch, g, x);
     if (cancelled) throw Error(ErrorCode::kAborted, "the forward pass was aborted");
   }
-  if (batch.logit_rows.empty()) return nullptr;
+  Output output;
+  if (batch.logit_rows.empty()) return output;
   backend_.norm_logits(batch, x, logits);
-  return backend_.read_logits(logits, batch.logit_rows.size() * weights_.config.vocab_size);
+  if (!batch.draws.empty()) output.tokens = backend_.sample(batch, logits);
+  if (!output.tokens) {
+    const size_t count = batch.logit_rows.size() * weights_.config.vocab_size;
+    output.logits = backend_.read_logits(logits, count);
+  }
+  return output;
 }
 
 }  // namespace openelm

@@ -12,10 +12,15 @@ class Decoder {
   // Batches hold at most max_tokens tokens. Throws Error{kOutOfMemory}.
   Decoder(Backend& backend, const Weights& weights, int max_tokens);
 
+  // In host memory, valid until the next call. At most one of the two is there.
+  struct Output {
+    const float* logits = nullptr;    // [n, V]
+    const int32_t* tokens = nullptr;  // [n], when the backend has drawn them: see Backend::sample()
+  };
+
   // Appends the batch's tokens to their caches (positions of the caches are the caller's to
-  // advance) and returns logits [batch.logit_rows, V] in host memory, valid until the next call.
-  // Throws Error{kAborted} soon after `cancelled` becomes true.
-  const float* forward(const Batch& batch, const std::atomic<bool>& cancelled);
+  // advance). Throws Error{kAborted} soon after `cancelled` becomes true.
+  Output forward(const Batch& batch, const std::atomic<bool>& cancelled);
 
  private:
   Backend& backend_;

@@ -40,11 +40,10 @@ void Engine::dispose() {
   backend_ = nullptr;
 }
 
-std::shared_ptr<KvCache> Engine::create_cache(int context_length, const KvCache* from) {
+std::shared_ptr<KvCache> Engine::create_cache(int context_length) {
   std::lock_guard lock(mutex_);
   if (!scheduler_) throw disposed();
   auto created = std::make_unique<KvCache>(backend_, config_, context_length);
-  if (from) created->copy_from(*from);
   *kv_cache_bytes_ += created->bytes();
   const std::shared_ptr<KvCache> cache(created.release(),
                                        [total = kv_cache_bytes_](KvCache* released) {
@@ -53,6 +52,15 @@ std::shared_ptr<KvCache> Engine::create_cache(int context_length, const KvCache*
                                        });
   std::erase_if(caches_, [](const auto& weak) { return weak.expired(); });
   caches_.push_back(cache);
+  return cache;
+}
+
+std::shared_ptr<KvCache> Engine::fork_cache(const std::shared_ptr<KvCache>& from) {
+  const auto cache = create_cache(from->context_length());
+  std::lock_guard lock(mutex_);
+  if (!scheduler_) throw disposed();
+  cache->position = from->position.load();
+  scheduler_->submit_copy(cache, from, cache->position);
   return cache;
 }
 

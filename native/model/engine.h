@@ -32,7 +32,10 @@ class Engine {
   void dispose();
 
   // These throw Error{kDisposed} after dispose().
-  std::shared_ptr<KvCache> create_cache(int context_length, const KvCache* from = nullptr);
+  std::shared_ptr<KvCache> create_cache(int context_length);
+  // A cache of the same length that has the positions of one without a request under way, which may
+  // go on at once: they are copied before the next request of either.
+  std::shared_ptr<KvCache> fork_cache(const std::shared_ptr<KvCache>& from);
   void submit(std::shared_ptr<Request> request);
 
   // See Scheduler::cancel().

@@ -18,12 +18,10 @@ KvCache::KvCache(std::shared_ptr<Backend> backend, const Config& config, int con
   buffer_ = backend_->allocate(bytes);
 }
 
-void KvCache::copy_from(const KvCache& other) {
-  position = other.position.load();
-  if (position == 0) return;
+void KvCache::copy_from(const KvCache& other, int positions) {
   for (int layer = 0; layer < config_.num_layers; ++layer) {
-    backend_->copy(k(layer), other.k(layer), backend_->k_cache_bytes(config_, layer, position));
-    backend_->copy(v(layer), other.v(layer), backend_->v_cache_bytes(config_, layer, position));
+    backend_->copy(k(layer), other.k(layer), backend_->k_cache_bytes(config_, layer, positions));
+    backend_->copy(v(layer), other.v(layer), backend_->v_cache_bytes(config_, layer, positions));
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -14,8 +15,9 @@ class KvCache {
   // Throws Error{kOutOfMemory}.
   KvCache(std::shared_ptr<Backend> backend, const Config& config, int context_length);
 
-  // Takes the positions of another cache of the same model and length.
-  void copy_from(const KvCache& other);
+  // Takes the first positions of another cache of the same model and length, but for `position`. On
+  // the thread of the ops.
+  void copy_from(const KvCache& other, int positions);
 
   // Gives the memory back early; the cache can then only be destroyed.
   void release() {
@@ -30,6 +32,7 @@ class KvCache {
   float* v(int layer) const { return at(v_offsets_[layer]); }
 
   std::atomic<int> position{0};  // tokens held
+  std::exception_ptr failure;    // of a copy to this cache; the scheduler's own
 
  private:
   float* at(size_t offset) const { return reinterpret_cast<float*>(buffer_.as<char>() + offset); }

@@ -133,6 +133,10 @@ void find_top(const std::vector<float>& scores, size_t count, std::vector<int32_
   keep_count();
 }
 
+Error no_finite_logit() {
+  return Error(ErrorCode::kNonFiniteLogits, "no logit is a finite number");
+}
+
 bool are_valid(const SamplerOptions& options) {
   return options.temperature >= 0 && options.temperature <= DBL_MAX && options.top_k >= 0 &&
          options.top_p > 0 && options.top_p <= 1 && options.min_p >= 0 && options.min_p < 1 &&
@@ -210,6 +214,34 @@ Sample Sampler::sample(const float* logits) {
   return sample;
 }
 
+std::optional<DrawArgs> Sampler::next_draw() {
+  const std::lock_guard lock(mutex_);
+  constexpr double kHottest = 100;
+  if (options_.repetition_penalty != 1 || options_.logprobs > 0 || options_.temperature > kHottest) {
+    return std::nullopt;
+  }
+  constexpr double kLeast = FLT_MIN;
+  constexpr double kBelowOne = 1 - 0x1p-24;
+  const bool greedy = options_.temperature == 0;
+  DrawArgs draw;
+  draw.inverse_temperature =
+      greedy ? 0.0f : static_cast<float>(std::min<double>(1 / options_.temperature, FLT_MAX));
+  draw.top_k = static_cast<unsigned>(std::min<int64_t>(options_.top_k, vocab_size_));
+  draw.top_p = static_cast<float>(std::max(options_.top_p, kLeast));
+  draw.min_p = static_cast<float>(options_.min_p);
+  draw.uniform = greedy ? 0.0f : static_cast<float>(std::min(Random(random_).uniform(), kBelowOne));
+  return draw;
+}
+
+Sample Sampler::take(int token) {
+  const std::lock_guard lock(mutex_);
+  if (token < 0) throw no_finite_logit();
+  if (options_.temperature != 0) random_.next();
+  Sample sample;
+  sample.token = token;
+  return sample;
+}
+
 void Sampler::sample_many(const float* logits, int32_t* tokens, size_t count) {
   const std::lock_guard lock(mutex_);
   load(logits);
@@ -224,9 +256,7 @@ void Sampler::load(const float* logits) {
 
 double Sampler::best_score() const {
   const float best = max_of(scores_);
-  if (best == kMinusInfinity) {
-    throw Error(ErrorCode::kNonFiniteLogits, "no logit is a finite number");
-  }
+  if (best == kMinusInfinity) throw no_finite_logit();
   return best;
 }
 
@@ -272,7 +302,8 @@ void Sampler::filter() {
 
   // Finite, so that the best score weighs e^(0 * inverse) = 1 at any temperature.
   const double inverse_temperature = std::min(1 / options_.temperature, DBL_MAX);
-  if (options_.top_k > 0 && options_.top_k < vocab_size_) {
+  const bool picks = options_.top_k > 0 && options_.top_k < vocab_size_;
+  if (picks) {
     find_top(scores_, static_cast<size_t>(options_.top_k), kept_);
     for (const int32_t id : kept_) {
       weights_[id] = exp_nonpositive((scores_[id] - best) * inverse_temperature);
@@ -284,6 +315,7 @@ void Sampler::filter() {
   }
   if (options_.top_p < 1) keep_top_p();
   if (options_.min_p > 0) keep_from(options_.min_p);
+  if (picks || options_.top_p < 1) std::sort(kept_.begin(), kept_.end());
   kept_weight_ = sum_of_kept();
 }
 

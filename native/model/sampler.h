@@ -5,7 +5,10 @@
 #include <cstdint>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <vector>
+
+#include "../kernel_args.h"
 
 namespace openelm {
 
@@ -53,7 +56,7 @@ class Random {
 //   top_k               the top_k most likely tokens
 //   top_p               the fewest most likely tokens that have top_p of the mass top_k left
 //   min_p               the tokens at least min_p times as likely as the likeliest one
-//   one draw            of one uniform number, from what is left
+//   one draw            of one uniform number, from what is left in the order of the ids
 // Temperature 0 takes the likeliest token after the penalty and draws no number. Equally likely
 // tokens rank by id, lowest first. A logit that is not finite is never chosen.
 //
@@ -70,6 +73,15 @@ class Sampler {
 
   // The token drawn is not accepted.
   Sample sample(const float* logits);
+
+  // What the next sample() does, for a backend that draws in float32 from the logits where they are,
+  // with the same result but where two tokens are all but equally good. None when that takes more
+  // than the logits (the window, or log-probabilities to report), or float32 cannot tell the weights
+  // of tokens apart because the temperature is above 100.
+  std::optional<DrawArgs> next_draw();
+
+  // In the place of sample(): the token that a backend has drawn by next_draw(), or -1.
+  Sample take(int token);
 
   // The tokens of `count` calls of sample() in a row.
   void sample_many(const float* logits, int32_t* tokens, size_t count);

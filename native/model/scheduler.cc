@@ -27,7 +27,9 @@ bool Request::wants_logits(int index) const {
 }
 
 Scheduler::Scheduler(Backend& backend, const Weights& weights)
-    : config_(weights.config), decoder_(backend, weights, kMaxBatchTokens) {
+    : config_(weights.config),
+      max_batch_tokens_(backend.max_batch_tokens()),
+      decoder_(backend, weights, max_batch_tokens_) {
   backend.cancelled = &batch_cancelled_;
   thread_ = std::thread([this] { run(); });
 }
@@ -39,6 +41,14 @@ void Scheduler::submit(std::shared_ptr<Request> request) {
   if (stopping_) throw Error(ErrorCode::kDisposed, "the model is disposed");
   request->start = request->cache->position;
   incoming_.push_back(std::move(request));
+  wake_.notify_one();
+}
+
+void Scheduler::submit_copy(std::shared_ptr<KvCache> to, std::shared_ptr<KvCache> from,
+                            int positions) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) throw Error(ErrorCode::kDisposed, "the model is disposed");
+  copies_.push_back({std::move(to), std::move(from), positions});
   wake_.notify_one();
 }
 
@@ -66,13 +76,18 @@ void Scheduler::stop() {
 
 void Scheduler::run() {
   for (;;) {
+    std::vector<Copy> copies;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !incoming_.empty() || !active_.empty(); });
+      wake_.wait(lock, [this] {
+        return stopping_ || !copies_.empty() || !incoming_.empty() || !active_.empty();
+      });
       active_.splice(active_.end(), incoming_);
+      copies.swap(copies_);
       if (stopping_) break;
     }
-    drop_cancelled();
+    run_copies(std::move(copies));
+    drop_unwanted();
     if (active_.empty()) continue;
     try {
       run_batch();
@@ -83,11 +98,26 @@ void Scheduler::run() {
   finish_all(std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model was disposed")));
 }
 
-void Scheduler::drop_cancelled() {
+void Scheduler::run_copies(std::vector<Copy> copies) {
+  for (const Copy& copy : copies) {
+    try {
+      if (copy.from->failure) std::rethrow_exception(copy.from->failure);
+      copy.to->copy_from(*copy.from, copy.positions);
+    } catch (...) {
+      copy.to->failure = std::current_exception();
+    }
+  }
+}
+
+void Scheduler::drop_unwanted() {
   const auto aborted = std::make_exception_ptr(Error(ErrorCode::kAborted, "aborted"));
   for (auto next = active_.begin(); next != active_.end();) {
     const std::shared_ptr<Request>& request = *next++;
-    if (request->cancelled) finish(request, aborted);
+    if (request->cancelled) {
+      finish(request, aborted);
+    } else if (request->cache->failure) {
+      finish(request, request->cache->failure);
+    }
   }
 }
 
@@ -99,7 +129,7 @@ std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
   std::vector<Slice> slices;
   for (const auto& request : order) {
     const int left = static_cast<int>(request->tokens.size()) - request->next;
-    const int count = std::min(left, kMaxBatchTokens - batch.size());
+    const int count = std::min(left, max_batch_tokens_ - batch.size());
     if (count == 0) break;
     slices.push_back({request, count, static_cast<int>(batch.logit_rows.size())});
     for (int i = request->next; i < request->next + count; ++i) {
@@ -109,7 +139,23 @@ std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
       batch.caches.push_back(request->cache.get());
     }
   }
+  add_draws(slices, batch);
   return slices;
+}
+
+// All rows or none: where some logits are read, reading the others too costs less than another way.
+void Scheduler::add_draws(const std::vector<Slice>& slices, Batch& batch) {
+  std::vector<DrawArgs> draws;
+  for (const Slice& slice : slices) {
+    const Request& request = *slice.request;
+    const int last = request.next + slice.count - 1;
+    if (request.output != Request::Output::kSample) return;
+    if (!request.wants_logits(last)) continue;
+    const auto draw = request.sampler->next_draw();
+    if (!draw) return;
+    draws.push_back(*draw);
+  }
+  batch.draws = std::move(draws);
 }
 
 void Scheduler::run_batch() {
@@ -121,10 +167,10 @@ void Scheduler::run_batch() {
     for (const Slice& slice : slices) running_.push_back(slice.request.get());
     update_batch_cancelled();
   }
-  const float* logits = nullptr;
+  Decoder::Output output;
   std::exception_ptr error;
   try {
-    logits = decoder_.forward(batch, batch_cancelled_);
+    output = decoder_.forward(batch, batch_cancelled_);
   } catch (...) {
     error = std::current_exception();
   }
@@ -137,7 +183,7 @@ void Scheduler::run_batch() {
     if (error) {
       finish(slice.request, error);
     } else if (!slice.request->cancelled) {
-      take_results(slice, logits);
+      take_results(slice, output);
     }
   }
 }
@@ -149,24 +195,26 @@ static double log_probability(const float* logits, int size, int token) {
   return double(logits[token]) - max - std::log(sum);
 }
 
-void Scheduler::take_results(const Slice& slice, const float* logits) {
+void Scheduler::take_results(const Slice& slice, const Decoder::Output& output) {
   Request& request = *slice.request;
   const int vocab_size = config_.vocab_size;
-  const float* row = logits + size_t(slice.first_logit_row) * vocab_size;
+  int index = slice.first_logit_row;
   try {
     for (int end = request.next + slice.count; request.next < end; ++request.next) {
       if (!request.wants_logits(request.next)) continue;
+      const float* row = output.logits ? output.logits + size_t(index) * vocab_size : nullptr;
       if (request.output == Request::Output::kLogits) {
         request.logits = std::copy(row, row + vocab_size, request.logits);
       } else if (request.output == Request::Output::kSample) {
         request.sampler->accept(request.tokens.data(), request.tokens.size());
-        request.sample = request.sampler->sample(row);
+        request.sample = output.tokens ? request.sampler->take(output.tokens[index])
+                                       : request.sampler->sample(row);
       } else {
         const int target = request.tokens[request.next + 1];
         request.logprob += log_probability(row, vocab_size, target);
         request.is_greedy &= std::max_element(row, row + vocab_size) == row + target;
       }
-      row += vocab_size;
+      ++index;
     }
   } catch (...) {
     return finish(slice.request, std::current_exception());

@@ -48,14 +48,16 @@ struct Request {
 // tokens go first, so that a long prompt does not hold up the sessions that are decoding.
 class Scheduler {
  public:
-  static constexpr int kMaxBatchTokens = 128;
-
   // The backend must outlive the scheduler; its ops run on the scheduler's thread only.
   Scheduler(Backend& backend, const Weights& weights);
   ~Scheduler();
 
   // The request must be the only one of its cache. Throws Error{kDisposed} after stop().
   void submit(std::shared_ptr<Request> request);
+
+  // Copies the first `positions` of one cache to another of the same length before any request that
+  // is submitted later; should it fail, those of `to` do too. Throws Error{kDisposed} after stop().
+  void submit_copy(std::shared_ptr<KvCache> to, std::shared_ptr<KvCache> from, int positions);
 
   // Makes the request end with Error{kAborted}, if it is still under way: soon, unless it shares a
   // batch with others, which then runs to its end.
@@ -66,20 +68,28 @@ class Scheduler {
 
  private:
   struct Slice;  // some tokens of one request in a batch
+  struct Copy {
+    std::shared_ptr<KvCache> to, from;
+    int positions;
+  };
   void run();
+  void run_copies(std::vector<Copy> copies);
   void run_batch();
-  void drop_cancelled();
+  void drop_unwanted();
   std::vector<Slice> fill_batch(Batch& batch);
   void update_batch_cancelled();  // the caller holds mutex_
-  void take_results(const Slice& slice, const float* logits);
+  void add_draws(const std::vector<Slice>& slices, Batch& batch);
+  void take_results(const Slice& slice, const Decoder::Output& output);
   void finish(const std::shared_ptr<Request>& request, std::exception_ptr error);
   void finish_all(std::exception_ptr error);
 
   const Config& config_;
+  const int max_batch_tokens_;
   Decoder decoder_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::list<std::shared_ptr<Request>> incoming_;  // guarded by mutex_
+  std::vector<Copy> copies_;                      // guarded by mutex_
   std::vector<Request*> running_;                 // in the batch under way; guarded by mutex_
   bool stopping_ = false;                         // guarded by mutex_
   std::list<std::shared_ptr<Request>> active_;    // the thread's own

@@ -51,7 +51,7 @@ struct Model {
       if (company % 2) add(other, company, 1);
       add(cache, count, 2);
       if (company % 2 == 0) add(other, company, 1);
-      const float* rows = decoder.forward(batch, cancelled);
+      const float* rows = decoder.forward(batch, cancelled).logits;
       result.insert(result.end(), rows, rows + size_t(count) * 301);
     }
     return result;

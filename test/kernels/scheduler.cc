@@ -95,7 +95,7 @@ void run_client(Engine& engine, int client, const Logits& expected, bool cancels
   auto cache = engine.create_cache(kLength);
   for (uint64_t attempt = 0; cache->position < kLength; ++attempt) {
     const uint64_t random = random_bits(1000 + client, attempt);
-    if (random % 7 == 0) cache = engine.create_cache(kLength, cache.get());
+    if (random % 7 == 0) cache = engine.fork_cache(cache);
     const int position = cache->position;
     const int wanted = random % 4 ? 1 : 1 + int(random / 4 % 50);
     const int count = std::min(wanted, kLength - position);

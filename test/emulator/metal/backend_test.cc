@@ -49,7 +49,7 @@ struct Setup {
       batch.caches.push_back(cache.get());
     }
     if (logits) batch.logit_rows = {batch.size() - 1};
-    const float* result = decoder->forward(batch, cancelled);
+    const float* result = decoder->forward(batch, cancelled).logits;
     cache->position += batch.size();
     return result;
   }

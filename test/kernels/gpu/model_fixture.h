@@ -48,7 +48,7 @@ struct Model {
       batch.caches.push_back(session.cache.get());
     }
     batch.logit_rows = {batch.size() - 1};
-    const float* logits = decoder->forward(batch, cancelled);
+    const float* logits = decoder->forward(batch, cancelled).logits;
     session.position += batch.size();
     return logits;
   }

@@ -1,0 +1,175 @@
+#include <cfloat>
+
+#include "cuda_backend.h"
+#include "primitives.cuh"
+
+namespace openelm::cuda {
+namespace {
+
+constexpr int kThreads = 1024;
+constexpr int kWarps = kThreads / 32;
+static_assert(kWarps == 32, "each lane of a warp takes what one warp has found");
+
+template <typename T, typename Combine>
+__device__ T warp_reduce(T value, const Combine& combine) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    value = combine(value, __shfl_xor_sync(~0u, value, distance));
+  }
+  return value;
+}
+
+// The same in every thread, combined in the same order in every call.
+template <typename T, typename Combine>
+__device__ T block_reduce(T value, const Combine& combine) {
+  SHARED(T, of_warp, [kWarps]);
+  value = warp_reduce(value, combine);
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+  __syncthreads();
+  value = warp_reduce(of_warp[threadIdx.x % 32], combine);
+  __syncthreads();
+  return value;
+}
+
+__device__ inline float sum_of(float a, float b) { return a + b; }
+__device__ inline float larger_of(float a, float b) { return fmaxf(a, b); }
+__device__ inline int least_of(int a, int b) { return min(a, b); }
+__device__ inline int most_of(int a, int b) { return max(a, b); }
+
+// The first of low .. high for which `holds` does, as it does for all above it, and for `high`
+// without being asked. All threads search together.
+template <typename Holds>
+__device__ int find_first(int low, int high, const Holds& holds) {
+  while (low < high) {
+    const int middle = low + (high - low) / 2;
+    if (holds(middle)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+// The least likely of the tokens that the filters have left; of equally likely ones the lower id
+// ranks first. A weight is known by its bits, which are as integers in the order of the weights.
+struct Bar {
+  int weight;
+  int id;
+  __device__ bool admits(int other_weight, int other_id) const {
+    return other_weight > weight || (other_weight == weight && other_id <= id);
+  }
+};
+
+__device__ inline bool is_finite(float x) { return fabsf(x) <= FLT_MAX; }
+
+// A row of logits on its way to a token. Thread t looks after the ids t, t + kThreads, ...
+class Row {
+ public:
+  __device__ Row(float* logits, int size) : values_(logits), size_(size) {}
+
+  // The likeliest token, or -1 where no logit is finite.
+  __device__ int find_best() {
+    int id = -1;
+    for_each([&](int other, float logit) {
+      if (!is_finite(logit) || (id >= 0 && logit <= values_[id])) return;
+      id = other;
+    });
+    const float mine = id >= 0 ? values_[id] : -INFINITY;
+    best_ = block_reduce(mine, larger_of);
+    if (best_ == -INFINITY) return -1;
+    return block_reduce(mine == best_ ? id : size_, least_of);
+  }
+
+  // After find_best().
+  __device__ int draw(const DrawArgs& args) {
+    for_each([&](int id, float logit) {
+      values_[id] = is_finite(logit) ? expf((logit - best_) * args.inverse_temperature) : 0;
+    });
+    bar_ = {1, size_ - 1};  // the least weight above zero
+    if (args.top_k > 0) raise_bar(float(args.top_k), [](float) { return 1.0f; });
+    if (args.top_p < 1) raise_bar(args.top_p * kept_weight(size_ - 1), [](float w) { return w; });
+    const int least = __float_as_int(args.min_p);
+    if (least > bar_.weight) bar_ = {least, size_ - 1};
+
+    const float total = kept_weight(size_ - 1);
+    return find_first(0, size_ - 1, [&](int id) {
+      const float reached = kept_weight(id);
+      return reached > args.uniform * total || reached == total;
+    });
+  }
+
+ private:
+  template <typename Visit>
+  __device__ void for_each(const Visit& visit) const {
+#pragma unroll 4
+    for (int id = threadIdx.x; id < size_; id += kThreads) visit(id, values_[id]);
+  }
+
+  // The sum over the tokens that the bar admits, up to id `last`. The terms are always added in the
+  // same places, so that with more of them it is never less.
+  template <typename Mass>
+  __device__ float sum(Bar bar, int last, const Mass& mass) const {
+    float mine = 0;
+    for_each([&](int id, float weight) {
+      if (id <= last && bar.admits(__float_as_int(weight), id)) mine += mass(weight);
+    });
+    return block_reduce(mine, sum_of);
+  }
+
+  __device__ float kept_weight(int last) const {
+    return sum(bar_, last, [](float weight) { return weight; });
+  }
+
+  // Leaves the fewest most likely tokens whose masses reach the target.
+  template <typename Mass>
+  __device__ void raise_bar(float target, const Mass& mass) {
+    const auto reaches = [&](Bar bar) { return sum(bar, size_ - 1, mass) >= target; };
+    const int above_best = __float_as_int(1.0f) + 1;
+    const int weight = find_first(bar_.weight + 1, above_best,
+                                  [&](int bits) { return !reaches({bits, size_ - 1}); }) -
+                       1;
+    int first = size_;
+    int last = 0;
+    for_each([&](int id, float other) {
+      if (__float_as_int(other) != weight || !bar_.admits(weight, id)) return;
+      first = min(first, id);
+      last = id;
+    });
+    first = block_reduce(first, least_of);
+    last = block_reduce(last, most_of);
+    bar_ = {weight, find_first(first, last, [&](int id) { return reaches({weight, id}); })};
+  }
+
+  float* const values_;  // logits, then weights e^((logit - best) / temperature)
+  const int size_;
+  float best_;
+  Bar bar_;
+};
+
+// tokens [n] of logits [n, V], which it overwrites. A block takes a row: it passes over it many
+// times, in the cache of its own multiprocessor.
+__global__ void __launch_bounds__(kThreads)
+    sample_kernel(float* logits, int vocab_size, const DrawArgs* draws, int* tokens) {
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  Row row(logits + size_t(blockIdx.x) * vocab_size, vocab_size);
+  int token = row.find_best();
+  const DrawArgs draw = draws[blockIdx.x];
+  if (token >= 0 && draw.inverse_temperature > 0) token = row.draw(draw);
+  if (threadIdx.x == 0) tokens[blockIdx.x] = token;
+}
+
+}  // namespace
+
+const int32_t* CudaBackend::sample(const Batch& batch, float* logits) {
+  const int count = int(batch.draws.size());
+  if (!replaying()) {
+    launch(stream_, sample_kernel, dim3(count), kThreads, 0, logits, weights->config.vocab_size,
+           batch_->draws(), batch_->sampled());
+  }
+  launch_step();
+  return batch_->read_sampled(stream_, count);
+}
+
+}  // namespace openelm::cuda
