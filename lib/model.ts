@@ -4,7 +4,7 @@ import { abortable } from './abortable.js'
 import { type BackendName, backends } from './backends.js'
 import { type Checkpoint, type DType, dtypes, openCheckpoint } from './checkpoint.js'
 import type { OpenELMConfig } from './config.js'
-import { invalidArgument, OpenELMError } from './errors.js'
+import { invalidArgument, OpenELMError, type OpenELMErrorCode } from './errors.js'
 import {
   decode,
   type GenerateChunk,
@@ -30,7 +30,10 @@ import {
 export type Prompt = string | TokenIds
 
 export interface LoadOptions {
-  /** What runs the model. Default 'auto': the first of cuda, metal and cpu that is available. */
+  /**
+   * What runs the model. Default 'auto': the first of cuda, metal and cpu that is available, and cpu
+   * where a GPU has too little memory, cannot run the model's shape, or fails to load it.
+   */
   backend?: 'auto' | BackendName
   /** Which of several GPUs, from 0. Default 0. */
   deviceIndex?: number
@@ -73,7 +76,7 @@ export class OpenELM {
 
   private constructor(
     checkpoint: Checkpoint,
-    options: ReturnType<typeof validateLoadOptions>,
+    options: ReturnType<typeof validateLoadOptions> & { backend: BackendName },
     native: NativeModel,
     tokenizer: Tokenizer | OpenELMError,
   ) {
@@ -104,18 +107,27 @@ export class OpenELM {
       config: nativeConfig(checkpoint.config),
       tensors: nativeTensors(checkpoint),
       dtype: valid.dtype ?? checkpoint.dtype,
-      backend: valid.backend,
       deviceIndex: valid.deviceIndex,
       threads: valid.threads,
       mmap: valid.mmap,
     }
     const { signal, report } = reporter(valid.signal, valid.onProgress)
-    const native = await abortable(
-      signal,
-      () => loadNative().load(nativeOptions, report),
-      native => native.dispose(),
-    )
-    return new OpenELM(checkpoint, valid, native, tokenizer)
+    const loadOn = async (backend: BackendName) => {
+      const native = await abortable(
+        signal,
+        () => loadNative().load({ ...nativeOptions, backend }, report),
+        native => native.dispose(),
+      )
+      return new OpenELM(checkpoint, { ...valid, backend }, native, tokenizer)
+    }
+    if (valid.backend !== 'auto') return loadOn(valid.backend)
+    const preferred = preferredBackend()
+    try {
+      return await loadOn(preferred)
+    } catch (error) {
+      if (preferred === 'cpu' || !isFailureOfDevice(error)) throw error
+      return loadOn('cpu')
+    }
   }
 
   /**
@@ -302,7 +314,7 @@ function validateLoadOptions(given: LoadOptions | undefined) {
       'options.onProgress',
       options.onProgress,
     ),
-    backend: backend === 'auto' ? preferredBackend() : backend,
+    backend,
   }
 }
 
@@ -317,6 +329,12 @@ function readContextLength(value: unknown): number | undefined {
 function preferredBackend(): BackendName {
   const available = backends().filter(backend => backend.available && backend.name !== 'cpu')
   return available[0]?.name ?? 'cpu'
+}
+
+/** Whether another device may do better: this one is too small, cannot run the model, or has failed. */
+function isFailureOfDevice(error: unknown): boolean {
+  const codes: OpenELMErrorCode[] = ['OUT_OF_MEMORY', 'BACKEND_UNAVAILABLE', 'INTERNAL']
+  return error instanceof OpenELMError && codes.includes(error.code)
 }
 
 /** A model of another vocabulary without a tokenizer of its own can be used with token ids alone. */

@@ -23,6 +23,9 @@ class Backend {
   // What it runs on, for people.
   virtual std::string device() const = 0;
 
+  // Throws Error{kBackendUnavailable} when the ops cannot run a model of this shape.
+  virtual void require(const Config& /*config*/) const {}
+
   // Zeroed memory that the ops can use. Throws Error{kOutOfMemory}. Any thread may call it.
   virtual Buffer allocate(size_t bytes) = 0;
 

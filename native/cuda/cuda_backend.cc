@@ -64,6 +64,12 @@ CudaBackend::~CudaBackend() {
 
 void CudaBackend::select() const { check(cudaSetDevice(device_index_), "use the device"); }
 
+void CudaBackend::require(const Config& config) const {
+  if (config.head_dim <= kMaxHeadDim) return;
+  throw Error(ErrorCode::kBackendUnavailable,
+              "heads wider than " + std::to_string(kMaxHeadDim) + " need backend 'cpu'");
+}
+
 Buffer CudaBackend::allocate(size_t bytes) {
   select();
   return {allocate_device(bytes), bytes};
@@ -107,10 +113,6 @@ AttentionShape CudaBackend::shape(const Layer& layer) const {
 
 void CudaBackend::prepare() {
   const Config& config = weights->config;
-  if (config.head_dim > kMaxHeadDim) {
-    throw Error(ErrorCode::kBackendUnavailable, "the CUDA kernels take heads of up to " +
-                                                    std::to_string(kMaxHeadDim) + " elements");
-  }
   prepare_matvec(std::max({config.model_dim, config.max_q_dim(), config.max_ffn_dim()}));
   prepare_matmul();
   extend_rope(config.max_context_length);

@@ -22,6 +22,7 @@ class CudaBackend : public Backend {
   ~CudaBackend() override;
 
   std::string device() const override { return name_; }
+  void require(const Config& config) const override;
   Buffer allocate(size_t bytes) override;
   void copy(void* to, const void* from, size_t bytes) override;
   Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,

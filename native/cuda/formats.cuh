@@ -95,7 +95,7 @@ struct Q8Format {
   __device__ static Packed load(const MatrixView& w, int row, int chunk) {
     const size_t index = size_t(row) * (w.stride / kChunk) + chunk;
     return {load_streaming(static_cast<const uint4*>(w.values) + index),
-            __half2float(w.scales[index / 2])};
+            load_scale<2>(w.scales + index / 2)};
   }
   __device__ static Packed zeros() { return {{0, 0, 0, 0}, 0}; }
   __device__ static void unpack(const Packed& p, float (&v)[kChunk]) {
@@ -117,7 +117,7 @@ struct Q4Format {
   __device__ static Packed load(const MatrixView& w, int row, int chunk) {
     const size_t index = size_t(row) * (w.stride / kChunk) + chunk;
     return {load_streaming(static_cast<const uint4*>(w.values) + index),
-            __half2float(w.scales[index])};
+            load_scale<1>(w.scales + index)};
   }
   __device__ static Packed zeros() { return {{0, 0, 0, 0}, 0}; }
   __device__ static void unpack(const Packed& p, float (&v)[kChunk]) {

@@ -65,6 +65,12 @@ __device__ inline uint4 load_streaming(const uint4* from) {
   return v;
 }
 
+// Reads a scale that kLanes neighbouring lanes read together.
+template <int kLanes>
+__device__ inline float load_scale(const __half* from) {
+  return __half2float(__ldg(from));
+}
+
 // Starts to copy 16 bytes into shared memory, or zeros where there is nothing to copy. They are
 // there after cp_async_wait() for their group and a barrier.
 __device__ inline void cp_async_16(void* to, const void* from, bool valid) {

@@ -59,6 +59,11 @@ std::string MetalBackend::device() const {
   return device_.name();
 }
 
+void MetalBackend::require(const Config& config) const {
+  if (config.head_dim <= kMaxHeadDim) return;
+  throw unavailable("heads wider than " + std::to_string(kMaxHeadDim) + " need backend 'cpu'");
+}
+
 Buffer MetalBackend::allocate(size_t bytes) { return memory_->allocate(bytes); }
 
 void MetalBackend::copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
@@ -161,9 +166,6 @@ void MetalBackend::write_inputs(const Batch& batch) {
 }
 
 void MetalBackend::begin(const Batch& batch) {
-  if (weights->config.head_dim > kMaxHeadDim) {
-    throw unavailable("heads wider than " + std::to_string(kMaxHeadDim) + " need backend 'cpu'");
-  }
   drop();
   write_inputs(batch);
   runs_.clear();

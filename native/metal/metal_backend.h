@@ -23,6 +23,7 @@ class MetalBackend : public Backend {
   ~MetalBackend() override;
 
   std::string device() const override;
+  void require(const Config& config) const override;
   Buffer allocate(size_t bytes) override;
   void copy(void* to, const void* from, size_t bytes) override;
   Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,

@@ -9,11 +9,18 @@ static std::unique_ptr<Scheduler> start_scheduler(Backend& backend, const Weight
   return std::make_unique<Scheduler>(backend, weights);
 }
 
+static std::shared_ptr<Backend> create_backend(const EngineOptions& options) {
+  std::shared_ptr<Backend> backend =
+      create_backend(options.backend, options.device_index, options.threads);
+  backend->require(options.config);
+  return backend;
+}
+
 static Error disposed() { return Error(ErrorCode::kDisposed, "the model is disposed"); }
 
 Engine::Engine(const EngineOptions& options, LoadProgress& progress)
     : config_(options.config),
-      backend_(create_backend(options.backend, options.device_index, options.threads)),
+      backend_(create_backend(options)),
       device_(backend_->device()),
       weights_(load_weights(*backend_, options.config, options.tensors, options.dtype, progress)),
       weight_bytes_(weights_.bytes()),

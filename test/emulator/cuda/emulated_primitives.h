@@ -166,6 +166,13 @@ inline uint4 load_streaming(const uint4* from) {
   return *from;
 }
 
+template <int kLanes>
+float load_scale(const __half* from) {
+  static_assert(sizeof *from % kLanes == 0, "a fraction of a byte");
+  emulator::cuda::counters.loaded_bytes += sizeof *from / kLanes;
+  return __half2float(*from);
+}
+
 inline void cp_async_16(void* to, const void* from, bool valid,
                         const emulator::Site& site = emulator::Site::current()) {
   if (uintptr_t(to) % 16 || (valid && uintptr_t(from) % 16)) {

@@ -6,9 +6,12 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <vector>
+
+#include "../../../native/pages.h"
 
 using Work = std::function<void()>;
 
@@ -36,7 +39,11 @@ constexpr size_t kDefaultSharedLimit = 48 * 1024;
 constexpr size_t kLargestSharedLimit = 99 * 1024;  // of the smallest device since Ampere
 
 std::recursive_mutex mutex;
-std::map<void*, size_t> allocations;
+struct Allocation {
+  size_t bytes;
+  std::shared_ptr<void> memory;
+};
+std::map<void*, Allocation> allocations;
 std::map<const void*, size_t> shared_limits;
 std::set<CUstream_st*> streams;
 cudaError_t last_error = cudaSuccess;
@@ -46,6 +53,19 @@ using Lock = std::lock_guard<std::recursive_mutex>;
 cudaError_t result(cudaError_t status) {
   if (status != cudaSuccess) last_error = status;
   return status;
+}
+
+std::shared_ptr<void> fresh_memory(size_t bytes) {
+  if (machine.sparse) return openelm::allocate_pages(bytes);
+  constexpr size_t kAlignment = 256;
+  void* memory = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (memory) std::memset(memory, 0xff, bytes);
+  return {memory, std::free};
+}
+
+// Leaves pages alone that are so already.
+void write(void* to, const void* from, size_t bytes) {
+  if (!machine.sparse || std::memcmp(to, from, bytes) != 0) std::memcpy(to, from, bytes);
 }
 
 void run_all(CUstream_st& stream) {
@@ -135,11 +155,10 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   Lock lock(mutex);
   if (counters.live_bytes + bytes > machine.memory) return result(cudaErrorMemoryAllocation);
-  constexpr size_t kAlignment = 256;
-  *memory = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-  if (!*memory) return result(cudaErrorMemoryAllocation);
-  std::memset(*memory, 0xff, bytes);
-  allocations[*memory] = bytes;
+  std::shared_ptr<void> fresh = fresh_memory(bytes);
+  if (!fresh) return result(cudaErrorMemoryAllocation);
+  *memory = fresh.get();
+  allocations[*memory] = {bytes, std::move(fresh)};
   ++counters.allocations;
   counters.live_bytes += bytes;
   return cudaSuccess;
@@ -149,9 +168,8 @@ cudaError_t cudaFree(void* memory) {
   Lock lock(mutex);
   if (!memory) return cudaSuccess;
   for (CUstream_st* stream : streams) run_all(*stream);  // as the driver waits for the device
-  counters.live_bytes -= allocations.at(memory);
+  counters.live_bytes -= allocations.at(memory).bytes;
   allocations.erase(memory);
-  std::free(memory);
   return cudaSuccess;
 }
 
@@ -170,6 +188,7 @@ cudaError_t cudaFreeHost(void* memory) {
 }
 
 cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
+  if (machine.sparse && value == 0) return cudaSuccess;  // it is fresh
   std::memset(memory, value, bytes);
   return cudaSuccess;
 }
@@ -182,7 +201,7 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   enqueue(stream, [=] {
-    std::memcpy(to, from, bytes);
+    write(to, from, bytes);
     if (kind != cudaMemcpyDeviceToDevice) counters.copied_bytes += bytes;
   });
   return cudaSuccess;
@@ -193,8 +212,8 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
                               cudaStream_t stream) {
   enqueue(stream, [=] {
     for (size_t row = 0; row < height; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * to_pitch,
-                  static_cast<const char*>(from) + row * from_pitch, width);
+      write(static_cast<char*>(to) + row * to_pitch,
+            static_cast<const char*>(from) + row * from_pitch, width);
     }
     if (kind != cudaMemcpyDeviceToDevice) counters.copied_bytes += width * height;
   });
@@ -203,6 +222,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   Lock lock(mutex);
+  if (machine.fails_to_start) return result(cudaErrorUnknown);
   *stream = new CUstream_st;
   streams.insert(*stream);
   return cudaSuccess;

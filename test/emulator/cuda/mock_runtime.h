@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "../machine.h"
+
 // The CUDA runtime on the CPU, linked in place of cudart: device memory is the host's, poisoned;
 // work waits in its stream until something waits for it, so that a missing wait shows; a captured
 // graph is replayed.
@@ -18,17 +20,23 @@ struct Counters {
   uint64_t allocations = 0;
   uint64_t live_bytes = 0;    // of device memory
   uint64_t copied_bytes = 0;  // between host and device
-  uint64_t loaded_bytes = 0;  // by load_streaming()
+  uint64_t loaded_bytes = 0;  // by load_streaming() and load_scale(): weights, keys and values
 };
 inline Counters counters;
 
-// What the machine is like, and what is to go wrong.
+// What the machine is like, and what is to go wrong. machine.h says it from outside.
 struct Machine {
-  cudaError_t missing = cudaSuccess;  // what cudaGetDeviceCount answers
+  // What cudaGetDeviceCount answers.
+  cudaError_t missing = machine_has_gpu("cuda") ? cudaSuccess : cudaErrorNoDevice;
   int compute_capability = 90;
   int multiprocessors = 4;  // few, so that small grids already take more than one round
-  size_t memory = size_t(64) << 30;
+  size_t memory = is_faulty("memory") ? size_t(1) << 16 : size_t(64) << 30;
+  bool fails_to_start = is_faulty("driver");
   int fail_launch_after = -1;  // launches until one fails; never when negative
+  bool runs_kernels = true;    // or only counts them
+  // Fresh memory is zero, in place of poison, and takes none of the host's until something else is
+  // written: so a model of zeros may be larger than the host.
+  bool sparse = false;
 };
 inline Machine machine;
 

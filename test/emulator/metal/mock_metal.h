@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "../machine.h"
+
 // A stand-in at link time for the Objective-C runtime and Metal.framework: the messages that
 // native/metal sends, run on the CPU once a command buffer is waited for. It is as strict as
 // Metal's own validation layer, and counts.
@@ -22,7 +24,10 @@ inline Counters counters;
 
 enum class Fault : uint8_t { kNone, kNoDevice, kOldDevice, kLibrary, kPipeline, kBuffer, kCommand };
 
-// Fails at every request of that kind until it is kNone again.
-inline Fault fault = Fault::kNone;
+// Fails at every request of that kind until it is kNone again. machine.h says what it begins as.
+inline Fault fault = !machine_has_gpu("metal") ? Fault::kNoDevice
+                     : is_faulty("memory")     ? Fault::kBuffer
+                     : is_faulty("driver")     ? Fault::kLibrary
+                                               : Fault::kNone;
 
 }  // namespace emulator::metal

@@ -1,0 +1,122 @@
+// What a decode step of the released sizes launches, allocates, copies and loads, at their full
+// widths. Arguments: a size and a dtype; without them, each size in a dtype that is quick to emulate.
+
+#include <cstring>
+
+#include "../../../native/cuda/cuda.h"
+#include "../../../native/model/decoder.h"
+#include "../../../native/model/kv_cache.h"
+#include "../../../native/model/sampler.h"
+#include "../../kernels/gpu/check.h"
+#include "../../kernels/gpu/presets.h"
+#include "mock_runtime.h"
+
+namespace openelm::test {
+namespace {
+
+using emulator::cuda::Counters;
+using emulator::cuda::counters;
+using emulator::cuda::machine;
+
+// Without biases and with tied embeddings.
+double parameters_of(const Config& config) {
+  const double d = config.model_dim;
+  double count = d * config.vocab_size + d;
+  for (int i = 0; i < config.num_layers; ++i) {
+    count += d * (config.qkv_dim(i) + config.q_dim(i) + 3 * config.ffn_dims[size_t(i)]) + 2 * d +
+             2 * config.head_dim;
+  }
+  return count;
+}
+
+void check_step(const Preset& preset, DType dtype) {
+  constexpr int kPosition = 500;
+  const Config config = config_of(preset);
+  const std::shared_ptr<Backend> backend = create_cuda_backend(0);
+  LoadProgress progress(1, nullptr);
+  const Weights weights =
+      load_weights(*backend, config, endless_tensors(config, dtype, Fill::kZero), dtype, progress);
+  backend->weights = &weights;
+  Decoder decoder(*backend, weights, 1);
+  KvCache cache(backend, config, 1024);
+  SamplerOptions options;
+  options.temperature = 0.8;
+  options.top_p = 0.9;
+  Sampler greedy(config.vocab_size, {});
+  Sampler random(config.vocab_size, options);
+
+  int position = kPosition;
+  const auto step = [&](Sampler& sampler) {
+    Batch batch;
+    batch.tokens = {1};
+    batch.positions = {position++};
+    batch.caches = {&cache};
+    batch.logit_rows = {0};
+    batch.draws = {sampler.next_draw().value()};
+    const std::atomic<bool> cancelled{false};
+    const Counters before = counters;
+    const Decoder::Output output = decoder.forward(batch, cancelled);
+    expect(!output.logits && output.tokens, "a step gives a token and no logits");
+    Counters difference = counters;
+    difference.kernels -= before.kernels;
+    difference.graphs -= before.graphs;
+    difference.allocations -= before.allocations;
+    difference.copied_bytes -= before.copied_bytes;
+    difference.loaded_bytes -= before.loaded_bytes;
+    return difference;
+  };
+
+  machine.runs_kernels = false;
+  step(greedy);  // as it comes
+  step(greedy);  // captured
+  const std::string what = std::string(preset.name) + ": ";
+  const Counters first_random = step(random);
+  expect(first_random.copied_bytes == 2 * sizeof(int32_t) + sizeof(DrawArgs),
+         what + "a drawn token takes a token and a random number there, and a token back");
+  step(greedy);
+  machine.runs_kernels = true;
+  const Counters count = step(greedy);
+
+  expect(count.graphs == 1, what + "a step is one graph");
+  expect(count.kernels <= 7 * uint64_t(config.num_layers) + 3,
+         what + "a step is at most 7 L + 3 kernels");
+  expect(count.allocations == 0, what + "a step allocates nothing");
+  expect(count.copied_bytes == 2 * sizeof(int32_t), what + "a step copies a token there and back");
+  size_t needed = weights.bytes();
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    needed += backend->k_cache_bytes(config, layer, position) +
+              backend->v_cache_bytes(config, layer, position);
+  }
+  const double share = double(count.loaded_bytes) / double(needed);
+  expect(share > 0.95 && share < 1.05, what + "the bytes that kernels load");
+  std::printf("%s: %d kernels, %.1f MB loaded, %.4f of weights and live cache\n", preset.name,
+              int(count.kernels), double(count.loaded_bytes) / 1e6, share);
+}
+
+// The published counts.
+void check_parameters() {
+  constexpr double kCounts[] = {271527168, 457179136, 1079891456, 3036647424};
+  for (int i = 0; i < 4; ++i) {
+    expect(parameters_of(config_of(kPresets[i])) == kCounts[i],
+           std::string(kPresets[i].name) + " has as many parameters as published");
+  }
+}
+
+}  // namespace
+}  // namespace openelm::test
+
+int main(int argc, char** argv) {
+  using namespace openelm;
+  using namespace openelm::test;
+  machine.multiprocessors = 132;
+  machine.sparse = true;
+  return run_tests([&] {
+    check_parameters();
+    constexpr DType kDTypes[] = {DType::kBFloat16, DType::kQ8, DType::kQ4, DType::kQ4};
+    for (int i = 0; i < 4; ++i) {
+      if (argc > 1 && std::strcmp(argv[1], kPresets[i].name) != 0) continue;
+      check_step(kPresets[i], argc > 2 ? parse_dtype(argv[2]) : kDTypes[i]);
+    }
+    expect(counters.live_bytes == 0, "all memory has been given back");
+  });
+}
