@@ -1,5 +1,5 @@
 // What a decode step of the released sizes launches, allocates, copies and loads, at their full
-// widths. Arguments: a size and a dtype; without them, each size in a dtype that is quick to emulate.
+// widths. Arguments: a size, all of them by default, and a dtype, bfloat16 by default.
 
 #include <cstring>
 
@@ -112,10 +112,9 @@ int main(int argc, char** argv) {
   machine.sparse = true;
   return run_tests([&] {
     check_parameters();
-    constexpr DType kDTypes[] = {DType::kBFloat16, DType::kQ8, DType::kQ4, DType::kQ4};
-    for (int i = 0; i < 4; ++i) {
-      if (argc > 1 && std::strcmp(argv[1], kPresets[i].name) != 0) continue;
-      check_step(kPresets[i], argc > 2 ? parse_dtype(argv[2]) : kDTypes[i]);
+    for (const Preset& preset : kPresets) {
+      if (argc > 1 && std::strcmp(argv[1], preset.name) != 0) continue;
+      check_step(preset, parse_dtype(argc > 2 ? argv[2] : "bfloat16"));
     }
     expect(counters.live_bytes == 0, "all memory has been given back");
   });

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Runs the tests of the GPU kernels, emulated, with AddressSanitizer and UndefinedBehaviorSanitizer:
+# reads and writes out of bounds, unaligned loads, overflows. Takes clang 19, CMake, Node and NVIDIA's
+# headers.
+#
+#   scripts/test-sanitized.sh [arguments of ctest, for example -R sample]
+set -eu
+cd "$(dirname "$0")/.."
+build=build/sanitized
+cmake -S test/emulator -B "$build" -D CMAKE_CXX_COMPILER="${CXX:-clang++-19}" \
+  -D OPENELM_SANITIZE=address,undefined
+cmake --build "$build" --parallel "$(nproc)"
+ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" "$@"
