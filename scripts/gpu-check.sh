@@ -6,6 +6,7 @@
 #   scripts/gpu-check.sh [build folder]
 set -u
 cd "$(dirname "$0")/.."
+PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin"
 build=${1:-build/gpu}
 failed=""
 
@@ -30,6 +31,8 @@ set +e
 
 step "every op against the oracle" "$build/kernels_test"
 step "whole models against the oracle" "$build/model_test"
+step "whole models against the package's oracle" "$build/oracle_test" test/data/oracle-logits.txt
+step "drawing tokens" "$build/sample_test"
 for dtype in float32 float16 bfloat16 q8 q4; do
   step "every op at the widths of the presets, $dtype" "$build/full_width_test" forward "$dtype"
 done
@@ -38,8 +41,11 @@ if command -v compute-sanitizer > /dev/null; then
     step "$tool of every op" \
       compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/kernels_test"
   done
-  step "memcheck of whole models" \
-    compute-sanitizer --tool memcheck --error-exitcode 1 "$build/model_test"
+  for test in model_test sample_test; do
+    for tool in memcheck racecheck; do
+      step "$tool of $test" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/$test"
+    done
+  done
 else
   echo "== compute-sanitizer is not here"
 fi

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { describe, OpenELMError } from '../lib/errors.js'
 import { OpenELM } from '../lib/index.js'
+import { volume } from './helpers/backend.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
 /** An argument, what its description says it must be, values that it must not be, and a call with one. */
@@ -177,9 +178,10 @@ for (const [name, table] of Object.entries(rows)) {
 t.test('undefined is the default', async t => {
   const names = ['maxTokens', 'temperature', 'topK', 'topP', 'minP', 'seed', 'logprobs', 'signal']
   const options = Object.fromEntries(names.map(name => [name, undefined]))
-  const { tokens } = await model.generate([5], options)
-  t.same((await model.generate([5])).tokens, tokens)
-  t.same((await model.generate([5], undefined)).tokens, tokens)
+  const prompt = Array(volume(1, 250)).fill(5) // up to 256, the context
+  const { tokens } = await model.generate(prompt, options)
+  t.same((await model.generate(prompt)).tokens, tokens)
+  t.same((await model.generate(prompt, undefined)).tokens, tokens)
   await using other = await OpenELM.load(tiny, { dtype: undefined, tokenizer: undefined } as object)
   t.equal(other.dtype, 'float32')
 })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { OpenELM } from '../lib/model.js'
 import { perplexity } from '../lib/perplexity.js'
+import { volume } from './helpers/backend.js'
 import { writeTestCheckpoint } from './helpers/checkpoints.js'
 import { testConfigs } from './helpers/configs.js'
 import { page, tinyTokenizer } from './helpers/training.js'
@@ -15,7 +16,7 @@ writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify(tinyTokenizer))
 const model = await OpenELM.load(dir)
 t.teardown(() => model.dispose())
 
-const text = page.slice(0, 250)
+const text = page.slice(0, volume(250, 100))
 const tokens = model.tokenizer.encode(text)
 
 /** Each token after the windows' overlap, as far as the window that scores it reaches back. */

@@ -1,10 +1,17 @@
-import type { BackendName } from '../../lib/index.js'
+import { type BackendName, backends } from '../../lib/index.js'
 
 /**
  * The backend that tests run on which hold for all of them. OPENELM_TEST_BACKEND names it, cpu by default;
  * OPENELM_ADDON may name the addon that emulates the others.
  */
 export const testBackend = (process.env.OPENELM_TEST_BACKEND ?? 'cpu') as BackendName
+
+const isEmulated = backends().some(
+  ({ name, device }) => name === testBackend && device === 'emulated',
+)
+
+/** How much of something a test does whose point is not how much: less where a GPU is emulated. */
+export const volume = (usual: number, emulated: number) => (isEmulated ? emulated : usual)
 
 /**
  * The relative error of a whole matrix of logits that each dtype may have against the float64 oracle on

@@ -118,6 +118,7 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
       batch.caches.push_back(&cache);
     }
     batch.logit_rows = {count - 1};
+    batch.draws = {DrawArgs{}};  // the likeliest token
     const double start = now();
     decoder.forward(batch, cancelled);
     position += count;
@@ -142,7 +143,7 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
     }
   }
   const double step = median(steps);
-  const double between = limits.empty_kernel * (7 * config.num_layers + 2);
+  const double between = limits.empty_kernel * (7 * config.num_layers + 3);
   const double operations = 2 * parameters_of(config) * lengths.prompt;
   constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "q8", "q4"};
   std::printf("%-5s %-9s %7.0f %8.3f %8.3f %9.0f%% %8.0f%% %9.0f %8.0f%% %7.1f\n", name.c_str(),

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <random>
 
 #include "../../../native/error.h"
 #include "../../../native/half.h"
@@ -74,9 +73,13 @@ Quantized quantize(HostMatrix& matrix, DType dtype) {
 
 }  // namespace
 
+static uint32_t random_state = 1;
+
+void seed_random(uint32_t seed) { random_state = seed; }
+
 float random_value() {
-  static std::mt19937 generator(1);
-  return float(generator()) * 0x1p-31f - 1;
+  random_state = random_state * 1664525 + 1013904223;
+  return float(int32_t(random_state) >> 8) * 0x1p-23f;
 }
 
 std::vector<float> random_values(size_t count) {

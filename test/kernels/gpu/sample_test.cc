@@ -59,7 +59,7 @@ std::set<int> allowed_draws(const Floats& logits, SamplerOptions options, double
   std::set<int> allowed;
   const double top_p = options.top_p;
   for (double shift : {-2e-6, 0.0, 2e-6}) {
-    if (top_p < 1) options.top_p = top_p + shift;
+    if (top_p < 1) options.top_p = std::max(top_p + shift, 1e-60);
     for (double other : {-2e-6, 0.0, 2e-6}) {
       allowed.insert(reference_draw(logits, options, std::clamp(uniform + other, 0.0, 1 - 1e-7)));
     }
