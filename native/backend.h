@@ -76,9 +76,9 @@ class Backend {
   // The same logits in host memory, once the ops before have run; valid until the next batch.
   virtual const float* read_logits(const float* logits, size_t count) = 0;
 
-  // What batch.draws takes from the logits, which it may overwrite: [n] tokens in host memory, -1 in
-  // the place of a row without a finite logit, valid until the next batch. Null when the host is to
-  // draw from read_logits().
+  // What batch.draws takes from the logits, which it may overwrite: [n] tokens in host memory, -1
+  // in the place of a row without a finite logit, valid until the next batch. Null when the host is
+  // to draw from read_logits().
   virtual const int32_t* sample(const Batch& /*batch*/, float* /*logits*/) { return nullptr; }
 
   // The weights that the ops use. Set once, when they are all loaded.

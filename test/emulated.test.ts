@@ -28,8 +28,12 @@ const optOuts = new Map([
     'write-checkpoint.test.ts',
   ]),
   ...filesFor('they are about the cpu backend', ['bitwise.test.ts', 'kernels.test.ts']),
-  ...filesFor('training is for the CPU', files('train').map(name => `train/${name}`)),
+  ...filesFor(
+    'training is for the CPU',
+    files('train').map(name => `train/${name}`),
+  ),
   ...filesFor('they are about what ships', ['package.test.ts']),
+  ...filesFor('it measures the memory of the process, and a GPU has its own', ['memory.test.ts']),
   ...filesFor('it reads more text than an emulator can in minutes', ['nano.test.ts']),
   ...filesFor('they run emulated GPUs themselves', ['emulated.test.ts', 'gpu-kernels.test.ts']),
 ])
@@ -39,7 +43,10 @@ function filesFor(reason: string, names: string[]): [file: string, reason: strin
 }
 
 function files(folder = ''): string[] {
-  const names = readdirSync(join(import.meta.dirname, folder), { recursive: true, encoding: 'utf8' })
+  const names = readdirSync(join(import.meta.dirname, folder), {
+    recursive: true,
+    encoding: 'utf8',
+  })
   return names.filter(name => name.endsWith('.test.ts')).sort()
 }
 

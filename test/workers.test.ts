@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { type GenerateOptions, OpenELM } from '../lib/index.js'
+import { volume } from './helpers/backend.js'
 import { childRunner } from './helpers/child.js'
 import { writeSparseCheckpoint } from './helpers/sparse-checkpoint.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
@@ -11,8 +12,9 @@ const large = writeSparseCheckpoint(join(directory, 'large'), '1.1B', 'q4')
 const runInChild = childRunner(join(directory, 'child'))
 
 t.test('a worker can be terminated at any moment', async t => {
+  const rounds = volume(50, 6)
   const { result, exit, stderr } = await runInChild(
-    async ({ OpenELM, startWorker, usage }, tiny, large) => {
+    async ({ OpenELM, startWorker, usage }, tiny, large, rounds) => {
       const { setTimeout } = await import('node:timers/promises')
       const start = (directory: string) =>
         startWorker(async ({ OpenELM, tell }, directory) => {
@@ -41,7 +43,7 @@ t.test('a worker can be terminated at any moment', async t => {
       const expected = await generate()
       let threads: number | undefined
       let intact = 0
-      for (let round = 0; round < 50; round++) {
+      for (let round = 0; round < rounds; round++) {
         const worker = start(round % 5 === 4 ? large : tiny)
         await new Promise(resolve => worker.once('message', resolve))
         await setTimeout(Math.random() * 60)
@@ -51,15 +53,16 @@ t.test('a worker can be terminated at any moment', async t => {
       }
       return { intact, threadsLeft: usage().threads - threads! }
     },
-    [tiny, large],
+    [tiny, large, rounds] as const,
   )
   t.same({ exit, stderr }, { exit: 0, stderr: '' })
-  t.same(result, { intact: 50, threadsLeft: 0 }, 'and the others do not notice')
+  t.same(result, { intact: rounds, threadsLeft: 0 }, 'and the others do not notice')
 })
 
 t.test('workers at the same time generate what one would', async t => {
   await using model = await OpenELM.load(tiny)
-  const options: GenerateOptions = { maxTokens: 100, temperature: 1, seed: 5, ignoreEos: true }
+  const maxTokens = volume(100, 15)
+  const options: GenerateOptions = { maxTokens, temperature: 1, seed: 5, ignoreEos: true }
   const { tokens } = await model.generate([5, 6, 7], options)
   const { result, exit, stderr } = await runInChild(
     async ({ startWorker }, tiny: string, options: GenerateOptions) => {

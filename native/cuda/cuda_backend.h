@@ -13,9 +13,9 @@ namespace openelm::cuda {
 // The ops on an NVIDIA GPU. Each op has a file of its own.
 //
 // A batch of one token of which logits or a draw are wanted is captured as a graph the second time;
-// from then on the ops of such a batch do nothing, and read_logits() or sample() launches the graph.
-// What changes from token to token (itself, its position, the caches, the draw) the kernels read
-// from device memory.
+// from then on the ops of such a batch do nothing, and read_logits() or sample() launches the
+// graph. What changes from token to token (itself, its position, the caches, the draw) the kernels
+// read from device memory.
 class CudaBackend : public Backend {
  public:
   explicit CudaBackend(int device_index);

@@ -26,9 +26,7 @@ class DeviceBatch {
 
   const BatchView& view() const { return view_; }
   const int* logit_rows() const { return device_column(kLogitRows); }
-  const DrawArgs* draws() const {
-    return reinterpret_cast<const DrawArgs*>(device_column(kDraws));
-  }
+  const DrawArgs* draws() const { return reinterpret_cast<const DrawArgs*>(device_column(kDraws)); }
 
   // Where kernels leave the tokens drawn, and the first of them on the host once all has run.
   int* sampled() const { return device_column(kSampled); }

@@ -217,7 +217,8 @@ Sample Sampler::sample(const float* logits) {
 std::optional<DrawArgs> Sampler::next_draw() {
   const std::lock_guard lock(mutex_);
   constexpr double kHottest = 100;
-  if (options_.repetition_penalty != 1 || options_.logprobs > 0 || options_.temperature > kHottest) {
+  if (options_.repetition_penalty != 1 || options_.logprobs > 0 ||
+      options_.temperature > kHottest) {
     return std::nullopt;
   }
   constexpr double kLeast = FLT_MIN;

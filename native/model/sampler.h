@@ -74,10 +74,10 @@ class Sampler {
   // The token drawn is not accepted.
   Sample sample(const float* logits);
 
-  // What the next sample() does, for a backend that draws in float32 from the logits where they are,
-  // with the same result but where two tokens are all but equally good. None when that takes more
-  // than the logits (the window, or log-probabilities to report), or float32 cannot tell the weights
-  // of tokens apart because the temperature is above 100.
+  // What the next sample() does, for a backend that draws in float32 from the logits where they
+  // are, with the same result but where two tokens are all but equally good. None when that takes
+  // more than the logits (the window, or log-probabilities to report), or float32 cannot tell the
+  // weights of tokens apart because the temperature is above 100.
   std::optional<DrawArgs> next_draw();
 
   // In the place of sample(): the token that a backend has drawn by next_draw(), or -1.

@@ -11,8 +11,8 @@ inline bool variable_is(const char* name, const char* value) {
   return set && std::strcmp(set, value) == 0;
 }
 
-// OPENELM_TEST_BACKEND names the only GPU of the machine, so that it is the one `auto` takes. Without
-// the variable there are both.
+// OPENELM_TEST_BACKEND names the only GPU of the machine, so that it is the one `auto` takes.
+// Without the variable there are both.
 inline bool machine_has_gpu(const char* backend) {
   return !std::getenv("OPENELM_TEST_BACKEND") || variable_is("OPENELM_TEST_BACKEND", backend);
 }

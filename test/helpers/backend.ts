@@ -6,7 +6,7 @@ import { type BackendName, backends } from '../../lib/index.js'
  */
 export const testBackend = (process.env.OPENELM_TEST_BACKEND ?? 'cpu') as BackendName
 
-const isEmulated = backends().some(
+export const isEmulated = backends().some(
   ({ name, device }) => name === testBackend && device === 'emulated',
 )
 

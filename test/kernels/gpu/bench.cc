@@ -101,8 +101,8 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
   const std::shared_ptr<Backend> backend = create_cuda_backend(0);
   LoadProgress progress(1, nullptr);
   const double load_start = now();
-  const Weights weights =
-      load_weights(*backend, config, endless_tensors(config, dtype, Fill::kRandom), dtype, progress);
+  const Weights weights = load_weights(
+      *backend, config, endless_tensors(config, dtype, Fill::kRandom), dtype, progress);
   const double load_time = now() - load_start;
   backend->weights = &weights;
   Decoder decoder(*backend, weights, lengths.prompt);

@@ -74,9 +74,8 @@ std::vector<TensorSource> endless_tensors(const Config& config, DType dtype, Fil
   const auto random = [&] { return fill == Fill::kZero ? 0.0f : random_value(); };
   const auto norms = endless<float>([] { return 1.0f; });
   const auto halves = endless<uint16_t>([&] { return float_to_bf16(0.02f * random()); });
-  const auto bytes = endless<uint8_t>([&] {
-    return fill == Fill::kZero ? 0 : uint8_t(128 * random_value() + 128);
-  });
+  const auto bytes = endless<uint8_t>(
+      [&] { return fill == Fill::kZero ? 0 : uint8_t(128 * random_value() + 128); });
   const auto scales = endless<uint16_t>(
       [&] { return float_to_f16(dtype == DType::kQ8 ? 0.02f / 127 : 0.02f / 8); });
   std::vector<TensorSource> tensors;

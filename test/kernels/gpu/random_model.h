@@ -46,8 +46,8 @@ class RandomModel {
 // A float32 tensor in memory, to load into a backend.
 TensorSource host_vector(const std::vector<float>& values);
 
-// Uniform in [-1, 1), the same sequence on every run, and after every seed. test/helpers/oracle-file.ts
-// has the same numbers.
+// Uniform in [-1, 1), the same sequence on every run, and after every seed.
+// test/helpers/oracle-file.ts has the same numbers.
 void seed_random(uint32_t seed);
 float random_value();
 std::vector<float> random_values(size_t count);

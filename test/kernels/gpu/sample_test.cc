@@ -22,9 +22,8 @@ int reference_draw(const Floats& logits, const SamplerOptions& options, double u
     if (std::isfinite(logits[size_t(id)])) ids.push_back(id);
   }
   const auto logit = [&](int id) { return double(logits[size_t(id)]); };
-  std::sort(ids.begin(), ids.end(), [&](int a, int b) {
-    return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
-  });
+  std::sort(ids.begin(), ids.end(),
+            [&](int a, int b) { return logit(a) != logit(b) ? logit(a) > logit(b) : a < b; });
   if (ids.empty()) return -1;
   if (options.temperature == 0) return ids[0];
   const auto weight = [&, best = logit(ids[0])](int id) {
@@ -53,8 +52,8 @@ int reference_draw(const Floats& logits, const SamplerOptions& options, double u
   return ids.back();
 }
 
-// What rounding to float32 may make of a draw: the same token, unless the random number, or the mass
-// that top_p asks for, is at the very edge of one.
+// What rounding to float32 may make of a draw: the same token, unless the random number, or the
+// mass that top_p asks for, is at the very edge of one.
 std::set<int> allowed_draws(const Floats& logits, SamplerOptions options, double uniform) {
   std::set<int> allowed;
   const double top_p = options.top_p;
