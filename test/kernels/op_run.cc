@@ -21,7 +21,8 @@ Session& OpRun::session(int index) {
 void OpRun::fork(int from, int to) {
   Session& source = session(from);
   Session& copy = session(to);
-  copy.cache->copy_from(*source.cache);
+  copy.cache->position = source.cache->position.load();
+  copy.cache->copy_from(*source.cache, copy.cache->position);
   copy.keys = source.keys;
   copy.values = source.values;
 }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "check.h"
+#include "cpu/cpu_backend.h"
 #include "error.h"
 #include "model.h"
 #include "model/engine.h"
@@ -55,7 +56,8 @@ struct Submission {
   }
 };
 
-// Asks for the scores after the last of `count` tokens of a client.
+// Asks for the scores after the last of `count` tokens of a client. The engine may be a scheduler.
+template <typename Engine>
 Submission submit(Engine& engine, const std::shared_ptr<KvCache>& cache, int client, int count,
                   bool all_logits = false) {
   const Submission submission;
@@ -171,11 +173,68 @@ void test_dispose(int delay) {
   check(unfinished == 0, "a request never ended");
 }
 
+// Tells on which threads it copies and computes.
+class WatchedBackend : public CpuBackend {
+ public:
+  WatchedBackend() : CpuBackend(1) {}
+  void begin(const Batch& batch) override {
+    computes = std::this_thread::get_id();
+    CpuBackend::begin(batch);
+  }
+  void copy(void* to, const void* from, size_t bytes) override {
+    copies = std::this_thread::get_id();
+    if (fails) throw Error(ErrorCode::kInternal, "a planted failure");
+    CpuBackend::copy(to, from, bytes);
+  }
+
+  std::thread::id computes;
+  std::thread::id copies;
+  std::atomic<bool> fails{false};
+};
+
+// Copies are made by the thread that runs the ops, before what is submitted later; one that fails
+// takes the copy with it and nothing else.
+void test_copies() {
+  const Config config = make_config(44, 8, kVocabSize, {{3, 3, 75}, {4, 2, 32}});
+  const auto backend = std::make_shared<WatchedBackend>();
+  LoadProgress progress(0, nullptr);
+  const Weights weights =
+      load_weights(*backend, config, make_tensors(config, TensorSource::Format::kF32),
+                   DType::kFloat32, progress);
+  backend->weights = &weights;
+  Scheduler scheduler(*backend, weights);
+  const auto new_cache = [&] { return std::make_shared<KvCache>(backend, config, kLength); };
+  const auto fork = [&](const std::shared_ptr<KvCache>& from) {
+    const auto to = new_cache();
+    to->position = from->position.load();
+    scheduler.submit_copy(to, from, to->position);
+    return to;
+  };
+
+  const auto source = new_cache();
+  check(!submit(scheduler, source, 0, 20).wait(), "a request failed");
+  const auto copy = fork(source);
+  const auto of_copy = submit(scheduler, copy, 0, 1);
+  const auto of_source = submit(scheduler, source, 0, 1);
+  check(!of_copy.wait() && !of_source.wait(), "a request after a copy failed");
+  check(of_copy.outcome->logits == of_source.outcome->logits, "a copy differs from its source");
+  check(backend->copies == backend->computes, "a copy was made beside the ops");
+
+  backend->fails = true;
+  const auto broken = fork(source);
+  check(submit(scheduler, broken, 0, 1).wait() == ErrorCode::kInternal,
+        "a copy's failure was lost");
+  check(submit(scheduler, fork(broken), 0, 1).wait() == ErrorCode::kInternal,
+        "a copy of a failed copy works");
+  check(!submit(scheduler, source, 0, 1).wait(), "a failed copy harmed its source");
+}
+
 }  // namespace
 
 void test_scheduler() {
   test("scheduler, many sessions", [] { test_sessions(false); });
   test("scheduler, requests cancelled at random", [] { test_sessions(true); });
+  test("scheduler, copies of caches", test_copies);
   test("scheduler, disposed under way", [] {
     for (int delay = 0; delay < 20000; delay += 1000) test_dispose(delay);
   });
