@@ -16,7 +16,8 @@ const runInChild = childRunner(join(directory, 'child'))
 
 const promptOf = (length: number, seed = 1) =>
   Array.from({ length }, (_, i) => 3 + ((i * i * 7 + i * seed) % 256))
-const endless: GenerateOptions = { maxTokens: volume(250, 40), ignoreEos: true }
+const endless: GenerateOptions = { maxTokens: volume(250, 12), ignoreEos: true }
+const long = volume(200, 40)
 const skipOnGpus =
   testBackend !== 'cpu' && 'only the cpu backend promises the same bits in any company'
 
@@ -128,10 +129,10 @@ t.test('abort', async t => {
   })
 
   t.test('during a generation', async t => {
-    for (let i = 0; i < volume(50, 4); i++) {
+    for (let i = 0; i < volume(50, 3); i++) {
       const controller = new AbortController()
       const calls = [0, 1, 2].map(() =>
-        reasonOf(model.generate(promptOf(200), { ...endless, signal: controller.signal })),
+        reasonOf(model.generate(promptOf(long), { ...endless, signal: controller.signal })),
       )
       const other = works()
       await setTimeout(Math.random() * 10)
@@ -255,10 +256,10 @@ t.test('dispose', async t => {
       const calls = [
         generateForEver(model),
         generateForEver(model),
-        model.stream(promptOf(200), endless).next(),
-        model.logits(promptOf(200)),
-        model.score(promptOf(100), promptOf(100)),
-        session.append(promptOf(200)),
+        model.stream(promptOf(long), endless).next(),
+        model.logits(promptOf(long)),
+        model.score(promptOf(long / 2), promptOf(long / 2)),
+        session.append(promptOf(long)),
       ]
       const outcomes = Promise.all(calls.map(reasonOf))
       await setTimeout(Math.random() * 4)
@@ -286,7 +287,7 @@ t.test('dispose', async t => {
     const { tokens } = await model.generate(promptOf(9), endless)
     for (let i = 0; i < volume(20, 3); i++) {
       const session = model.createSession()
-      const append = reasonOf(session.append(promptOf(200)))
+      const append = reasonOf(session.append(promptOf(long)))
       const other = model.generate(promptOf(9), endless)
       session.dispose()
       t.match(await append, disposed)
@@ -328,7 +329,7 @@ t.test('the process', async t => {
   })
 
   t.test('waits for work', async t => {
-    const maxTokens = volume(100, 20)
+    const maxTokens = volume(100, 12)
     const { exit, result } = await runInChild(
       async ({ OpenELM }, tiny, maxTokens) => {
         const model = await OpenELM.load(tiny)
