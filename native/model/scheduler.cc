@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "../error.h"
 
@@ -122,10 +123,11 @@ void Scheduler::drop_unwanted() {
 }
 
 std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
-  std::vector<std::shared_ptr<Request>> order(active_.begin(), active_.end());
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return a->tokens.size() == 1 && b->tokens.size() > 1;
-  });
+  std::vector<std::shared_ptr<Request>> order;
+  for (bool single : {true, false}) {
+    std::copy_if(active_.begin(), active_.end(), std::back_inserter(order),
+                 [=](const auto& request) { return (request->tokens.size() == 1) == single; });
+  }
   std::vector<Slice> slices;
   for (const auto& request : order) {
     const int left = static_cast<int>(request->tokens.size()) - request->next;

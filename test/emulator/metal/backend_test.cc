@@ -40,9 +40,10 @@ struct Setup {
     decoder = std::make_unique<Decoder>(*backend, weights, 64);
   }
 
-  // Logits after the last of some more tokens.
-  const float* append(const std::vector<int32_t>& tokens, bool logits = true) {
+  // Logits after the last of some more tokens, none when a token is drawn instead.
+  const float* append(const std::vector<int32_t>& tokens, bool logits = true, bool draw = false) {
     Batch batch;
+    if (draw) batch.draws = {DrawArgs{}};
     batch.tokens = tokens;
     for (size_t i = 0; i < tokens.size(); ++i) {
       batch.positions.push_back(cache->position + int(i));
@@ -119,8 +120,14 @@ void check_counts() {
   expect(counters.pipelines == pipelines, "pipelines are made once");
   expect(counters.buffers == buffers, "no memory is taken by a token");
   expect(counters.inline_bytes - inline_bytes < 1024, "arguments are small");
+  expect(!setup.append({5}, true, true), "a token drawn brings no logits");
+  setup.append({5}, true, true);
+  expect(counters.command_buffers == command_buffers + 3, "one command buffer a token drawn");
+  expect(counters.dispatches == dispatches + 3 * (5 * 3 + 2) + 2, "and one dispatch more");
+  expect(counters.buffers == buffers && counters.pipelines == pipelines + 1,
+         "and a pipeline the first time");
   setup.append({6, 7});
-  expect(counters.command_buffers == command_buffers + 1 + 3, "then one a layer for two tokens");
+  expect(counters.command_buffers == command_buffers + 3 + 3, "then one a layer for two tokens");
 }
 
 // A token loads every weight once, and the live part of every cache once. The scale of a group goes

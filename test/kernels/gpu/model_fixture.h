@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -41,16 +42,30 @@ struct Model {
   // Appends tokens and returns the logits of the last.
   const float* append(Session& session, const std::vector<int>& tokens,
                       const std::atomic<bool>& cancelled = kNotCancelled) {
+    return run(session, tokens, {}, cancelled).logits;
+  }
+
+  // Appends a token and checks that the likeliest next one is drawn on the device.
+  void check_draw(Session& session, int token, const std::string& what) {
+    const Decoder::Output output = run(session, {token}, {DrawArgs{}}, kNotCancelled);
+    const Row logits = expected(session, {token});
+    const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+    expect(!output.logits && output.tokens && output.tokens[0] == best, what);
+  }
+
+  Decoder::Output run(Session& session, const std::vector<int>& tokens,
+                      const std::vector<DrawArgs>& draws, const std::atomic<bool>& cancelled) {
     Batch batch;
+    batch.draws = draws;
     for (int token : tokens) {
       batch.tokens.push_back(token);
       batch.positions.push_back(session.position + batch.size() - 1);
       batch.caches.push_back(session.cache.get());
     }
     batch.logit_rows = {batch.size() - 1};
-    const float* logits = decoder->forward(batch, cancelled).logits;
+    const Decoder::Output output = decoder->forward(batch, cancelled);
     session.position += batch.size();
-    return logits;
+    return output;
   }
 
   Row expected(Session& session, const std::vector<int>& tokens) const {

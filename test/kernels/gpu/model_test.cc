@@ -25,6 +25,10 @@ void check_sessions(DType dtype, double tolerance) {
   model.check(first, {8}, tolerance, name + ": a step that is replayed");
   model.check(second, {9}, tolerance, name + ": a step of another session");
   model.check(first, {10}, tolerance, name + ": a step of the first session again");
+  for (int token : {20, 21, 22}) model.check_draw(first, token, name + ": a token drawn");
+  model.check(first, {23}, tolerance, name + ": a step after tokens drawn");
+  model.check_draw(first, 24, name + ": a token drawn after a step");
+  model.check_draw(second, 25, name + ": a token drawn in another session");
   model.check(second, some_tokens(3), tolerance, name + ": a prompt of the second session");
   model.check(second, {11}, tolerance, name + ": a step after the prompt");
 
