@@ -315,8 +315,8 @@ void Sampler::filter() {
     std::iota(kept_.begin(), kept_.end(), 0);
   }
   if (options_.top_p < 1) keep_top_p();
+  if (picks || options_.top_p < 1) order_by_id();
   if (options_.min_p > 0) keep_from(options_.min_p);
-  if (picks || options_.top_p < 1) std::sort(kept_.begin(), kept_.end());
   kept_weight_ = sum_of_kept();
 }
 
@@ -328,6 +328,19 @@ void Sampler::keep_top_p() {
   keep_from(negligible);
   keep_most_likely(kept_, MoreLikely{scores_}, options_.top_p * total,
                    [&](int32_t id) { return weights_[id]; });
+}
+
+// A pass over all tokens: for the many that a flat distribution leaves, sorting takes much longer.
+void Sampler::order_by_id() {
+  const int32_t last = *std::max_element(kept_.begin(), kept_.end(), MoreLikely{scores_});
+  const float least = scores_[last];
+  kept_.resize(static_cast<size_t>(vocab_size_));
+  size_t count = 0;
+  for (int32_t id = 0; id < vocab_size_; ++id) {
+    kept_[count] = id;
+    count += (scores_[id] > least) | ((scores_[id] == least) & (id <= last));
+  }
+  kept_.resize(count);
 }
 
 void Sampler::keep_from(double least_weight) {

@@ -94,6 +94,7 @@ class Sampler {
   void penalize(const float* logits);
   void filter();
   void keep_top_p();
+  void order_by_id();  // the tokens kept, which are the most likely ones
   void keep_from(double least_weight);
   double sum_of_kept() const;
   int draw();
