@@ -33,6 +33,7 @@ const optOuts = new Map([
     files('train').map(name => `train/${name}`),
   ),
   ...filesFor('they are about what ships', ['package.test.ts']),
+  ...filesFor('the command line is the same on every backend', ['cli.test.ts']),
   ...filesFor('it measures the memory of the process, and a GPU has its own', ['memory.test.ts']),
   ...filesFor('it reads more text than an emulator can in minutes', ['nano.test.ts']),
   ...filesFor('they run emulated GPUs themselves', ['emulated.test.ts', 'gpu-kernels.test.ts']),
