@@ -28,7 +28,8 @@ Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLa
                                LoadProgress& progress) {
   const int panels = packed_panels(source.rows, layout);
   const size_t panel_bytes = packed_panel_bytes(source.cols, dtype);
-  Matrix matrix{allocate(panels * panel_bytes), source.rows, source.cols, dtype};
+  const size_t bytes = panels * panel_bytes;
+  Matrix matrix{{weight_pages_.allocate(bytes), bytes}, source.rows, source.cols, dtype};
   std::vector<PanelPacker> packers(pool_.threads(), PanelPacker(source, dtype, layout));
   std::mutex mutex;
   std::exception_ptr error;

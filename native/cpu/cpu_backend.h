@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../backend.h"
+#include "../pages.h"
 #include "kernels.h"
 #include "pack.h"
 #include "thread_pool.h"
@@ -93,6 +94,7 @@ class CpuBackend : public Backend {
 
   const Kernels& kernels_;
   ThreadPool pool_;
+  PageArena weight_pages_;
   std::vector<float> normed_;               // [T, d]
   std::vector<int16_t> quantized_;          // [T, groups, 32]
   std::vector<float> input_scales_;         // [T, groups]
