@@ -13,7 +13,8 @@ static Error disposed() { return Error(ErrorCode::kDisposed, "the model is dispo
 
 Engine::Engine(const EngineOptions& options, LoadProgress& progress)
     : config_(options.config),
-      backend_(create_backend(options.backend, options.device_index, options.threads)),
+      backend_(create_backend(options.backend, options.device_index, options.threads,
+                              options.kv_cache_dtype)),
       device_(backend_->device()),
       weights_(load_weights(*backend_, options.config, options.tensors, options.dtype, progress)),
       weight_bytes_(weights_.bytes()),
