@@ -16,8 +16,9 @@ std::vector<BackendInfo> list_backends() {
   };
 }
 
-std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads) {
-  if (name == "cpu") return std::make_unique<CpuBackend>(threads);
+std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads,
+                                        DType kv_cache_dtype) {
+  if (name == "cpu") return std::make_unique<CpuBackend>(threads, kv_cache_dtype);
   if (name == "cuda") return create_cuda_backend(device_index);
   if (name == "metal") return create_metal_backend(device_index);
   throw Error(ErrorCode::kInvalidArgument, "unknown backend " + name);

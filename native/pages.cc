@@ -1,5 +1,8 @@
 #include "pages.h"
 
+#include <algorithm>
+#include <cstdint>
+
 #include "error.h"
 
 #ifdef _WIN32
@@ -35,5 +38,34 @@ std::shared_ptr<void> allocate_pages(size_t bytes) {
 }
 
 #endif
+
+static constexpr size_t kHugePage = size_t(2) << 20;
+static constexpr size_t kRegion = size_t(64) << 20;
+
+// A wish: where it is not granted the pages are small.
+static void request_huge_pages(void* begin, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  madvise(begin, bytes, MADV_HUGEPAGE);
+#else
+  (void)begin;
+  (void)bytes;
+#endif
+}
+
+std::shared_ptr<void> PageArena::allocate(size_t bytes) {
+  bytes = (bytes + 63) / 64 * 64;
+  if (bytes == 0) return nullptr;
+  if (bytes > region_bytes_ - used_) {
+    region_bytes_ = std::max(bytes, kRegion);
+    const std::shared_ptr<void> pages = allocate_pages(region_bytes_ + kHugePage);
+    const size_t past = reinterpret_cast<uintptr_t>(pages.get()) % kHugePage;
+    region_ = {pages, static_cast<char*>(pages.get()) + (kHugePage - past) % kHugePage};
+    request_huge_pages(region_.get(), region_bytes_);
+    used_ = 0;
+  }
+  const std::shared_ptr<void> block(region_, static_cast<char*>(region_.get()) + used_);
+  used_ += bytes;
+  return block;
+}
 
 }  // namespace openelm

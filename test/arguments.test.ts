@@ -67,6 +67,7 @@ const rows: Record<string, Row[]> = {
     load('dtype', 'one of auto, float32, float16, bfloat16, q8, q4', ['int8', 'F32', 32, null]),
     load('contextLength', 'an integer from 1 to 1048576', [0, 2 ** 20 + 1, ...notIntegers]),
     load('threads', 'an integer from 1 to 1024', [0, 1025, ...notIntegers]),
+    load('kvCacheDtype', 'one of auto, float32, float16', ['bfloat16', 'F16', 16, null]),
     load('tokenizer', 'a path or an object', [5, true, null, () => {}]),
     load('mmap', 'true or false', [0, 'true', null]),
     load('signal', 'an AbortSignal', [new AbortController(), new EventTarget(), ...notObjects]),

@@ -23,6 +23,10 @@ export const loadOptions = [
   new Option('--threads <n>', 'CPU threads (default: one per physical core)')
     .argParser(integer(1))
     .helpGroup('Model:'),
+  new Option('--kv-cache-dtype <dtype>', 'number format of the KV cache on the CPU')
+    .choices(['auto', 'float32', 'float16'])
+    .default('auto')
+    .helpGroup('Model:'),
   new Option('--context-length <n>', "most tokens of prompt and answer (default: the model's)")
     .argParser(integer(1))
     .helpGroup('Model:'),

@@ -84,6 +84,7 @@ EngineOptions read_engine_options(const Napi::Object& object) {
   options.backend = text(object, "backend");
   options.device_index = integer(object, "deviceIndex");
   options.threads = integer(object, "threads");
+  options.kv_cache_dtype = parse_dtype(text(object, "kvCacheDtype"));
   TensorReader reader(boolean(object, "mmap"));
   const auto tensors = object.Get("tensors").As<Napi::Array>();
   for (uint32_t i = 0; i < tensors.Length(); ++i) {

@@ -1,34 +1,146 @@
+#include <algorithm>
+#include <cstring>
+
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
 
 namespace openelm {
 
+namespace {
+
+size_t sums_size(int rows, int head_dim) { return size_t(rows) * (padded_head_dim(head_dim) + 2); }
+
+AttentionSums sums_at(float* memory, int rows, int head_dim) {
+  float* const max = memory + size_t(rows) * padded_head_dim(head_dim);
+  return {memory, max, max + rows};
+}
+
+// The attention of a layer, in pieces: some partitions of one KV head for one tile of tokens.
+struct LayerAttention {
+  using Tile = CpuBackend::Tile;
+
+  const Kernels& kernels;
+  const Layer& layer;
+  const Batch& batch;
+  const int h;
+  const DType cache_dtype;
+  const float* q;  // [T, Hq*h]
+  float* a;        // [T, Hq*h]
+
+  int group() const { return layer.num_query_heads / layer.num_kv_heads; }
+  int rows(const Tile& tile) const { return tile.tokens * group(); }
+  size_t offset(const Tile& tile, int token, int kv_head) const {
+    return (size_t(tile.first_token + token) * layer.num_query_heads + kv_head * group()) * h;
+  }
+
+  // The sums over partitions [begin, end).
+  void attend(const Tile& tile, int kv_head, int begin, int end, AttentionScratch& scratch,
+              float* sums) const {
+    scratch.q.resize(size_t(rows(tile)) * h);
+    scratch.scores.resize(size_t(rows(tile)) * kPartition);
+    scratch.sums.resize(sums_size(rows(tile), h));
+    const size_t token_size = size_t(group()) * h;
+    for (int t = 0; t < tile.tokens; ++t) {
+      const float* from = q + offset(tile, t, kv_head);
+      std::copy(from, from + token_size, scratch.q.data() + t * token_size);
+    }
+    for (int partition = begin; partition < end; ++partition) {
+      float* to = partition == begin ? sums : scratch.sums.data();
+      attend_to(tile, kv_head, partition, scratch, sums_at(to, rows(tile), h));
+      if (partition > begin) merge(tile, to, sums);
+    }
+  }
+
+  void merge(const Tile& tile, float* later, float* sums) const {
+    kernels.merge_attention(sums_at(later, rows(tile), h), rows(tile), h,
+                            sums_at(sums, rows(tile), h));
+  }
+
+  void finish(const Tile& tile, int kv_head, float* memory) const {
+    const AttentionSums sums = sums_at(memory, rows(tile), h);
+    for (int row = 0; row < rows(tile); ++row) {
+      const float scale = 1.0f / sums.total[row];
+      const float* values = sums.values + size_t(row) * padded_head_dim(h);
+      float* to = a + offset(tile, row / group(), kv_head) + size_t(row % group()) * h;
+      for (int j = 0; j < h; ++j) to[j] = values[j] * scale;
+    }
+  }
+
+ private:
+  void attend_to(const Tile& tile, int kv_head, int partition, AttentionScratch& scratch,
+                 const AttentionSums& sums) const {
+    const KvCache& cache = *batch.caches[tile.first_token];
+    const size_t element = cache_dtype == DType::kFloat16 ? 2 : 4;
+    const size_t k_size = size_t(kSlab) * h;
+    const size_t v_size = size_t(kSlab) * padded_head_dim(h);
+    const size_t slab = size_t(partition) * (kPartition / kSlab) * layer.num_kv_heads + kv_head;
+    AttentionArgs args;
+    args.q = scratch.q.data();
+    args.k = static_cast<const char*>(cache.k(layer.index)) + slab * k_size * element;
+    args.v = static_cast<const char*>(cache.v(layer.index)) + slab * v_size * element;
+    args.k_slab_stride = layer.num_kv_heads * k_size;
+    args.v_slab_stride = layer.num_kv_heads * v_size;
+    args.tokens = tile.tokens;
+    args.heads = group();
+    args.head_dim = h;
+    args.positions = std::min(batch.positions[tile.first_token] + 1 - partition * kPartition,
+                              kPartition);
+    args.scores = scratch.scores.data();
+    kernels.attention[cache_dtype == DType::kFloat16](args, sums);
+  }
+};
+
+}  // namespace
+
+// Tiles end where partitions do, so that all tokens of a tile attend to the same partitions.
+void CpuBackend::make_tiles(const Batch& batch) {
+  tiles_.clear();
+  for (int t = 0; t < batch.size(); ++t) {
+    const int position = batch.positions[t];
+    if (!tiles_.empty()) {
+      Tile& last = tiles_.back();
+      const bool follows = batch.caches[t] == batch.caches[t - 1] &&
+                           position == batch.positions[t - 1] + 1 && position % kPartition != 0;
+      if (follows && last.tokens < kTileTokens) {
+        ++last.tokens;
+        continue;
+      }
+    }
+    tiles_.push_back({t, 1, position / kPartition + 1});
+  }
+}
+
 void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* q, float* a) {
   const int h = weights->config.head_dim;
-  const int q_dim = layer.num_query_heads * h;
-  const int group = layer.num_query_heads / layer.num_kv_heads;
-  // The query heads of a KV head share its keys in cache; with little else to do they spread out.
-  const bool enough_tasks = batch.size() * layer.num_kv_heads >= 4 * pool_.threads();
-  const int heads = enough_tasks ? group : 1;
-  const int tasks_per_token = layer.num_query_heads / heads;
+  const LayerAttention op{kernels_, layer, batch, h, kv_cache_dtype_, q, a};
+  const int kv_heads = layer.num_kv_heads;
+  const int pieces = int(tiles_.size()) * kv_heads;
+  const size_t max_size = sums_size(kTileTokens * op.group(), h);
+  int partitions = 1;
+  for (const Tile& tile : tiles_) partitions = std::max(partitions, tile.partitions);
 
-  parallel(batch.size() * tasks_per_token, [&](int task, int thread) {
-    const int t = task / tasks_per_token;
-    const int first_head = task % tasks_per_token * heads;
-    const int kv_head = first_head / group;
-    const size_t offset = size_t(t) * q_dim + size_t(first_head) * h;
-    AttentionArgs args;
-    args.q = q + offset;
-    args.a = a + offset;
-    args.k = batch.caches[t]->k(layer.index) + size_t(kv_head) * h * kSlab;
-    args.v = batch.caches[t]->v(layer.index) + size_t(kv_head) * v_stride(h);
-    args.scores = scores_[thread].data();
-    args.heads = heads;
-    args.head_dim = h;
-    args.positions = batch.positions[t] + 1;
-    args.k_slab_stride = layer.num_kv_heads * h * kSlab;
-    args.v_position_stride = layer.num_kv_heads * v_stride(h);
-    kernels_.attention(args);
+  // With little else to do, the threads share the partitions of a piece as well.
+  if (pieces >= 4 * pool_.threads()) partitions = 1;
+  attention_sums_.resize(std::max(attention_sums_.size(),
+                                  max_size * std::max(pieces * partitions, pool_.threads())));
+  const auto sums = [&](int index) { return attention_sums_.data() + index * max_size; };
+
+  parallel(pieces * partitions, [&](int task, int thread) {
+    const int piece = task / partitions;
+    const int partition = task % partitions;
+    const Tile& tile = tiles_[piece / kv_heads];
+    if (partition >= tile.partitions) return;
+    const int end = partitions == 1 ? tile.partitions : partition + 1;
+    float* to = sums(partitions == 1 ? thread : task);
+    op.attend(tile, piece % kv_heads, partition, end, attention_scratch_[thread], to);
+    if (partitions == 1) op.finish(tile, piece % kv_heads, to);
+  });
+  if (partitions == 1) return;
+  parallel(pieces, [&](int piece, int) {
+    const Tile& tile = tiles_[piece / kv_heads];
+    float* all = sums(piece * partitions);
+    for (int i = 1; i < tile.partitions; ++i) op.merge(tile, sums(piece * partitions + i), all);
+    op.finish(tile, piece % kv_heads, all);
   });
 }
 

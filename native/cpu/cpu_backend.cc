@@ -9,8 +9,12 @@
 
 namespace openelm {
 
-CpuBackend::CpuBackend(int threads)
-    : kernels_(cpu_kernels()), pool_(threads), acc_(threads), scores_(threads) {}
+CpuBackend::CpuBackend(int threads, DType kv_cache_dtype)
+    : kernels_(cpu_kernels()),
+      pool_(threads),
+      acc_(threads),
+      kv_cache_dtype_(kv_cache_dtype),
+      attention_scratch_(threads) {}
 
 std::string CpuBackend::describe(int threads) {
   return std::string(cpu_kernels().name) + ", " + std::to_string(threads) +
@@ -28,7 +32,8 @@ Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLa
                                LoadProgress& progress) {
   const int panels = packed_panels(source.rows, layout);
   const size_t panel_bytes = packed_panel_bytes(source.cols, dtype);
-  Matrix matrix{allocate(panels * panel_bytes), source.rows, source.cols, dtype};
+  const size_t bytes = panels * panel_bytes;
+  Matrix matrix{{weight_pages_.allocate(bytes), bytes}, source.rows, source.cols, dtype};
   std::vector<PanelPacker> packers(pool_.threads(), PanelPacker(source, dtype, layout));
   std::mutex mutex;
   std::exception_ptr error;
@@ -52,21 +57,24 @@ Buffer CpuBackend::load_vector(const TensorSource& source, LoadProgress& progres
   return buffer;
 }
 
-size_t CpuBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
+static size_t cache_bytes(int positions, int num_kv_heads, int width, DType dtype) {
   const int slabs = (positions + kSlab - 1) / kSlab;
-  return size_t(slabs) * kSlab * config.kv_dim(layer) * sizeof(float);
+  return size_t(slabs) * kSlab * num_kv_heads * width * (dtype == DType::kFloat16 ? 2 : 4);
+}
+
+size_t CpuBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
+  return cache_bytes(positions, config.num_kv_heads[layer], config.head_dim, kv_cache_dtype_);
 }
 
 size_t CpuBackend::v_cache_bytes(const Config& config, int layer, int positions) const {
-  return size_t(positions) * config.num_kv_heads[layer] * v_stride(config.head_dim) * sizeof(float);
+  return cache_bytes(positions, config.num_kv_heads[layer], padded_head_dim(config.head_dim),
+                     kv_cache_dtype_);
 }
 
 void CpuBackend::begin(const Batch& batch) {
   const Config& config = weights->config;
   const int positions = *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
-  for (std::vector<float>& scores : scores_) {
-    scores.resize(std::max(scores.size(), size_t(positions) + kSlab));
-  }
+  make_tiles(batch);
   const int half = config.head_dim / 2;
   rope_cos_.resize(rope_sin_.size());  // one more if memory ran out between the two
   for (size_t i = rope_cos_.size(); i < size_t(positions) * half; ++i) {

@@ -4,17 +4,33 @@
 #include <vector>
 
 #include "../backend.h"
+#include "../pages.h"
 #include "kernels.h"
 #include "pack.h"
 #include "thread_pool.h"
 
 namespace openelm {
 
+// Of one thread.
+struct AttentionScratch {
+  std::vector<float> q;       // [tokens, heads, h]
+  std::vector<float> scores;  // [tokens * heads, kPartition]
+  std::vector<float> sums;    // of one partition
+};
+
 // The ops on the processor's own cores. Each op has a file of its own; the inner loops are in
 // kernels/.
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(int threads);
+  // The KV cache is kept as kv_cache_dtype: kFloat32 or kFloat16.
+  CpuBackend(int threads, DType kv_cache_dtype);
+
+  // Consecutive tokens of one session, whose attention is computed together.
+  struct Tile {
+    int first_token;
+    int tokens;
+    int partitions;  // that they attend to
+  };
 
   // What it runs on with so many threads, for people.
   static std::string describe(int threads);
@@ -42,6 +58,10 @@ class CpuBackend : public Backend {
   // Panels that one task multiplies: enough rows to be worth a task, few enough to share out
   // evenly.
   static constexpr int kTaskPanels = 4;
+
+  static constexpr int kTileTokens = 16;
+
+  void make_tiles(const Batch& batch);
 
   template <typename Body>
   void parallel(int tasks, const Body& body) {
@@ -93,12 +113,16 @@ class CpuBackend : public Backend {
 
   const Kernels& kernels_;
   ThreadPool pool_;
+  PageArena weight_pages_;
   std::vector<float> normed_;               // [T, d]
   std::vector<int16_t> quantized_;          // [T, groups, 32]
   std::vector<float> input_scales_;         // [T, groups]
   std::vector<int32_t> input_sums_;         // [T, groups]
   std::vector<std::vector<float>> acc_;     // one a thread
-  std::vector<std::vector<float>> scores_;  // one a thread: [positions]
+  const DType kv_cache_dtype_;
+  std::vector<Tile> tiles_;  // of the batch
+  std::vector<AttentionScratch> attention_scratch_;
+  std::vector<float> attention_sums_;
   std::vector<float> rope_cos_;             // [positions, h/2]
   std::vector<float> rope_sin_;             // [positions, h/2]
 };

@@ -34,10 +34,17 @@ constexpr int kColumnBlock = 256;
 
 inline int padded_columns(int cols) { return (cols + 1) / 2 * 2; }
 
-// Keys are cached in slabs of 8 positions, transposed: [slab][kv_head][h][8].
-// Values by position: [position][kv_head][v_stride(h)].
-constexpr int kSlab = 8;
-inline int v_stride(int head_dim) { return (head_dim + 7) / 8 * 8; }
+// Keys and values are cached in slabs of kSlab positions, [slab][kv_head], as two packed matrices,
+// so that attention is two matmuls: the keys of a slab are rows, [kSlab/16 panels][h][16], and its
+// values are columns, [h/16 panels][kSlab][16], the last panel padded with zeros.
+constexpr int kSlab = 32;
+inline int padded_head_dim(int head_dim) {
+  return (head_dim + kPanelRows - 1) / kPanelRows * kPanelRows;
+}
+
+// Attention is computed in partitions of so many positions, each with a softmax of its own; they
+// are merged in order, whichever threads did them.
+constexpr int kPartition = 256;
 
 // What a matmul multiplies: T rows, float32, and for q8 and q4 weights also quantised.
 struct Input {
@@ -49,17 +56,26 @@ struct Input {
   int groups = 0;
 };
 
+// What a softmax over some keys has come to, for some rows.
+struct AttentionSums {
+  float* values;  // [rows, padded_head_dim(h)]: sum of e^(score - max) * value
+  float* max;     // [rows]
+  float* total;   // [rows]: sum of e^(score - max)
+};
+
+// The queries of consecutive tokens of one session that share a KV head, over one partition.
 struct AttentionArgs {
-  const float* q;  // [heads, h], scaled by 1/sqrt(h)
-  const float* k;  // the KV head's keys; slab s begins at k + s * k_slab_stride
-  const float* v;  // the KV head's values; position p begins at v + p * v_position_stride
-  float* a;        // [heads, h]
-  float* scores;   // scratch, at least `positions` rounded up to a slab
-  int heads;       // query heads that share the KV head
+  const float* q;  // [tokens, heads, h], scaled by 1/sqrt(h)
+  const void* k;   // the KV head's keys in the first slab of the partition
+  const void* v;
+  size_t k_slab_stride;  // in elements
+  size_t v_slab_stride;
+  int tokens;
+  int heads;
   int head_dim;
-  int positions;  // keys 0 .. positions - 1 are attended to
-  int k_slab_stride;
-  int v_position_stride;
+  int positions;  // of the partition that the first token attends to; each next one adds one more,
+                  // up to kPartition
+  float* scores;  // scratch, [tokens * heads, kPartition]
 };
 
 struct Kernels {
@@ -84,7 +100,12 @@ struct Kernels {
   // sequence; acc is [T, panels * 16].
   void (*matmul[5])(const void* w, int panels, const Input& x, int tokens, float* acc);
 
-  void (*attention)(const AttentionArgs& args);
+  // For caches of float32 and of float16.
+  void (*attention[2])(const AttentionArgs& args, const AttentionSums& sums);
+
+  // Adds the sums over later keys to those over earlier ones.
+  void (*merge_attention)(const AttentionSums& later, int rows, int head_dim,
+                          const AttentionSums& sums);
 
   // Whole rows between float32 and the 16-bit types.
   void (*from_f16)(const uint16_t* x, int size, float* y);

@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include "../model/kv_cache.h"
@@ -14,6 +14,7 @@ struct HeadFinisher {
   const Kernels& kernels;
   const Config& config;
   const Layer& layer;
+  const DType cache_dtype;
   const float* cos;  // [positions, h/2]
   const float* sin;
 
@@ -33,18 +34,38 @@ struct HeadFinisher {
     for (int j = 0; j < h; ++j) q[size_t(index) * h + j] = head[j] * scale;
   }
 
+  // Element j goes to begin + j / 16 * panel_stride + j % 16 * stride.
+  void store(const float* head, void* cache, size_t begin, size_t panel_stride, int stride) const {
+    for (int first = 0; first < config.head_dim; first += kPanelRows, begin += panel_stride) {
+      const int count = std::min(kPanelRows, config.head_dim - first);
+      if (cache_dtype == DType::kFloat16) {
+        uint16_t halves[kPanelRows];
+        kernels.to_f16(head + first, count, halves);
+        auto* to = static_cast<uint16_t*>(cache) + begin;
+        for (int j = 0; j < count; ++j) to[j * stride] = halves[j];
+      } else {
+        auto* to = static_cast<float*>(cache) + begin;
+        for (int j = 0; j < count; ++j) to[j * stride] = head[first + j];
+      }
+    }
+  }
+
+  size_t slab(int index, int position) const {
+    return size_t(position / kSlab) * layer.num_kv_heads + index;
+  }
+
   void key(float* head, int index, int position, const KvCache& cache) const {
     norm_and_rope(head, layer.k_norm, position);
-    const int h = config.head_dim;
-    const size_t slab = size_t(position / kSlab) * layer.num_kv_heads + index;
-    float* k = cache.k(layer.index) + slab * h * kSlab + position % kSlab;
-    for (int j = 0; j < h; ++j) k[j * kSlab] = head[j];
+    const size_t begin = slab(index, position) * kSlab * config.head_dim +
+                         position % kSlab / kPanelRows * size_t(config.head_dim) * kPanelRows +
+                         position % kPanelRows;
+    store(head, cache.k(layer.index), begin, kPanelRows * kPanelRows, kPanelRows);
   }
 
   void value(const float* head, int index, int position, const KvCache& cache) const {
-    const int h = config.head_dim;
-    const size_t row = size_t(position) * layer.num_kv_heads + index;
-    std::memcpy(cache.v(layer.index) + row * v_stride(h), head, size_t(h) * sizeof(float));
+    const size_t begin = slab(index, position) * kSlab * padded_head_dim(config.head_dim) +
+                         position % kSlab * kPanelRows;
+    store(head, cache.v(layer.index), begin, kSlab * kPanelRows, 1);
   }
 };
 
@@ -57,7 +78,7 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x
   const int num_heads = layer.num_query_heads + 2 * layer.num_kv_heads;
   const int first_key = layer.num_query_heads;
   const int first_value = first_key + layer.num_kv_heads;
-  const HeadFinisher finish{kernels_, config, layer, rope_cos_.data(), rope_sin_.data()};
+  const HeadFinisher finish{kernels_, config, layer, kv_cache_dtype_, rope_cos_.data(), rope_sin_.data()};
   const Input input =
       norm_and_prepare(layer.qkv_proj, x, layer.attn_norm, tokens, [](int t) { return t; });
 

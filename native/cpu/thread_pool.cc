@@ -19,11 +19,13 @@ static void pause() {
 #endif
 }
 
-static constexpr uint32_t kNoTasks = UINT32_MAX;
+static constexpr uint32_t kJobs = 1 << 20;  // then their numbers come again
 
-static uint32_t job_of(uint64_t ticket) { return uint32_t(ticket >> 32); }
+uint64_t ThreadPool::make_share(uint32_t job, int begin, int end) {
+  return uint64_t(job) << 2 * kTaskBits | uint64_t(begin) << kTaskBits | uint64_t(end);
+}
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(size_t(threads)) {
   try {
     for (int thread = 1; thread < threads; ++thread) {
       workers_.emplace_back([this, thread] { work(thread); });
@@ -50,15 +52,24 @@ void ThreadPool::run_erased(int tasks, const void* body, Call call) {
     for (int task = 0; task < tasks; ++task) call(body, task, 0);
     return;
   }
-  // First a job without tasks, so that no late worker can take one while the fields change.
-  const uint32_t closed = job_of(ticket_.load(std::memory_order_relaxed)) + 1;
-  const uint32_t job = closed + 1;
-  ticket_.store(uint64_t(closed) << 32 | kNoTasks);
-  tasks_.store(uint32_t(tasks), std::memory_order_release);
+  run_job(tasks, body, call);
+}
+
+void ThreadPool::run_job(int tasks, const void* body, Call call) {
+  // First no share has a task, so that no late worker can take one while the fields change.
+  const uint32_t closed = (job_.load(std::memory_order_relaxed) + 1) % kJobs;
+  const uint32_t job = (closed + 1) % kJobs;
+  const int threads = int(shares_.size());
+  for (Share& share : shares_) share.tasks.store(make_share(closed, 0, 0));
   body_.store(body, std::memory_order_release);
   call_.store(call, std::memory_order_release);
   unfinished_.store(tasks, std::memory_order_relaxed);
-  ticket_.store(uint64_t(job) << 32);
+  for (int thread = 0; thread < threads; ++thread) {
+    const auto boundary = [&](int i) { return int(int64_t(tasks) * i / threads); };
+    shares_[thread].tasks.store(make_share(job, boundary(thread), boundary(thread + 1)),
+                                std::memory_order_release);
+  }
+  job_.store(job);
   if (parked_.load() > 0) {
     std::lock_guard lock(mutex_);
     wake_.notify_all();
@@ -68,16 +79,28 @@ void ThreadPool::run_erased(int tasks, const void* body, Call call) {
 }
 
 void ThreadPool::take_tasks(uint32_t job, int thread) {
-  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  const int threads = int(shares_.size());
+  int taken = 0;
+  for (int i = 0; i < threads; ++i) {
+    Share& share = shares_[(thread + i) % threads];
+    while (take_task(share, i == 0, job, thread)) ++taken;
+  }
+  if (taken > 0) unfinished_.fetch_sub(taken, std::memory_order_release);
+}
+
+// Runs the first or the last task of the share, if it still has one of this job.
+bool ThreadPool::take_task(Share& share, bool first, uint32_t job, int thread) {
+  uint64_t tasks = share.tasks.load(std::memory_order_acquire);
   for (;;) {
-    const uint32_t task = uint32_t(ticket);
+    const int begin = int(tasks >> kTaskBits) & kMaxTasks;
+    const int end = int(tasks) & kMaxTasks;
     const void* body = body_.load(std::memory_order_acquire);
     const Call call = call_.load(std::memory_order_acquire);
-    if (job_of(ticket) != job || task >= tasks_.load(std::memory_order_acquire)) return;
-    if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-    call(body, int(task), thread);
-    unfinished_.fetch_sub(1, std::memory_order_release);
-    ticket = ticket_.load(std::memory_order_acquire);
+    if (tasks >> 2 * kTaskBits != job || begin == end) return false;
+    const uint64_t rest = first ? make_share(job, begin + 1, end) : make_share(job, begin, end - 1);
+    if (!share.tasks.compare_exchange_weak(tasks, rest, std::memory_order_acq_rel)) continue;
+    call(body, first ? begin : end - 1, thread);
+    return true;
   }
 }
 
@@ -93,7 +116,7 @@ uint32_t ThreadPool::await_job(uint32_t last_job) {
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 64; ++i) {
-      const uint32_t job = job_of(ticket_.load(std::memory_order_acquire));
+      const uint32_t job = job_.load(std::memory_order_acquire);
       if (job != last_job) return job;
       pause();
     }
@@ -101,9 +124,9 @@ uint32_t ThreadPool::await_job(uint32_t last_job) {
 
   std::unique_lock lock(mutex_);
   parked_.fetch_add(1);
-  wake_.wait(lock, [&] { return stopping_ || job_of(ticket_.load()) != last_job; });
+  wake_.wait(lock, [&] { return stopping_ || job_.load() != last_job; });
   parked_.fetch_sub(1);
-  return job_of(ticket_.load());
+  return job_.load();
 }
 
 }  // namespace openelm

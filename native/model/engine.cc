@@ -10,8 +10,8 @@ static std::unique_ptr<Scheduler> start_scheduler(Backend& backend, const Weight
 }
 
 static std::shared_ptr<Backend> create_backend(const EngineOptions& options) {
-  std::shared_ptr<Backend> backend =
-      create_backend(options.backend, options.device_index, options.threads);
+  std::shared_ptr<Backend> backend = create_backend(options.backend, options.device_index,
+                                                    options.threads, options.kv_cache_dtype);
   backend->require(options.config);
   return backend;
 }

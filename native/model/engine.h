@@ -18,6 +18,7 @@ struct EngineOptions {
   std::string backend;
   int device_index = 0;
   int threads = 1;
+  DType kv_cache_dtype = DType::kFloat32;  // or kFloat16
 };
 
 // A loaded model: its backend, weights and scheduler, which end together.

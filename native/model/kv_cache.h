@@ -28,15 +28,14 @@ class KvCache {
   int context_length() const { return context_length_; }
   size_t bytes() const { return buffer_.bytes; }
 
-  float* k(int layer) const { return at(k_offsets_[layer]); }
-  float* v(int layer) const { return at(v_offsets_[layer]); }
+  // In the layout and the type of the backend.
+  void* k(int layer) const { return buffer_.as<char>() + k_offsets_[layer]; }
+  void* v(int layer) const { return buffer_.as<char>() + v_offsets_[layer]; }
 
   std::atomic<int> position{0};  // tokens held
   std::exception_ptr failure;    // of a copy to this cache; the scheduler's own
 
  private:
-  float* at(size_t offset) const { return reinterpret_cast<float*>(buffer_.as<char>() + offset); }
-
   std::shared_ptr<Backend> backend_;
   const Config config_;
   const int context_length_;

@@ -1,80 +1,116 @@
-// Attention of one token's query heads over one KV head: scores a slab of 8 keys at a time, one
-// lane a key, then a softmax, then the weighted sum of the values, positions in order.
+// Attention over one partition: the scores are a matmul with the keys, a softmax follows, and the
+// weighted sums are a matmul with the values (kernels.h says how the cache stores them).
 
-template <int kSlabs>
-static inline void score_slabs(const float* q, const float* k, int k_slab_stride, int head_dim,
-                               float* scores) {
-  F8 sum[kSlabs];
-  for (int s = 0; s < kSlabs; ++s) sum[s] = broadcast(0);
-  for (int j = 0; j < head_dim; ++j) {
-    const F8 query = broadcast(q[j]);
-    for (int s = 0; s < kSlabs; ++s) {
-      sum[s] = fma(query, load(k + size_t(s) * k_slab_stride + j * kSlab), sum[s]);
-    }
+// Sums of four rows fill a tile: most often the query heads of one token.
+constexpr int kAttentionRows = 4;
+
+// The product of all panels of a slab, added to acc, column by column.
+template <typename Cache>
+static inline void multiply_slab(const typename Cache::Element* w, int panels, size_t panel_stride,
+                                 const Input& x, int first_row, int rows, int begin, int end,
+                                 float* acc, int acc_stride) {
+  int p = 0;
+  for (; p + kTilePanels <= panels; p += kTilePanels) {
+    float_tiles<Cache, kTilePanels, kAttentionRows, true>(w + p * panel_stride, panel_stride, x,
+                                                          first_row, rows, begin, end,
+                                                          acc + p * kPanelRows, acc_stride);
   }
-  for (int s = 0; s < kSlabs; ++s) store(scores + s * kSlab, sum[s]);
+  for (; p < panels; ++p) {
+    float_tiles<Cache, 1, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, first_row,
+                                                rows, begin, end, acc + p * kPanelRows, acc_stride);
+  }
 }
 
-// Turns scores [slabs * 8] into e^(score - max), zero from `positions` on, and returns their sum.
-static inline float exponentiate(float* scores, int slabs, int positions) {
-  for (int i = positions; i < slabs * kSlab; ++i) scores[i] = -INFINITY;
+// Turns scores into e^(score - max), zero from `positions` to the next multiple of 8. Returns their
+// sum.
+static inline float exponentiate(float* scores, int positions, float* max_score) {
+  const int size = (positions + 7) / 8 * 8;
+  for (int i = positions; i < size; ++i) scores[i] = -INFINITY;
   F8 lane_max = load(scores);
-  for (int s = 1; s < slabs; ++s) lane_max = max(lane_max, load(scores + s * kSlab));
-  const F8 largest = broadcast(horizontal_max(lane_max));
+  for (int i = 8; i < size; i += 8) lane_max = max(lane_max, load(scores + i));
+  *max_score = horizontal_max(lane_max);
+  const F8 largest = broadcast(*max_score);
+  for (int i = 0; i < size; i += 8) store(scores + i, exp(sub(load(scores + i), largest)));
+  for (int i = positions; i < size; ++i) scores[i] = 0;
   F8 sum = broadcast(0);
-  for (int s = 0; s < slabs; ++s) {
-    F8 value = exp(sub(load(scores + s * kSlab), largest));
-    store(scores + s * kSlab, value);
-    if (s == slabs - 1) {
-      for (int i = positions; i < slabs * kSlab; ++i) scores[i] = 0;
-      value = load(scores + s * kSlab);
-    }
-    sum = add(sum, value);
-  }
+  for (int i = 0; i < size; i += 8) sum = add(sum, load(scores + i));
   return horizontal_sum(sum);
 }
 
-// a[0..8*kVectors) = sum over positions of weight[p] * v[p] / total
-template <int kVectors>
-static inline void weigh_values(const float* weights, const float* v, int v_position_stride,
-                                int positions, float total, float* a, int size) {
-  F8 sum[kVectors];
-  for (int i = 0; i < kVectors; ++i) sum[i] = broadcast(0);
-  for (int p = 0; p < positions; ++p) {
-    const F8 weight = broadcast(weights[p]);
-    const float* value = v + size_t(p) * v_position_stride;
-    for (int i = 0; i < kVectors; ++i) sum[i] = fma(weight, load(value + 8 * i), sum[i]);
+// The tokens share all columns but the last few, which each has for itself.
+template <typename Cache>
+static inline void weigh_values(const AttentionArgs& args, const Input& weights, int positions,
+                                float* values) {
+  const auto* v = static_cast<const typename Cache::Element*>(args.v);
+  const int width = padded_head_dim(args.head_dim);
+  const int panels = width / kPanelRows;
+  const int rows = args.tokens * args.heads;
+  for (int slab = 0; slab * kSlab < positions; ++slab, v += args.v_slab_stride) {
+    Input x = weights;
+    x.values += slab * kSlab;
+    const auto columns = [&](int limit) {
+      const int count = limit - slab * kSlab;
+      return count < 0 ? 0 : count > kSlab ? kSlab : count;
+    };
+    const int shared = columns(args.positions);
+    multiply_slab<Cache>(v, panels, kSlab * kPanelRows, x, 0, rows, 0, shared, values, width);
+    for (int t = 1; t < args.tokens; ++t) {
+      const int end = columns(args.positions + t);
+      if (end == shared) continue;
+      Input row = x;
+      row.values += size_t(t) * args.heads * kPartition;
+      multiply_slab<Cache>(v, panels, kSlab * kPanelRows, row, 0, args.heads, shared, end,
+                           values + size_t(t) * args.heads * width, width);
+    }
   }
-  const F8 scale = broadcast(1.0f / total);
-  float padded[8 * kVectors];
-  for (int i = 0; i < kVectors; ++i) store(padded + 8 * i, mul(sum[i], scale));
-  memcpy(a, padded, size_t(size) * sizeof(float));
 }
 
-static void attention(const AttentionArgs& args) {
-  const int slabs = (args.positions + kSlab - 1) / kSlab;
-  for (int head = 0; head < args.heads; ++head) {
-    const float* q = args.q + head * args.head_dim;
-    float* a = args.a + head * args.head_dim;
-    int s = 0;
-    for (; s + 4 <= slabs; s += 4) {
-      score_slabs<4>(q, args.k + size_t(s) * args.k_slab_stride, args.k_slab_stride, args.head_dim,
-                     args.scores + s * kSlab);
-    }
-    for (; s < slabs; ++s) {
-      score_slabs<1>(q, args.k + size_t(s) * args.k_slab_stride, args.k_slab_stride, args.head_dim,
-                     args.scores + s * kSlab);
-    }
-    const float total = exponentiate(args.scores, slabs, args.positions);
-    int j = 0;
-    for (; j + 64 <= args.head_dim; j += 64) {
-      weigh_values<8>(args.scores, args.v + j, args.v_position_stride, args.positions, total, a + j,
-                      64);
-    }
-    for (; j < args.head_dim; j += 8) {
-      const int size = args.head_dim - j < 8 ? args.head_dim - j : 8;
-      weigh_values<1>(args.scores, args.v + j, args.v_position_stride, args.positions, total, a + j,
-                      size);
+template <typename Cache>
+static void attention(const AttentionArgs& args, const AttentionSums& sums) {
+  const auto* k = static_cast<const typename Cache::Element*>(args.k);
+  const int rows = args.tokens * args.heads;
+  const int last = args.positions + args.tokens - 1;
+  const int positions = last < kPartition ? last : kPartition;
+  memset(args.scores, 0, size_t(rows) * kPartition * sizeof(float));
+  Input q;
+  q.values = args.q;
+  q.cols = args.head_dim;
+  for (int first = 0; first < positions; first += kSlab, k += args.k_slab_stride) {
+    const int panels = (positions - first + kPanelRows - 1) / kPanelRows;
+    multiply_slab<Cache>(k, panels < kSlab / kPanelRows ? panels : kSlab / kPanelRows,
+                         size_t(args.head_dim) * kPanelRows, q, 0, rows, 0, args.head_dim,
+                         args.scores + first, kPartition);
+  }
+  for (int row = 0; row < rows; ++row) {
+    const int limit = args.positions + row / args.heads;
+    sums.total[row] = exponentiate(args.scores + size_t(row) * kPartition,
+                                   limit < kPartition ? limit : kPartition, sums.max + row);
+  }
+  Input weights;
+  weights.values = args.scores;
+  weights.cols = kPartition;
+  memset(sums.values, 0, size_t(rows) * padded_head_dim(args.head_dim) * sizeof(float));
+  weigh_values<Cache>(args, weights, positions, sums.values);
+}
+
+static void merge_attention(const AttentionSums& later, int rows, int head_dim,
+                            const AttentionSums& sums) {
+  const int width = padded_head_dim(head_dim);
+  for (int row = 0; row < rows; ++row) {
+    const F8 max_before = broadcast(sums.max[row]);
+    const F8 max_later = broadcast(later.max[row]);
+    const F8 largest = max(max_before, max_later);
+    const F8 before = exp(sub(max_before, largest));
+    const F8 after = exp(sub(max_later, largest));
+    float scales[8], later_scales[8];
+    store(scales, before);
+    store(later_scales, after);
+    sums.total[row] = sums.total[row] * scales[0] + later.total[row] * later_scales[0];
+    sums.max[row] = horizontal_max(largest);
+    for (int j = 0; j < width; j += 8) {
+      float* value = sums.values + size_t(row) * width + j;
+      const F8 added = mul(load(later.values + size_t(row) * width + j), after);
+      store(value, fma(load(value), before, added));
     }
   }
 }

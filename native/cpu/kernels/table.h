@@ -6,8 +6,9 @@
 
 #include "elementwise.h"
 
-#include "attention.h"
 #include "matmul.h"
+
+#include "attention.h"
 #include "matmul_quantized.h"
 
 static constexpr Kernels make_kernels(const char* name) {
@@ -19,7 +20,8 @@ static constexpr Kernels make_kernels(const char* name) {
           silu_row,
           {float_matmul<Float32Weights>, float_matmul<Float16Weights>,
            float_matmul<BFloat16Weights>, quantized_matmul<Q8Weights>, quantized_matmul<Q4Weights>},
-          attention,
+          {attention<Float32Weights>, attention<Float16Weights>},
+          merge_attention,
           from_f16,
           to_f16};
 }
