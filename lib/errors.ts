@@ -6,6 +6,8 @@ export const errorCodes = {
   INVALID_ARGUMENT: 'an argument has the wrong type or is out of its range',
   INVALID_CONFIG: 'config.json is not a valid OpenELM configuration',
   INVALID_CHECKPOINT: 'a safetensors file or index is malformed or does not fit config.json',
+  INVALID_GGUF: 'a GGUF file is malformed',
+  NOT_CONVERTIBLE: 'the model has something that the format asked for cannot express',
   INVALID_TOKENIZER: 'tokenizer.json cannot be used or does not fit the model',
   MODEL_NOT_FOUND: 'the source is neither a model directory nor the name of a bundled model',
   INVALID_DATA: 'a training file is not text, or there is too little of it',

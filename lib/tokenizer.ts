@@ -1,12 +1,10 @@
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { byteLevelBytes } from './byte-level.js'
 import { BytePairEncoder, type Merge } from './byte-pair-encoder.js'
 import type { OpenELMConfig } from './config.js'
 import { invalidArgument, OpenELMError } from './errors.js'
-import { ioError, readJsonObject } from './files.js'
 import { describeJson, isJsonObject, type JsonObject } from './strict-json.js'
+import { metaspace, readTokenizerJson } from './tokenizer-json.js'
 import { readBoolean, readObject } from './validate.js'
 
 /** Token ids, in order. */
@@ -62,8 +60,6 @@ export interface TokenStream {
 /** What a tokenizer has to know of its model. */
 export type TokenizerModel = Pick<OpenELMConfig, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>
 
-const maxFileBytes = 64 * 1024 * 1024
-
 /**
  * Loads the tokenizer of a model.
  *
@@ -78,14 +74,8 @@ export async function loadTokenizer(
   model: TokenizerModel,
 ): Promise<Tokenizer> {
   if (typeof source === 'object') return createTokenizer('the tokenizer given', source, model)
-  const file = source === undefined ? undefined : await findTokenizerJson(source)
-  return file === undefined
-    ? createTokenizer(
-        'the LLaMA vocabulary, in want of a tokenizer.json',
-        await llamaTokenizerJson(),
-        model,
-      )
-    : createTokenizer(file, await readJsonObject(file, maxFileBytes, 'INVALID_TOKENIZER'), model)
+  const { name, json } = await readTokenizerJson(source)
+  return createTokenizer(name, json, model)
 }
 
 class BytePairTokenizer implements Tokenizer {
@@ -152,41 +142,6 @@ class ByteStream implements TokenStream {
     if (!this.#dropsSpace || text === '') return text
     this.#dropsSpace = false
     return text.startsWith(' ') ? text.slice(1) : text
-  }
-}
-
-async function findTokenizerJson(source: string): Promise<string | undefined> {
-  try {
-    if (!(await stat(source)).isDirectory()) return source
-    const name = 'tokenizer.json'
-    return (await readdir(source)).includes(name) ? join(source, name) : undefined
-  } catch (cause) {
-    throw ioError('read', source, cause)
-  }
-}
-
-/** SentencePiece's stand-in for a space. */
-const metaspace = '\u2581'
-
-async function llamaTokenizerJson() {
-  // It unpacks its vocabulary when it is imported, which only those who need it should wait for.
-  const { default: llama } = await import('llama-tokenizer-js')
-  return {
-    added_tokens: ['<unk>', '<s>', '</s>'].map((content, id) => ({ id, content, special: true })),
-    normalizer: {
-      type: 'Sequence',
-      normalizers: [
-        { type: 'Prepend', prepend: metaspace },
-        { type: 'Replace', pattern: { String: ' ' }, content: metaspace },
-      ],
-    },
-    decoder: { type: 'Metaspace' },
-    model: {
-      type: 'BPE',
-      byte_fallback: true,
-      vocab: Object.fromEntries(llama.vocabById.map((piece, id) => [piece, id])),
-      merges: [...llama.merges.keys()],
-    },
   }
 }
 
