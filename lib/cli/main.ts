@@ -3,6 +3,7 @@ import { debuglog } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { OpenELMError } from '../errors.js'
 import { average } from './average.js'
+import { bench } from './bench.js'
 import { chat } from './chat.js'
 import { convert } from './convert.js'
 import { doctor } from './doctor.js'
@@ -36,6 +37,7 @@ const commands = [
   chat,
   inspect,
   perplexity,
+  bench,
   init,
   quantize,
   convert,
