@@ -5,7 +5,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { ownInstallSize, rivalInstallSize } from './install-size.mjs'
-import { dtypes, prepareGguf, prepareModel } from './models.mjs'
+import { dtypes, prepareGguf, prepareModel, readThrough } from './models.mjs'
 import { measureQuality } from './quality.mjs'
 import { writeReport } from './report.mjs'
 import { runCase } from './run-case.mjs'
@@ -23,7 +23,7 @@ const options = new Command('bench')
     '3B',
   ])
   .option('--stories <dir>', 'stories260K, for the speed of small models and for quality')
-  .option('--rounds <n>', 'interleaved rounds', Number, 3)
+  .option('--rounds <n>', 'interleaved rounds; one less of the larger sizes', Number, 3)
   .option('--only <part,...>', 'speed, start, depth, growth, stories, install, quality', list)
   .option('--prefix <command>', 'before each measured process, e.g. "taskset -c 0,1"', '')
   .option('--quick', 'one round, 270M, q8, short: to see whether it runs')
@@ -51,6 +51,7 @@ async function compare(round, kind, spec) {
   for (const engine of order) {
     const { size, dtype } = spec.model
     process.stderr.write(`round ${round + 1}: ${engine} ${kind} ${size} ${dtype ?? ''}\n`)
+    await readThrough(spec.model, engine)
     measured[engine] = await runCase(prefix, engine, kind, spec)
   }
   return measured
@@ -62,7 +63,9 @@ async function compareAll(kind, specs, rounds = options.rounds) {
   for (let round = 0; round < rounds; round++) {
     await measureMachine()
     for (const one of cases) {
-      const { rounds: _, ...spec } = one
+      const { rounds: done, ...spec } = one
+      // A minute each, and their runs are so long that they differ less.
+      if (spec.model.size !== options.sizes[0] && done.length > 0 && round === rounds - 1) continue
       one.rounds.push(await compare(round, kind, spec))
     }
   }
@@ -77,6 +80,7 @@ async function measureMachine() {
 }
 
 const plan = { prompts: [32, 128, 512], generated: 128, depths: [], repetitions: 1 }
+const shortPlan = { ...plan, prompts: [128] }
 const parts = {
   speed: () =>
     compareAll(
@@ -84,7 +88,9 @@ const parts = {
       options.sizes.flatMap((size, i) =>
         options.dtypes.flatMap(dtype => {
           const model = prepareModel(options.models, size, dtype)
-          return (i === 0 ? threads : [mostThreads]).map(threads => ({ model, threads, plan }))
+          return (i === 0 ? threads : [mostThreads]).map(count => {
+            return { model, threads: count, plan: count === mostThreads ? plan : shortPlan }
+          })
         }),
       ),
     ),

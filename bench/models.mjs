@@ -1,6 +1,6 @@
 // The checkpoints that are measured: random weights of the released shapes, and the same as GGUF.
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { presets } from '../dist/config.js'
@@ -28,6 +28,15 @@ export function prepareGguf(folder, name, directory, ...options) {
   if (!existsSync(file)) run('convert', directory, file, ...options)
   return file
 }
+
+/** Reads what an engine will load, so that it comes from the page cache. */
+export async function readThrough({ directory, file }, engine) {
+  const shards = readdirSync(directory).filter(name => name.endsWith('.safetensors'))
+  const files = engine === 'openelm' ? shards.map(name => join(directory, name)) : [file]
+  for (const path of files) for await (const _ of createReadStream(path, chunks));
+}
+
+const chunks = { highWaterMark: 2 ** 24 }
 
 /** Runs the command line of the package. */
 export function run(...args) {
