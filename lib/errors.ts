@@ -17,6 +17,7 @@ export const errorCodes = {
   BUSY: 'the session already has a call under way',
   BACKEND_UNAVAILABLE: 'the backend asked for cannot run on this machine',
   ADDON_NOT_FOUND: 'no native addon for this platform could be loaded',
+  DEPENDENCY_NOT_FOUND: 'a package that only this call needs is not installed',
   NON_FINITE_LOGITS: 'the model produced no finite score to choose a token from',
   TRAINING_DIVERGED: 'the loss or the gradients of a training step are not finite',
   DISPOSED: 'the model or session was used after dispose()',

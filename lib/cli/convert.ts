@@ -19,6 +19,7 @@ export const convert = new Command('convert')
     `
 A q8 or q4 checkpoint and a q8_0 or q4_0 file hold the same numbers. A GGUF file carries its
 tokenizer; a checkpoint gets a tokenizer.json unless it is LLaMA's.
+Reading GGUF needs the package @huggingface/gguf beside this one.
 
 Examples:
   $ openelm convert OpenELM-270M OpenELM-270M.gguf --dtype q8_0

@@ -28,7 +28,7 @@ export interface Gguf {
  * Opens a GGUF file of an OpenELM, or of a LLaMA that is one without norms of queries and keys. Only
  * its header is read; that the data is all there follows from the size of the file.
  *
- * @throws OpenELMError IO_ERROR; INVALID_GGUF, INVALID_CONFIG or INVALID_TOKENIZER when the file is
+ * @throws OpenELMError IO_ERROR; DEPENDENCY_NOT_FOUND without @huggingface/gguf; INVALID_GGUF, INVALID_CONFIG or INVALID_TOKENIZER when the file is
  *   malformed; NOT_CONVERTIBLE when it holds something that this package has no equal for.
  */
 export async function openGguf(file: string): Promise<Gguf> {
@@ -63,12 +63,22 @@ export async function openGguf(file: string): Promise<Gguf> {
 async function parse(file: string): Promise<GGUFParseOutput & { size: number }> {
   const { handle, size } = await openFile(file)
   await handle.close()
-  const { gguf } = await import('@huggingface/gguf')
+  const gguf = await loadParser()
   try {
     return { ...(await gguf(file, { allowLocalFile: true })), size }
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new OpenELMError('INVALID_GGUF', `${file}: ${reason}`, { cause })
+  }
+}
+
+/** The parser takes as much space as all else together, so only those who need it install it. */
+async function loadParser() {
+  try {
+    return (await import('@huggingface/gguf')).gguf
+  } catch (cause) {
+    const message = 'reading GGUF needs another package: npm install @huggingface/gguf'
+    throw new OpenELMError('DEPENDENCY_NOT_FOUND', message, { cause })
   }
 }
 
