@@ -99,7 +99,6 @@ export class OpenELM {
     const valid = validateLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
-    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
     const nativeOptions = {
       config: nativeConfig(checkpoint.config),
       tensors: nativeTensors(checkpoint),
@@ -109,13 +108,17 @@ export class OpenELM {
       threads: valid.threads,
       mmap: valid.mmap,
     }
-    const { signal, report } = reporter(valid.signal, valid.onProgress)
-    const native = await abortable(
+    const { signal, report, abort } = reporter(valid.signal, valid.onProgress)
+    const loading = abortable(
       signal,
       () => loadNative().load(nativeOptions, report),
       native => native.dispose(),
     )
-    return new OpenELM(checkpoint, valid, native, tokenizer)
+    // While native threads read the weights.
+    const tokenizer = loadModelTokenizer(checkpoint, valid.tokenizer)
+    tokenizer.catch(abort)
+    const native = await loading
+    return new OpenELM(checkpoint, valid, native, await tokenizer)
   }
 
   /**
@@ -254,18 +257,22 @@ export class OpenELM {
   }
 }
 
-/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
+/** A signal that `abort` aborts, too, and what the caller's `onProgress` throws. */
 function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
-  if (onProgress === undefined) return { signal, report: undefined }
   const failure = new AbortController()
+  const abort = (error: unknown) => failure.abort(error)
   const report = (loadedBytes: number, totalBytes: number) => {
     try {
-      onProgress(loadedBytes, totalBytes)
+      onProgress?.(loadedBytes, totalBytes)
     } catch (error) {
-      failure.abort(error)
+      abort(error)
     }
   }
-  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
+  return {
+    signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]),
+    report: onProgress && report,
+    abort,
+  }
 }
 
 function validateLoadOptions(given: LoadOptions | undefined) {

@@ -2,9 +2,10 @@ import type { OpenELMConfig } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { isJsonObject } from '../strict-json.js'
 import { loadTokenizer } from '../tokenizer.js'
-import { metaspace, readTokenizerJson } from '../tokenizer-json.js'
+import { metaspace } from '../vocabulary.js'
 import type { MetadataReader } from './metadata-reader.js'
 import { tokenTypes } from './tokenizer-metadata.js'
+import { llamaTokenizerJson } from './tokenizer-source.js'
 
 /** Pieces that are longer would take long to cut in two everywhere. */
 const longestPiece = 256
@@ -124,8 +125,8 @@ function mergesOf(tokens: readonly Token[], scores: readonly number[]): [string,
 }
 
 async function isLlama(tokens: readonly Token[]): Promise<boolean> {
-  const { json } = await readTokenizerJson(undefined)
-  const vocab = isJsonObject(json.model) ? json.model.vocab : undefined
+  const { model } = await llamaTokenizerJson()
+  const vocab = isJsonObject(model) ? model.vocab : undefined
   if (!isJsonObject(vocab)) return false
   return (
     tokens.length === Object.keys(vocab).length &&

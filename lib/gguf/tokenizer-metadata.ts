@@ -2,8 +2,9 @@ import type { OpenELMConfig } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { isJsonObject, type JsonObject } from '../strict-json.js'
 import { loadTokenizer } from '../tokenizer.js'
-import { metaspace, readTokenizerJson } from '../tokenizer-json.js'
+import { metaspace } from '../vocabulary.js'
 import type { Metadata, MetadataValue } from './header.js'
+import { readTokenizerJson } from './tokenizer-source.js'
 
 /** What llama.cpp calls the kinds of tokens. */
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 }
