@@ -61,7 +61,7 @@ const memory = process.memoryUsage().rss - before
 const qDims = config.numQueryHeads.reduce((sum, heads) => sum + heads * config.headDim, 0)
 const attention = (2 + 5) * 2 * qDims * (shape.sequenceLength / 2)
 const flops = (rows * (6 * parameters + attention)) / seconds
-const peak = addon.peakFlops()
+const { floatPeak: peak } = await addon.measureMachine(1)
 const giga = value => `${(value / 1e9).toFixed(1)} GFLOP/s`
 console.log(`${(parameters / 1e6).toFixed(1)}M parameters, ${rows} tokens a step`)
 console.log(`${(rows / seconds).toFixed(0)} tokens/s on one core`)

@@ -1,14 +1,18 @@
-/** The ids of two pieces and of the piece they make. */
-export type Merge = readonly [left: number, right: number, merged: number]
+/** What may be merged, best first: the ids of two pieces and of the piece they make. */
+export interface Merges {
+  left: ArrayLike<number>
+  right: ArrayLike<number>
+  merged: ArrayLike<number>
+}
 
 /** What a {@link BytePairEncoder} needs to know of a vocabulary. */
 export interface BytePairVocabulary {
   /** Every id is below it. */
   vocabSize: number
-  /** The token ids of the pieces that text may become: no control tokens, no byte tokens. */
-  ids: ReadonlyMap<string, number>
-  /** What may be merged, best first. */
-  merges: readonly Merge[]
+  /** By id, the pieces that text may become: no control tokens, no byte tokens. */
+  pieces: readonly (string | undefined)[]
+  /** Of those pieces alone. */
+  merges: Merges
   /** The tokens that stand for a character that is no piece: its bytes, the unknown token or none. */
   spell(character: string): readonly number[]
 }
@@ -22,24 +26,32 @@ const maxCachedSpans = 16384
  * of equals, is merged until none is left. O(n log n) in the length of the word, whatever it holds.
  */
 export class BytePairEncoder {
-  readonly #ids: BytePairVocabulary['ids']
   readonly #spell: BytePairVocabulary['spell']
   readonly #vocabSize: number
+  readonly #characters = new Map<string, number>()
   readonly #ranks = new Map<number, number>()
-  readonly #merged: number[] = []
+  readonly #merged: Merges['merged']
   readonly #adjacent = new Set<number>()
   readonly #cache = new Map<string, readonly number[]>()
 
-  constructor({ vocabSize, ids, merges, spell }: BytePairVocabulary) {
+  constructor({ vocabSize, pieces, merges, spell }: BytePairVocabulary) {
     this.#vocabSize = vocabSize
-    this.#ids = ids
     this.#spell = spell
-    for (const [left, right, merged] of merges) {
-      this.#ranks.set(this.#pair(left, right), this.#merged.length)
-      this.#merged.push(merged)
-    }
-    for (const piece of ids.keys()) {
-      for (let i = 1; i < piece.length; i++) this.#adjacent.add(unitsAround(piece, i))
+    this.#merged = merges.merged
+    const firstUnits = new Uint16Array(pieces.length)
+    const lastUnits = new Uint16Array(pieces.length)
+    pieces.forEach((piece, id) => {
+      if (piece === undefined || piece === '') return
+      if (piece.length === String.fromCodePoint(piece.codePointAt(0)!).length) {
+        this.#characters.set(piece, id)
+      }
+      firstUnits[id] = piece.charCodeAt(0)
+      lastUnits[id] = piece.charCodeAt(piece.length - 1)
+    })
+    const { left, right } = merges
+    for (let rank = 0; rank < left.length; rank++) {
+      this.#ranks.set(this.#pair(left[rank]!, right[rank]!), rank)
+      this.#adjacent.add((lastUnits[left[rank]!]! << 16) | firstUnits[right[rank]!]!)
     }
   }
 
@@ -55,7 +67,7 @@ export class BytePairEncoder {
     return tokens
   }
 
-  /** False where no piece has the characters before and after `index` side by side. */
+  /** False where no merge joins pieces that end and begin like the text around `index`. */
   #mayMergeAcross(word: string, index: number): boolean {
     return this.#adjacent.has(unitsAround(word, index)) || isLowSurrogate(word.charCodeAt(index))
   }
@@ -74,7 +86,7 @@ export class BytePairEncoder {
   #merge(span: string): number[] {
     const tokens: number[] = []
     for (const character of span) {
-      const id = this.#ids.get(character)
+      const id = this.#characters.get(character)
       if (id !== undefined) tokens.push(id)
       else tokens.push(...this.#spell(character))
     }

@@ -51,6 +51,19 @@ export async function readBytes(
 }
 
 /**
+ * Reads `length` bytes of a file from byte `position` on.
+ *
+ * @throws OpenELMError IO_ERROR, also when the file ends before.
+ */
+export async function readRange(file: string, position: number, length: number): Promise<Buffer> {
+  const { handle } = await openFile(file)
+  await using _ = handle
+  const bytes = await readBytes(handle, file, position, length)
+  if (bytes.length === length) return bytes
+  throw ioError('read', file, new Error(`it has no ${length} bytes from ${position} on`))
+}
+
+/**
  * Reads a file of at most `maxBytes` that holds one JSON object, see {@link parseStrictJson}.
  *
  * @throws OpenELMError IO_ERROR when the file cannot be read, `code` when its content is not that.

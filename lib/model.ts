@@ -109,7 +109,6 @@ export class OpenELM {
     const valid = validateLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
-    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
     const dtype = valid.dtype ?? checkpoint.dtype
     const nativeOptions = {
       config: nativeConfig(checkpoint.config),
@@ -120,23 +119,19 @@ export class OpenELM {
       kvCacheDtype: valid.kvCacheDtype ?? defaultKvCacheDtype(dtype),
       mmap: valid.mmap,
     }
-    const { signal, report } = reporter(valid.signal, valid.onProgress)
-    const loadOn = async (backend: BackendName) => {
-      const native = await abortable(
+    const { signal, report, abort } = reporter(valid.signal, valid.onProgress)
+    const loading = loadOn(valid.backend, backend =>
+      abortable(
         signal,
         () => loadNative().load({ ...nativeOptions, backend }, report),
         native => native.dispose(),
-      )
-      return new OpenELM(checkpoint, { ...valid, backend }, native, tokenizer)
-    }
-    if (valid.backend !== 'auto') return loadOn(valid.backend)
-    const preferred = preferredBackend()
-    try {
-      return await loadOn(preferred)
-    } catch (error) {
-      if (preferred === 'cpu' || !isFailureOfDevice(error)) throw error
-      return loadOn('cpu')
-    }
+      ),
+    )
+    // While native threads read the weights.
+    const tokenizer = loadModelTokenizer(checkpoint, valid.tokenizer)
+    tokenizer.catch(abort)
+    const { native, backend } = await loading
+    return new OpenELM(checkpoint, { ...valid, backend }, native, await tokenizer)
   }
 
   /**
@@ -275,18 +270,22 @@ export class OpenELM {
   }
 }
 
-/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
+/** A signal that `abort` aborts, too, and what the caller's `onProgress` throws. */
 function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
-  if (onProgress === undefined) return { signal, report: undefined }
   const failure = new AbortController()
+  const abort = (error: unknown) => failure.abort(error)
   const report = (loadedBytes: number, totalBytes: number) => {
     try {
-      onProgress(loadedBytes, totalBytes)
+      onProgress?.(loadedBytes, totalBytes)
     } catch (error) {
-      failure.abort(error)
+      abort(error)
     }
   }
-  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
+  return {
+    signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]),
+    report: onProgress && report,
+    abort,
+  }
 }
 
 function validateLoadOptions(given: LoadOptions | undefined) {
@@ -349,6 +348,20 @@ function defaultKvCacheDtype(dtype: DType): 'float32' | 'float16' {
 function preferredBackend(): BackendName {
   const available = backends().filter(backend => backend.available && backend.name !== 'cpu')
   return available[0]?.name ?? 'cpu'
+}
+
+/** Loads on the backend asked for; under 'auto' on the CPU where a GPU turns out not to do. */
+async function loadOn(
+  choice: 'auto' | BackendName,
+  load: (backend: BackendName) => Promise<NativeModel>,
+): Promise<{ native: NativeModel; backend: BackendName }> {
+  const backend = choice === 'auto' ? preferredBackend() : choice
+  try {
+    return { native: await load(backend), backend }
+  } catch (error) {
+    if (choice !== 'auto' || backend === 'cpu' || !isFailureOfDevice(error)) throw error
+    return { native: await load('cpu'), backend: 'cpu' }
+  }
 }
 
 /** Whether another device may do better: this one is too small, cannot run the model, or has failed. */

@@ -132,6 +132,13 @@ export interface NativeCpuInfo {
   features: string[]
 }
 
+export interface NativeMachineSpeed {
+  /** Bytes a second, from memory. */
+  readBandwidth: number
+  /** Operations a second, of multiply-adds in float32: two each. */
+  floatPeak: number
+}
+
 export interface NativeTrainerOptions {
   config: NativeConfig
   threads: number
@@ -219,8 +226,8 @@ export interface NativeAddon {
     std: number,
     dtype: 'F32' | 'F16' | 'BF16',
   ): Promise<Uint8Array>
-  /** Floating-point operations that one core can do in a second in the kernels of training. */
-  peakFlops(): number
+  /** What so many threads reach together, at most. Takes about a second. */
+  measureMachine(threads: number): Promise<NativeMachineSpeed>
   Trainer: new (options: NativeTrainerOptions) => NativeTrainer
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
 }

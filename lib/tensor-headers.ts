@@ -19,7 +19,7 @@ export interface TensorHeader {
 export const groupSize = 32
 
 export const embeddingsName = 'transformer.token_embeddings.weight'
-const headName = 'lm_head.weight'
+export const headName = 'lm_head.weight'
 
 /** The float dtypes and what safetensors calls them. */
 export const floatTypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const
@@ -33,7 +33,7 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
  * first, so that every tensor starts at a multiple of its element size, then the matrices, each
  * quantised one with its scales right behind it.
  *
- * A float checkpoint stores everything in its dtype. A quantised one stores norms as F32, and a
+ * A float checkpoint stores everything in its dtype, unless `normType` says otherwise. A quantised one stores norms as F32, and a
  * matrix [rows, columns] in groups of 32 along the columns, the last padded with elements of 0:
  * - q8: `X.weight` I8 [rows, groups, 32]; an element is int8 * scale
  * - q4: `X.weight` U8 [rows, groups, 16]; byte j of a group holds element j in its low nibble and
@@ -42,11 +42,14 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
  *
  * A q4 checkpoint keeps the embedding and the output matrix as q8.
  */
-export function tensorHeaders(config: OpenELMConfig, dtype: DType): TensorHeader[] {
+export function tensorHeaders(
+  config: OpenELMConfig,
+  dtype: DType,
+  normType: TensorDType = isFloat(dtype) ? floatTypes[dtype] : 'F32',
+): TensorHeader[] {
   const specs = tensorSpecs(config)
   const norms = specs.filter(spec => spec.kind === 'norm')
   const matrices = specs.filter(spec => spec.kind === 'matrix')
-  const normType = isFloat(dtype) ? floatTypes[dtype] : 'F32'
   return [
     ...norms.map(({ name, shape }) => ({ name, dtype: normType, shape })),
     ...matrices.flatMap(({ name, shape }) => matrixHeaders(name, shape, dtype)),

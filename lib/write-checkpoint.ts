@@ -17,6 +17,8 @@ import { indexName, singleName } from './weight-files.js'
 export interface WriteOptions {
   /** Largest shard in bytes of tensor data, unless one tensor alone is larger. Default 5e9. */
   maxShardBytes?: number | undefined
+  /** What a float checkpoint stores norms as. Default the type of the matrices. */
+  normType?: 'F32' | undefined
   /** Called after each chunk with the bytes of tensor data so far and in all. */
   onProgress?: ((writtenBytes: number, totalBytes: number) => void) | undefined
   /** Aborting rejects with the signal's reason and leaves no file behind. */
@@ -48,12 +50,12 @@ export async function writeCheckpoint(
   source: TensorSource,
   options: WriteOptions = {},
 ): Promise<void> {
-  const { maxShardBytes = 5e9, onProgress, signal } = options
+  const { maxShardBytes = 5e9, normType, onProgress, signal } = options
   if (!dtypes.includes(dtype)) throw invalidArgument('dtype', dtypes.join(' or '), dtype)
   if (!(maxShardBytes > 0)) {
     throw invalidArgument('options.maxShardBytes', 'a number above 0', maxShardBytes)
   }
-  const headers = tensorHeaders(config, dtype)
+  const headers = tensorHeaders(config, dtype, normType)
   const shards = splitIntoShards(headers, maxShardBytes)
   const total = headers.reduce((sum, header) => sum + byteLengthOf(header), 0)
   let done = 0

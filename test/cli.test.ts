@@ -59,7 +59,7 @@ async function generateJson(t: Test, model: string, ...args: string[]) {
 }
 
 t.test('help needs no addon and names every command and option', async t => {
-  const commands = ['generate', 'chat', 'inspect', 'init', 'quantize', 'doctor']
+  const commands = ['generate', 'chat', 'inspect', 'bench', 'init', 'quantize', 'convert', 'doctor']
   const noAddon = { OPENELM_ADDON: '/nowhere' }
   const { code, stdout, stderr } = await outcome(start(['--help'], noAddon))
   t.same({ code, stderr }, { code: 0, stderr: '' })
@@ -107,6 +107,13 @@ const misuses: [args: string[], message: string | RegExp][] = [
   [['init', '--preset', '3B', '--config', 'x', 'y'], /cannot be used with option/],
   [['inspect'], 'expected one of a directory, --preset and --config'],
   [['inspect', '--preset', '3B', '--tensors'], '--tensors needs a directory'],
+  [
+    ['bench', tiny, '-p', '4,x'],
+    "option '-p, --prompts <n,...>' argument '4,x' is invalid. Expected an integer from 1 up.",
+  ],
+  [['convert', tiny, 'x'], 'expected one of <in> and <out> to end in .gguf'],
+  [['convert', 'x.gguf', 'y.gguf'], 'expected one of <in> and <out> to end in .gguf'],
+  [['convert', 'x.gguf', 'y', '--dtype', 'f32'], '--dtype is for GGUF files'],
 ]
 
 for (const [args, message] of misuses) {
@@ -127,6 +134,7 @@ const failures: [args: string[], message: string | RegExp][] = [
   ],
   [['generate', '-m', tiny, '--prompt-file', 'none.txt'], /cannot read none.txt: .*\[IO_ERROR\]$/],
   [['inspect', join(scratch)], /cannot read .*config.json.* \[IO_ERROR\]$/],
+  [['convert', 'no.gguf', 'x'], /cannot read no.gguf: .*\[IO_ERROR\]$/],
   [['init', '--config', tinyConfig, tiny], /it already holds config.json \[IO_ERROR\]$/],
 ]
 
@@ -255,6 +263,28 @@ for (const dtype of ['q8', 'q4'] as const) {
     t.match(again.stderr, `is quantised already, as ${dtype} [INVALID_ARGUMENT]`)
   })
 }
+
+t.test('bench measures a model', async t => {
+  const short = ['-p', '4,8', '-n', '3', '-r', '2', '--threads', '1']
+  const table = await succeed(t, 'bench', tiny, ...short, '-d', '5')
+  for (const name of ['pp4', 'pp8', 'tg3', 'tg32@d5']) {
+    t.match(table, new RegExp(`^${name} +[\\d.]+ +[\\d.]+ - [\\d.]+ +\\d+%$`, 'm'))
+  }
+  t.match(table, /^peak memory +[\d.]+ MiB$/m)
+  const { machine, tests } = JSON.parse(await succeed(t, 'bench', tiny, ...short, '--json'))
+  t.same(Object.keys(machine), ['readBandwidth', 'floatPeak'])
+  t.equal(tests.length, 3)
+})
+
+t.test('convert makes a GGUF file and a checkpoint of it again', async t => {
+  const dir = t.testdir()
+  const [gguf, output] = [join(dir, 'tiny.gguf'), join(dir, 'out')]
+  await succeed(t, 'convert', tiny, gguf, '--dtype', 'f32')
+  await succeed(t, 'convert', gguf, output)
+  t.same(readdirSync(output).sort(), ['config.json', 'model.safetensors'])
+  const tensors = (model: string) => readSafetensors(join(model, 'model.safetensors')).size
+  t.equal(tensors(output), tensors(tiny))
+})
 
 t.test('quantize takes the padded vocabulary and the names of CoreNet', async t => {
   const dir = t.testdir()

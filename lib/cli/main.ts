@@ -3,7 +3,9 @@ import { debuglog } from 'node:util'
 import { Command, CommanderError } from 'commander'
 import { OpenELMError } from '../errors.js'
 import { average } from './average.js'
+import { bench } from './bench.js'
 import { chat } from './chat.js'
+import { convert } from './convert.js'
 import { doctor } from './doctor.js'
 import { generate } from './generate.js'
 import { init } from './init.js'
@@ -30,7 +32,19 @@ const program = new Command('openelm')
 Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted.
 NODE_DEBUG=openelm shows where an error came from.`,
   )
-const commands = [generate, chat, inspect, perplexity, init, quantize, train, average, doctor]
+const commands = [
+  generate,
+  chat,
+  inspect,
+  perplexity,
+  bench,
+  init,
+  quantize,
+  convert,
+  train,
+  average,
+  doctor,
+]
 for (const command of commands) {
   program.addCommand(command.copyInheritedSettings(program))
 }

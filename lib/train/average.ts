@@ -4,8 +4,9 @@ import { type Checkpoint, openCheckpoint, writeCheckpoint } from '../checkpoint.
 import { configToJson } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
-import { readFloat32, toBfloat16 } from '../read-float32.js'
-import type { TensorHeader } from '../tensor-headers.js'
+import { encodeFloats } from '../floats.js'
+import { readFloat32 } from '../read-float32.js'
+import { floatTypes, type TensorHeader } from '../tensor-headers.js'
 import type { WriteOptions } from '../write-checkpoint.js'
 
 export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
@@ -35,8 +36,7 @@ export async function average(
   for (const checkpoint of checkpoints) requireSameShape(checkpoint, first)
   const source = async function* ({ name }: TensorHeader) {
     const mean = await meanOf(checkpoints.map(({ tensors }) => tensors.get(name)!))
-    const typed = dtype === 'bfloat16' ? toBfloat16(mean) : mean
-    yield new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength)
+    yield encodeFloats(mean, floatTypes[dtype])
   }
   await writeCheckpoint(out, first.config, dtype, source, options)
   await copyTokenizer(first.directory, out)

@@ -2,6 +2,7 @@
 #include "../cpu/kernels.h"
 #include "addon_data.h"
 #include "checkpoint_tools.h"
+#include "machine_speed.h"
 #include "model.h"
 #include "sampler.h"
 #include "session.h"
@@ -51,6 +52,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("backends", Napi::Function::New<backends>(env, "backends"));
   exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
   init_checkpoint_tools(env, exports);
+  init_machine_speed(env, exports);
   SamplerWrap::init(env, exports);
   ModelWrap::init(env, exports);
   SessionWrap::init(env);

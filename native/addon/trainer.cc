@@ -1,7 +1,6 @@
 #include "trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 #include "arguments.h"
@@ -44,26 +43,7 @@ static uint8_t* checked_range(train::Trainer& trainer, const std::string& array,
   return static_cast<uint8_t*>(trainer.data(parse_array(array))) + size_t(begin) * element;
 }
 
-// The multiply-adds of one core in a second, twice as many operations: the best of many bursts, for
-// other processes disturb most of them.
-static Napi::Value peak_flops(const Napi::CallbackInfo& info) {
-  constexpr int kRounds = 20000;
-  const train::Kernels<float>& kernels = train::kernels<float>();
-  double shortest = 1;
-  volatile float sink = 0;
-  for (int burst = 0; burst < 200; ++burst) {
-    const auto begin = std::chrono::steady_clock::now();
-    sink = kernels.multiply_add(kRounds);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    shortest = std::min(shortest, seconds.count());
-  }
-  (void)sink;
-  const double flops = 2.0 * kRounds * train::kBusyRegisters * kernels.lanes;
-  return Napi::Number::New(info.Env(), flops / shortest);
-}
-
 void TrainerWrap::init(Napi::Env env, Napi::Object exports) {
-  exports.Set("peakFlops", Napi::Function::New<peak_flops>(env, "peakFlops"));
   exports.Set("Trainer",
               DefineClass(env, "Trainer",
                           {

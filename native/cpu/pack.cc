@@ -43,58 +43,91 @@ size_t PanelPacker::pack(int panel, void* to) {
   const int begin = (gate_up ? panel / 2 : panel) * kPanelRows;
   const int first_row = begin + (gate_up && panel % 2 == 1 ? half : 0);
   const int rows = std::min(kPanelRows, half - begin);
-
-  if (dtype_ == DType::kQ8 || dtype_ == DType::kQ4) {
-    const size_t groups = size_t(source_.groups());
-    values_.assign(kPanelRows * groups * kGroupSize / (dtype_ == DType::kQ8 ? 1 : 2), 0);
-    scales_.assign(kPanelRows * groups, 0);
-    reader_.read_quantized(dtype_, first_row, rows, values_.data(), scales_.data());
-    pack_quantized(static_cast<uint8_t*>(to));
-  } else {
-    rows_.assign(size_t(kPanelRows) * source_.cols, 0);
-    reader_.read_float(first_row, rows, rows_.data());
-    pack_float(rows, to);
+  switch (dtype_) {
+    case DType::kFloat32:
+    case DType::kFloat16:
+    case DType::kBFloat16:
+      pack_float(first_row, rows, to);
+      break;
+    case DType::kQ8:
+    case DType::kQ4:
+      pack_quantized(first_row, rows, static_cast<uint8_t*>(to));
+      break;
   }
   return (source_.row_bytes() + source_.scale_row_bytes()) * rows;
 }
 
-// Where column c of a row lies in its panel of 16-bit elements: see kernels.h.
-static size_t half_index(int row, int c, DType dtype) {
-  if (dtype == DType::kFloat16) return size_t(c) * kPanelRows + row;
-  return size_t(c / 2) * 2 * kPanelRows + 2 * row + c % 2;
-}
-
-void PanelPacker::pack_float(int rows, void* to) {
-  const int cols = source_.cols;
-  auto* floats = static_cast<float*>(to);
-  auto* halves = static_cast<uint16_t*>(to);
-  std::memset(to, 0, packed_panel_bytes(cols, dtype_));
-  halves_.resize(size_t(cols));
-  for (int row = 0; row < rows; ++row) {
-    const float* from = rows_.data() + size_t(row) * cols;
-    if (dtype_ == DType::kFloat32) {
-      for (int c = 0; c < cols; ++c) floats[size_t(c) * kPanelRows + row] = from[c];
-      continue;
+// to[i * kPanelRows + row] = element i of each row.
+template <typename Element>
+static void interleave(const uint8_t* from, size_t row_bytes, int rows, int size, void* to) {
+  auto* element = static_cast<Element*>(to);
+  for (int i = 0; i < size; ++i, element += kPanelRows) {
+    for (int row = 0; row < rows; ++row) {
+      std::memcpy(element + row, from + row * row_bytes + i * sizeof(Element), sizeof(Element));
     }
-    if (dtype_ == DType::kFloat16) {
-      cpu_kernels().to_f16(from, cols, halves_.data());
-    } else {
-      std::transform(from, from + cols, halves_.data(), float_to_bf16);
-    }
-    for (int c = 0; c < cols; ++c) halves[half_index(row, c, dtype_)] = halves_[c];
   }
 }
 
-// Column i of a row's group in the logical format (quantize.h), as a code of 8 or 4 bits.
-static int stored_code(const uint8_t* values, int i, DType dtype) {
-  if (dtype == DType::kQ8) return values[i];
-  const int byte = values[i % (kGroupSize / 2)];
-  return i < kGroupSize / 2 ? byte & 15 : byte >> 4;
+void PanelPacker::pack_float(int first_row, int rows, void* to) {
+  const int cols = source_.cols;
+  const size_t row_bytes = size_t(cols) * (dtype_ == DType::kFloat32 ? 4 : 2);
+  values_.resize(kPanelRows * row_bytes);
+  if (dtype_ == DType::kFloat32) {
+    reader_.read_float(first_row, rows, reinterpret_cast<float*>(values_.data()));
+    return interleave<uint32_t>(values_.data(), row_bytes, rows, cols, to);
+  }
+  reader_.read_half(dtype_, first_row, rows, reinterpret_cast<uint16_t*>(values_.data()));
+  if (dtype_ == DType::kFloat16) {
+    return interleave<uint16_t>(values_.data(), row_bytes, rows, cols, to);
+  }
+  interleave<uint32_t>(values_.data(), row_bytes, rows, cols / 2, to);
+  if (cols % 2 == 0) return;
+  auto* last_pairs = static_cast<uint8_t*>(to) + size_t(cols / 2) * kPanelRows * 4;
+  for (int row = 0; row < rows; ++row) {
+    std::memcpy(last_pairs + row * 4, &values_[(row + 1) * row_bytes - 2], 2);
+  }
+}
+
+// The 16 bytes of a group of q4, from the order of quantize.h to that of a panel: four bytes for
+// each 8 columns, the even ones before the odd ones, neighbours of a kind in one byte.
+static void pair_nibbles(uint8_t* group) {
+  uint64_t halves[2];
+  std::memcpy(halves, group, sizeof halves);
+  constexpr uint64_t kNibbles = 0x0f0f0f0f0f0f0f0f;
+  for (int eight = 0; eight < 4; ++eight) {
+    const uint64_t nibbles = (halves[eight % 2] >> (eight < 2 ? 0 : 4)) & kNibbles;
+    const uint64_t pairs = nibbles | nibbles >> 12;  // bytes 0, 1, 4 and 5: columns i and i + 2
+    const auto bytes = uint32_t((pairs & 0xff) | (pairs >> 24 & 0xff00) | (pairs << 8 & 0xff0000) |
+                                (pairs >> 16 & 0xff000000));
+    std::memcpy(group + 4 * eight, &bytes, sizeof bytes);
+  }
+}
+
+void PanelPacker::pack_quantized(int first_row, int rows, uint8_t* to) {
+  const size_t groups = size_t(source_.groups());
+  const int row_group_bytes = dtype_ == DType::kQ8 ? kGroupSize : kGroupSize / 2;
+  const size_t row_bytes = groups * row_group_bytes;
+  values_.resize(kPanelRows * row_bytes);
+  scales_.resize(kPanelRows * groups);
+  reader_.read_quantized(dtype_, first_row, rows, values_.data(), scales_.data());
+  if (dtype_ == DType::kQ4) {
+    for (size_t i = 0; i < rows * row_bytes; i += row_group_bytes) pair_nibbles(&values_[i]);
+  }
+  const auto* scales = reinterpret_cast<const uint8_t*>(scales_.data());
+  for (size_t g = 0; g < groups; ++g, to += group_bytes(dtype_)) {
+    interleave<uint16_t>(scales + 2 * g, 2 * groups, rows, 1, to);
+    const uint8_t* values = &values_[g * row_group_bytes];
+    if (dtype_ == DType::kQ8) {
+      interleave<uint16_t>(values, row_bytes, rows, kGroupSize / 2, to + kScaleBytes);
+    } else {
+      interleave<uint32_t>(values, row_bytes, rows, kGroupSize / 8, to + kScaleBytes);
+    }
+  }
 }
 
 // Where the code of a row and column i lies in the packed weights of a group (kernels.h): its byte,
 // and the bit at which it begins there.
-static uint8_t* packed_byte(uint8_t* weights, int row, int i, DType dtype, int* shift) {
+static const uint8_t* packed_byte(const uint8_t* weights, int row, int i, DType dtype, int* shift) {
   const int pair = i / 2;
   const int lane = 2 * row + i % 2;
   *shift = dtype == DType::kQ8 ? 0 : pair % 2 * 4;
@@ -102,27 +135,9 @@ static uint8_t* packed_byte(uint8_t* weights, int row, int i, DType dtype, int* 
   return weights + pair / 4 * 4 * kPanelRows + 2 * lane + pair % 4 / 2;
 }
 
-// Padding rows have scale 0, whatever their values.
-void PanelPacker::pack_quantized(uint8_t* to) {
-  const int groups = source_.groups();
-  const int row_group_bytes = dtype_ == DType::kQ8 ? kGroupSize : kGroupSize / 2;
-  for (int g = 0; g < groups; ++g, to += group_bytes(dtype_)) {
-    std::memset(to, 0, group_bytes(dtype_));
-    for (int row = 0; row < kPanelRows; ++row) {
-      std::memcpy(to + 2 * row, &scales_[size_t(row) * groups + g], 2);
-      const uint8_t* values = &values_[(size_t(row) * groups + g) * row_group_bytes];
-      for (int i = 0; i < kGroupSize; ++i) {
-        int shift;
-        uint8_t* byte = packed_byte(to + kScaleBytes, row, i, dtype_, &shift);
-        *byte |= uint8_t(stored_code(values, i, dtype_) << shift);
-      }
-    }
-  }
-}
-
-static void unpack_quantized_row(uint8_t* panel, int lane, int cols, DType dtype, float* to) {
+static void unpack_quantized_row(const uint8_t* panel, int lane, int cols, DType dtype, float* to) {
   for (int c = 0; c < cols; ++c) {
-    uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
+    const uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
     uint16_t scale;
     std::memcpy(&scale, group + 2 * lane, 2);
     int shift;
@@ -133,9 +148,15 @@ static void unpack_quantized_row(uint8_t* panel, int lane, int cols, DType dtype
   }
 }
 
+// Where column c of a row lies in its panel of 16-bit elements: see kernels.h.
+static size_t half_index(int row, int c, DType dtype) {
+  if (dtype == DType::kFloat16) return size_t(c) * kPanelRows + row;
+  return size_t(c / 2) * 2 * kPanelRows + 2 * row + c % 2;
+}
+
 void unpack_row(const Matrix& matrix, int row, float* to) {
-  uint8_t* panel = matrix.data.as<uint8_t>() +
-                   size_t(row / kPanelRows) * packed_panel_bytes(matrix.cols, matrix.dtype);
+  const uint8_t* panel = matrix.data.as<uint8_t>() +
+                         size_t(row / kPanelRows) * packed_panel_bytes(matrix.cols, matrix.dtype);
   const int lane = row % kPanelRows;
   const auto* floats = reinterpret_cast<const float*>(panel);
   const auto* halves = reinterpret_cast<const uint16_t*>(panel);

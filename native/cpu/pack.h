@@ -20,20 +20,18 @@ class PanelPacker {
  public:
   PanelPacker(const TensorSource& source, DType dtype, MatrixLayout layout);
 
-  // Writes packed_panel_bytes() bytes and returns how many bytes of the source that took.
+  // Writes into packed_panel_bytes() of zeros and returns how many bytes of the source that took.
   size_t pack(int panel, void* to);
 
  private:
-  void pack_float(int rows, void* to);
-  void pack_quantized(uint8_t* to);
+  void pack_float(int first_row, int rows, void* to);
+  void pack_quantized(int first_row, int rows, uint8_t* to);
 
   const TensorSource& source_;
   const DType dtype_;
   const MatrixLayout layout_;
   RowReader reader_;
-  std::vector<float> rows_;       // [16, cols]
-  std::vector<uint16_t> halves_;  // [cols]
-  std::vector<uint8_t> values_;   // [16, groups * 32 or 16]
+  std::vector<uint8_t> values_;   // [16, bytes of a row in the format of the panel]
   std::vector<uint16_t> scales_;  // [16, groups]
 };
 

@@ -1,5 +1,7 @@
 #include "tensor_source.h"
 
+#include <algorithm>
+
 #include "../cpu/kernels.h"
 #include "../error.h"
 #include "../half.h"
@@ -68,6 +70,24 @@ void RowReader::read_float(int first_row, int count, float* x) {
       case TensorSource::Format::kU8:
         dequantize_q4_row(raw, scales, source_.cols, to);
         break;
+    }
+  }
+}
+
+void RowReader::read_half(DType dtype, int first_row, int count, uint16_t* x) {
+  const bool is_f16 = dtype == DType::kFloat16;
+  if (source_.format == (is_f16 ? TensorSource::Format::kF16 : TensorSource::Format::kBF16)) {
+    source_.file->read(source_.offset + uint64_t(first_row) * source_.row_bytes(),
+                       source_.row_bytes() * count, x);
+    return;
+  }
+  row_.resize(size_t(source_.cols));
+  for (int row = first_row; row < first_row + count; ++row, x += source_.cols) {
+    read_float(row, 1, row_.data());
+    if (is_f16) {
+      cpu_kernels().to_f16(row_.data(), source_.cols, x);
+    } else {
+      std::transform(row_.begin(), row_.end(), x, float_to_bf16);
     }
   }
 }

@@ -47,6 +47,9 @@ class RowReader {
   // x [count, cols]; quantised rows are dequantised.
   void read_float(int first_row, int count, float* x);
 
+  // The same in a 16-bit type (kFloat16 or kBFloat16), rounded to nearest even.
+  void read_half(DType dtype, int first_row, int count, uint16_t* x);
+
   // Rows of the quantised format `dtype` (kQ8 or kQ4): as they are stored when the source has that
   // format, otherwise quantised now. values [count, groups * 32 or 16 bytes], scales [count,
   // groups]

@@ -1,0 +1,311 @@
+// Writes the tables of README.md and the charts from results/results.json: npm run report.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { bytesPerToken, promptOperations, quantile } from '../dist/bench.js'
+import { countParameters, presets } from '../dist/config.js'
+import { drawLines, drawSpeeds } from './charts.mjs'
+
+const engines = ['openelm', 'node-llama-cpp']
+const readme = fileURLToPath(new URL('README.md', import.meta.url))
+const longDTypes = { bf16: 'bfloat16', q8: 'q8', q4: 'q4' }
+
+export async function writeReport(results) {
+  const roofs = roofsOf(results.machineSpeeds ?? [])
+  const sections = [
+    describeMachine(results, roofs),
+    results.speed && speedSection(results.speed, roofs),
+    results.start && startSection(results.start),
+    results.depth && depthSection(results.depth),
+    results.growth && growthSection(results.growth),
+    results.stories && storiesSection(results.stories),
+    results.install && installSection(results.install),
+    results.quality && qualitySection(results.quality),
+  ]
+  const begin = '<!-- results -->'
+  const text = readFileSync(readme, 'utf8')
+  const kept = text.slice(0, text.indexOf(begin) + begin.length)
+  writeFileSync(readme, `${kept}\n\n${sections.filter(Boolean).join('\n\n')}\n`)
+  await drawCharts(results, roofs)
+}
+
+/** The median of what the machine reached in the rounds, by number of threads. */
+function roofsOf(speeds) {
+  const roofs = new Map()
+  for (const count of new Set(speeds.map(({ threads }) => threads))) {
+    const mine = speeds.filter(({ threads }) => threads === count)
+    const spread = key => spreadOf(mine.map(speed => speed[key]))
+    roofs.set(count, { readBandwidth: spread('readBandwidth'), floatPeak: spread('floatPeak') })
+  }
+  return roofs
+}
+
+function spreadOf(values) {
+  const [low, high] = [Math.min(...values), Math.max(...values)]
+  return { median: quantile(values, 0.5), low, high }
+}
+
+function describeMachine({ machine, command }, roofs) {
+  const { processor, cores, memory, platform, node, date } = machine
+  const lines = [...roofs].map(([threads, { readBandwidth, floatPeak }]) => {
+    const bandwidth = show(readBandwidth, x => (x / 1e9).toFixed(1))
+    const peak = show(floatPeak, x => (x / 1e9).toFixed(0))
+    return [threads, `${bandwidth} GB/s`, `${peak} GFLOP/s`]
+  })
+  const head = `${processor}, ${cores} cores, ${(memory / 2 ** 30).toFixed(0)} GiB, ${platform}, Node ${node}, ${date}.`
+  return `${head} \`npm run bench -- ${command}\`
+
+${table(['threads', 'memory read', 'float32 multiply-adds'], lines)}`
+}
+
+function speedsOf({ rounds }, engine, name) {
+  const tests = rounds.map(round => round[engine].tests.find(test => test.name === name))
+  return spreadOf(tests.flatMap(test => test.tokensPerSecond))
+}
+
+/** Tokens a second that the machine allows. */
+function roofOf({ model, threads }, name, roofs) {
+  const config = presets[model.size]
+  const roof = roofs.get(threads)
+  if (!config || !roof) return null
+  const prompt = /^pp(\d+)$/.exec(name)
+  return prompt
+    ? (roof.floatPeak.median * Number(prompt[1])) / promptOperations(config, Number(prompt[1]))
+    : roof.readBandwidth.median / bytesPerToken(config, longDTypes[model.dtype])
+}
+
+function speedSection(cases, roofs) {
+  const rows = cases.flatMap(one =>
+    one.rounds[0].openelm.tests.map(({ name }) => {
+      const [own, rival] = engines.map(engine => speedsOf(one, engine, name))
+      const roof = roofOf(one, name, roofs)
+      const share = speed => (roof ? ` (${((100 * speed.median) / roof).toFixed(0)}%)` : '')
+      return [
+        one.model.size,
+        one.model.dtype,
+        one.threads,
+        name,
+        show(own, formatSpeed) + share(own),
+        show(rival, formatSpeed) + share(rival),
+        `${(own.median / rival.median).toFixed(2)}x`,
+      ]
+    }),
+  )
+  const details = cases.map(one => [
+    one.model.size,
+    one.model.dtype,
+    one.threads,
+    ...engines.map(engine => {
+      const tokenMs = one.rounds.flatMap(round => round[engine].tests.at(-1).tokenMs)
+      const [median, p99] = [quantile(tokenMs, 0.5), quantile(tokenMs, 0.99)]
+      return `${median.toFixed(1)} / ${p99.toFixed(1)} (${(p99 / median).toFixed(2)}x)`
+    }),
+    ...engines.map(engine => show(loadOf(one, engine), x => x.toFixed(0))),
+    ...engines.map(engine => (memoryOf(one, engine).median / 1e6).toFixed(0)),
+  ])
+  return `## Speed
+
+Tokens a second: the median of the rounds, their range, and the share of what the memory (tg) or float32 multiply-adds (pp) allow.
+
+${table(['model', 'weights', 'threads', 'test', ...engines, 'ratio'], rows)}
+
+![Decode](results/decode.svg)
+
+![Prefill](results/prefill.svg)
+
+The black lines are what reading the weights once for each token, or float32 multiply-adds, allow on this machine.
+
+Of the same runs: milliseconds a token in tg128 (median / p99), milliseconds to load with the file in the page cache (openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, without \`getLlama\`), and peak memory of the process in MB.
+
+${table(
+  [
+    'model',
+    'weights',
+    'threads',
+    'token, openelm',
+    'token, node-llama-cpp',
+    'load, openelm',
+    'load, node-llama-cpp',
+    'memory, openelm',
+    'memory, node-llama-cpp',
+  ],
+  details,
+)}`
+}
+
+function loadOf({ rounds }, engine) {
+  return spreadOf(rounds.map(round => round[engine].loadMs))
+}
+
+function memoryOf({ rounds }, engine) {
+  return spreadOf(rounds.map(round => round[engine].peakMemory))
+}
+
+function startSection(cases) {
+  const rows = cases.map(one => {
+    const [own, rival] = engines.map(engine => spreadOf(one.rounds.map(round => round[engine])))
+    const milliseconds = spread => show(spread, x => x.toFixed(0))
+    const ratio = `${(own.median / rival.median).toFixed(2)}x`
+    return [one.model.size, one.model.dtype, milliseconds(own), milliseconds(rival), ratio]
+  })
+  return `## From process start to the first token
+
+Milliseconds, with the file in the page cache.
+
+${table(['model', 'weights', ...engines, 'ratio'], rows)}`
+}
+
+function depthSection([one]) {
+  const names = one.rounds[0].openelm.tests.map(({ name }) => name)
+  const firsts = engines.map(engine => speedsOf(one, engine, names[0]).median)
+  const rows = names.map(name => {
+    const speeds = engines.map(engine => speedsOf(one, engine, name))
+    const cells = speeds.map((speed, i) => {
+      return `${show(speed, formatSpeed)} (${((100 * speed.median) / firsts[i]).toFixed(0)}%)`
+    })
+    return [name.replace('tg32@d', ''), ...cells]
+  })
+  return `## Decode against the length of the context
+
+${one.model.size}, ${one.model.dtype}, ${one.threads} threads: tokens a second after so many tokens, and the share of the first row.
+
+${table(['context', ...engines], rows)}
+
+![Decode against context](results/depth.svg)`
+}
+
+function growthSection(cases) {
+  const rows = cases.map(one => [
+    one.model.size,
+    ...engines.map(engine => show(loadOf(one, engine), x => x.toFixed(0))),
+    ...engines.map(engine => (memoryOf(one, engine).median / 1e6).toFixed(0)),
+  ])
+  const head = [
+    'load, openelm',
+    'load, node-llama-cpp',
+    'memory, openelm',
+    'memory, node-llama-cpp',
+  ]
+  return `## Load and memory from 270M to 3B
+
+bf16, ${cases[0].threads} threads: milliseconds to load as above, and peak memory in MB after a prompt of 32 tokens.
+
+${table(['model', ...head], rows)}
+
+![Load](results/load.svg)
+
+![Memory](results/memory.svg)`
+}
+
+function storiesSection([one]) {
+  const { name } = one.rounds[0].openelm.tests[0]
+  const [own, rival] = engines.map(engine => speedsOf(one, engine, name))
+  const cells = [own, rival].map(speed => show(speed, x => x.toFixed(0)))
+  return `## A very small model
+
+stories260K in float32, one thread, 256 tokens through \`stream()\` and \`evaluate()\`: what a token costs beside its arithmetic.
+
+${table(['', ...engines, 'ratio'], [['tokens a second', ...cells, `${(own.median / rival.median).toFixed(1)}x`]])}`
+}
+
+function installSection({ openelm, 'node-llama-cpp': rival }) {
+  const megabytes = bytes => (bytes / 1e6).toFixed(1)
+  const ratio = bytes => `${((100 * openelm) / bytes).toFixed(1)}%`
+  return `## Install size
+
+MB on the disk, dependencies included.
+
+${table(
+  ['', 'MB', 'openelm is'],
+  [
+    ['openelm, for this platform', megabytes(openelm), ''],
+    ['node-llama-cpp, as npm installs it', megabytes(rival.total), ratio(rival.total)],
+    [
+      "node-llama-cpp, without other platforms' and GPUs' binaries",
+      megabytes(rival.cpuOnly),
+      ratio(rival.cpuOnly),
+    ],
+  ],
+)}`
+}
+
+function qualitySection(models) {
+  const sections = models.map(({ name, text, tokens, rows }) => {
+    const lines = rows.map(
+      ({ engine, format, bitsPerWeight, relativeError, divergence, perplexity }) => [
+        engine,
+        format,
+        bitsPerWeight.toFixed(2),
+        relativeError.toExponential(2),
+        divergence.toExponential(2),
+        perplexity.toFixed(3),
+      ],
+    )
+    const head = ['', 'format', 'bits a weight', 'logit error', 'KL divergence', 'perplexity']
+    return `${name}, ${tokens} tokens: ${text}.\n\n${table(head, lines)}`
+  })
+  return `## Quality of quantised weights
+
+Against float32: the norm of the difference of all centred logits over their norm, the mean KL divergence in nats, and perplexity. Bits a weight are those of all tensors. \`openelm\` and \`node-llama-cpp\` are the engines as they run, which also round what the weights are multiplied with (node-llama-cpp with a float32 KV cache and without flash attention, which would add errors of their own). "Weights alone" is the same weights in float32 arithmetic. llama.cpp leaves rows whose length 32 does not divide in F16; "rounding of all matrices" is its rounding where openelm rounds.
+
+${sections.join('\n\n')}`
+}
+
+async function drawCharts({ speed, depth, growth }, roofs) {
+  const most = Math.max(...(speed ?? []).map(({ threads }) => threads))
+  const speeds = name =>
+    speed
+      .filter(({ threads }) => threads === most)
+      .flatMap(one =>
+        engines.map(engine => ({
+          model: `${one.model.size}, ${name}`,
+          dtype: one.model.dtype,
+          engine,
+          speed: speedsOf(one, engine, name).median,
+          roof: roofOf(one, name, roofs),
+        })),
+      )
+  if (speed) {
+    await drawSpeeds('decode', `Decode, ${most} threads`, speeds('tg128'))
+    await drawSpeeds('prefill', `Prefill, ${most} threads`, speeds('pp512'))
+  }
+  if (depth) {
+    const values = engines.flatMap(engine =>
+      depth[0].rounds[0][engine].tests.map(({ name }) => {
+        return { engine, x: Number(name.slice(6)), y: speedsOf(depth[0], engine, name).median }
+      }),
+    )
+    await drawLines('depth', 'Decode against context', 'tokens before', 'tokens a second', values)
+  }
+  if (growth) {
+    const values = measure =>
+      growth.flatMap(one =>
+        engines.map(engine => {
+          const x = countParameters(presets[one.model.size]) / 1e9
+          return { engine, x, y: measure(one, engine).median }
+        }),
+      )
+    const [load, memory] = [values(loadOf), values(memoryOf)]
+    const inUnits = (list, unit) => list.map(value => ({ ...value, y: value.y / unit }))
+    const xTitle = 'billion parameters, bf16'
+    await drawLines('load', 'Load', xTitle, 'seconds', inUnits(load, 1e3))
+    await drawLines('memory', 'Peak memory', xTitle, 'GB', inUnits(memory, 1e9))
+  }
+}
+
+function show({ median, low, high }, format) {
+  return low === high ? format(median) : `${format(median)} [${format(low)}–${format(high)}]`
+}
+
+function formatSpeed(speed) {
+  return speed.toFixed(speed < 100 ? 1 : 0)
+}
+
+function table(head, rows) {
+  const line = cells => `| ${cells.join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const file = fileURLToPath(new URL('results/results.json', import.meta.url))
+  await writeReport(JSON.parse(readFileSync(file, 'utf8')))
+}

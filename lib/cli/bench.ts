@@ -1,0 +1,99 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import {
+  type BenchResult,
+  type BenchTest,
+  bytesPerToken,
+  bench as measure,
+  promptOperations,
+  quantile,
+} from '../bench.js'
+import { loadNative, type NativeMachineSpeed } from '../native.js'
+import { formatBytes } from './format.js'
+import { addOptions, integer, loadOptions, pick } from './options.js'
+import { print } from './output.js'
+import { formatTable } from './table.js'
+
+export const bench = new Command('bench')
+  .description('tell how fast a model is here, beside what the machine can do')
+  .argument('[model]', 'model directory, or a bundled model', 'openelm-nano')
+  .addOption(lengths('-p, --prompts <n,...>', 'lengths of prompts to process', [32, 128, 512]))
+  .addOption(
+    new Option('-n, --generated <n>', 'tokens to generate').argParser(integer(0)).default(128),
+  )
+  .addOption(lengths('-d, --depths <n,...>', 'lengths of contexts to generate 32 tokens after', []))
+  .addOption(
+    new Option('-r, --repetitions <n>', 'of each measurement').argParser(integer(1)).default(5),
+  )
+  .option('--json', 'print one JSON object with every repetition')
+  .addHelpText(
+    'after',
+    `
+pp512 processes a prompt of 512 tokens, tg128 generates 128 tokens. Both are also given as a share
+of what this machine can do: multiply-adds in float32, and reading the weights for each token.
+
+Example:
+  $ openelm bench OpenELM-270M --dtype q8 --threads 2`,
+  )
+  .action(async (model: string, options) => {
+    const load = pick(options, modelOptions)
+    const threads = options.threads ?? loadNative().cpuInfo().physicalCores
+    const machine = await loadNative().measureMachine(threads)
+    const result = await measure(model, load, options)
+    if (options.json) console.log(JSON.stringify({ machine, threads, ...result }))
+    else print(`${format(result, machine)}\n`)
+  })
+
+const modelOptions = loadOptions.filter(option => option.attributeName() !== 'model')
+addOptions(bench, modelOptions)
+
+function lengths(flags: string, description: string, fallback: number[]): Option {
+  const parse = integer(1)
+  return new Option(flags, description)
+    .default(fallback, fallback.join(',') || 'none')
+    .argParser(text => {
+      if (text === '') throw new InvalidArgumentError('Expected lengths with commas between them.')
+      return text.split(',').map(parse)
+    })
+}
+
+function format(result: BenchResult, machine: NativeMachineSpeed): string {
+  const rows = result.tests.map(test => {
+    const { tokensPerSecond: speeds } = test
+    const range = `${speed(Math.min(...speeds))} - ${speed(Math.max(...speeds))}`
+    return [test.name, speed(quantile(speeds, 0.5)), range, shareOf(test, result, machine)]
+  })
+  const tokenMs = result.tests.flatMap(test => test.tokenMs ?? [])
+  const facts = [
+    ['stored as', result.dtype],
+    ['load', `${result.loadMs.toFixed(0)} ms`],
+    ...(tokenMs.length > 0 ? [['time per token', describeTimes(tokenMs)]] : []),
+    ['weights', formatBytes(result.weightBytes)],
+    ['peak memory', formatBytes(result.peakMemory)],
+    ['memory reads', `${(machine.readBandwidth / 1e9).toFixed(1)} GB/s`],
+    ['multiply-adds', `${(machine.floatPeak / 1e9).toFixed(0)} GFLOP/s`],
+  ]
+  const table = formatTable(rows, ['test', 'tokens/s', 'range', 'share'])
+  return `${table}\n\n${formatTable(facts, [], 2)}`
+}
+
+function speed(tokensPerSecond: number): string {
+  return tokensPerSecond.toFixed(tokensPerSecond < 100 ? 1 : 0)
+}
+
+function describeTimes(tokenMs: readonly number[]): string {
+  return `median ${quantile(tokenMs, 0.5).toFixed(2)} ms, p99 ${quantile(tokenMs, 0.99).toFixed(2)} ms`
+}
+
+/** Of the machine's reading speed for tg, of its multiply-adds for pp. */
+function shareOf(
+  { name, tokensPerSecond }: BenchTest,
+  { config, dtype }: BenchResult,
+  { readBandwidth, floatPeak }: NativeMachineSpeed,
+): string {
+  const speed = quantile(tokensPerSecond, 0.5)
+  const prompt = /^pp(\d+)$/.exec(name)
+  const share = prompt
+    ? (promptOperations(config, Number(prompt[1])) * speed) / Number(prompt[1]) / floatPeak
+    : (bytesPerToken(config, dtype) * speed) / readBandwidth
+  return `${(100 * share).toFixed(0)}%`
+}

@@ -1,0 +1,36 @@
+import { Command, Option } from 'commander'
+import { openCheckpoint } from '../checkpoint.js'
+import { ggufToCheckpoint } from '../gguf/gguf-to-checkpoint.js'
+import { ggufDTypes, writeGguf } from '../gguf/write-gguf.js'
+import { interruptSignal } from './interrupt.js'
+import { Progress } from './progress.js'
+
+export const convert = new Command('convert')
+  .description('make a GGUF file for llama.cpp of a checkpoint, or a checkpoint of a GGUF file')
+  .argument('<in>', 'model directory, or a file that ends in .gguf')
+  .argument('<out>', 'file to write that ends in .gguf, or directory')
+  .addOption(
+    new Option('--dtype <dtype>', 'number format of a GGUF file (default: as stored)').choices(
+      Object.keys(ggufDTypes),
+    ),
+  )
+  .addHelpText(
+    'after',
+    `
+A q8 or q4 checkpoint and a q8_0 or q4_0 file hold the same numbers. A GGUF file carries its
+tokenizer; a checkpoint gets a tokenizer.json unless it is LLaMA's.
+Reading GGUF needs the package @huggingface/gguf beside this one.
+
+Examples:
+  $ openelm convert OpenELM-270M OpenELM-270M.gguf --dtype q8_0
+  $ openelm convert openelm-3b-instruct.gguf OpenELM-3B-Instruct`,
+  )
+  .action(async (input: string, output: string, { dtype }, command: Command) => {
+    const [fromGguf, toGguf] = [input, output].map(path => path.toLowerCase().endsWith('.gguf'))
+    if (fromGguf === toGguf) command.error('expected one of <in> and <out> to end in .gguf')
+    if (fromGguf && dtype) command.error('--dtype is for GGUF files')
+    using bar = new Progress('Converting')
+    const options = { onProgress: bar.update, signal: interruptSignal() }
+    if (fromGguf) await ggufToCheckpoint(input, output, options)
+    else await writeGguf(output, await openCheckpoint(input), dtype, options)
+  })

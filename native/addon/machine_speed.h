@@ -1,0 +1,9 @@
+#pragma once
+
+#include <napi.h>
+
+namespace openelm {
+
+void init_machine_speed(Napi::Env env, Napi::Object exports);
+
+}  // namespace openelm

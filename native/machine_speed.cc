@@ -1,0 +1,74 @@
+#include "machine_speed.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "cpu/thread_pool.h"
+#include "pages.h"
+#include "train/kernels.h"
+
+namespace openelm {
+
+// Far more than any cache holds.
+static constexpr size_t kReadBytes = size_t(512) << 20;
+static constexpr int kReadBursts = 12;
+static constexpr int kFloatBursts = 100;
+static constexpr int kFloatRounds = 20000;
+
+template <typename Burst>
+static double shortest_of(int bursts, const Burst& burst) {
+  double shortest = 1e9;
+  for (int i = 0; i < bursts; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    burst();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    shortest = std::min(shortest, seconds.count());
+  }
+  return shortest;
+}
+
+// One cache line after the other, in sums that do not wait for each other.
+static uint64_t sum_of(const uint64_t* words, size_t count) {
+  constexpr size_t kSums = 32;
+  uint64_t sums[kSums] = {};
+  for (size_t i = 0; i < count; i += kSums) {
+    for (size_t j = 0; j < kSums; ++j) sums[j] += words[i + j];
+  }
+  return sums[0] + *std::max_element(sums, sums + kSums);
+}
+
+static double measure_reading(ThreadPool& pool) {
+  const auto pages = allocate_pages(kReadBytes);
+  auto* words = static_cast<uint64_t*>(pages.get());
+  const size_t words_per_page = 4096 / sizeof(uint64_t);
+  const size_t share = kReadBytes / sizeof(uint64_t) / pool.threads() / 4096 * 4096;
+  volatile uint64_t sink = 0;
+  // Untouched pages are all one and the same.
+  pool.run(pool.threads(), [&](int task, int) {
+    for (size_t i = 0; i < share; i += words_per_page) words[task * share + i] = i;
+  });
+  const double seconds = shortest_of(kReadBursts, [&] {
+    pool.run(pool.threads(), [&](int task, int) { sink = sum_of(words + task * share, share); });
+  });
+  (void)sink;
+  return double(share * sizeof(uint64_t)) * pool.threads() / seconds;
+}
+
+static double measure_multiply_adds(ThreadPool& pool) {
+  const train::Kernels<float>& kernels = train::kernels<float>();
+  volatile float sink = 0;
+  const double seconds = shortest_of(kFloatBursts, [&] {
+    pool.run(pool.threads(), [&](int, int) { sink = kernels.multiply_add(kFloatRounds); });
+  });
+  (void)sink;
+  const double multiply_adds = double(kFloatRounds) * train::kBusyRegisters * kernels.lanes;
+  return 2 * multiply_adds * pool.threads() / seconds;
+}
+
+MachineSpeed measure_machine(int threads) {
+  ThreadPool pool(threads);
+  return {measure_reading(pool), measure_multiply_adds(pool)};
+}
+
+}  // namespace openelm

@@ -1,0 +1,285 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gguf as parseGguf } from '@huggingface/gguf'
+import t, { type Test } from 'tap'
+import { bundledModels } from '../../lib/bundled-models.js'
+import { openCheckpoint, writeCheckpoint } from '../../lib/checkpoint.js'
+import { type OpenELMConfig, parseConfig, readConfig } from '../../lib/config.js'
+import { ggufToCheckpoint } from '../../lib/gguf/gguf-to-checkpoint.js'
+import { type GgufDType, writeGguf } from '../../lib/gguf/write-gguf.js'
+import { loadTokenizer } from '../../lib/tokenizer.js'
+import { testConfigs, writeTestCheckpoint } from '../helpers/checkpoints.js'
+import { decodeFloats, readSafetensors } from '../helpers/safetensors.js'
+import { skipWithoutStories, stories260K } from '../helpers/shared-model.js'
+import { contentOf } from '../helpers/tiny-checkpoint.js'
+import { writeTinyModel } from '../helpers/tiny-model.js'
+import type { ConfigJson } from '../reference.js'
+
+/** What llama.cpp calls `llama`: no norms of queries and keys, and all layers alike. */
+const uniform: ConfigJson = {
+  ...testConfigs.golden,
+  vocab_size: 300,
+  normalize_qk_projections: false,
+  share_input_output_layers: false,
+  qkv_multipliers: 1,
+  ffn_multipliers: 2,
+}
+const layerWise: ConfigJson = { ...testConfigs.golden, vocab_size: 300 }
+
+const scratch = t.testdir()
+
+function newDir(): string {
+  return mkdtempSync(join(scratch, 'dir-'))
+}
+
+/** Converts a model directory to GGUF and back, and returns the new directory. */
+async function roundTrip(dir: string, dtype?: GgufDType): Promise<string> {
+  const out = newDir()
+  const file = join(out, 'model.gguf')
+  await writeGguf(file, await openCheckpoint(dir), dtype)
+  await ggufToCheckpoint(file, join(out, 'back'))
+  return join(out, 'back')
+}
+
+function sameTensors(t: Test, actual: string, expected: string): void {
+  const [a, b] = [actual, expected].map(dir => readSafetensors(join(dir, 'model.safetensors')))
+  t.same([...a!.keys()].sort(), [...b!.keys()].sort())
+  for (const [name, { dtype, shape, bytes }] of a!) {
+    const other = b!.get(name)!
+    t.same([dtype, ...shape], [other.dtype, ...other.shape], name)
+    t.ok(Buffer.from(bytes).equals(other.bytes), name)
+  }
+}
+
+async function sameShape(t: Test, actual: string, expected: string): Promise<void> {
+  const shapes = await Promise.all(
+    [actual, expected].map(async dir => {
+      const config: Partial<OpenELMConfig> = { ...(await readConfig(join(dir, 'config.json'))) }
+      // GGUF tells widths, not how they came about, nor what matters to training alone.
+      const { qkvMultipliers, ffnMultipliers, ffnDimDivisor, ropeMaxLength, ...shape } = config
+      return shape
+    }),
+  )
+  t.same(shapes[0], shapes[1])
+}
+
+for (const [dtype, ggufDType] of [
+  ['F32', 'f32'],
+  ['F16', 'f16'],
+  ['BF16', 'bf16'],
+] as const) {
+  t.test(`${ggufDType} there and back gives the same model`, async t => {
+    const models: (keyof typeof testConfigs | ConfigJson)[] = [
+      '270M',
+      'one-layer',
+      'head-64-lists',
+      'odd-widths',
+      'other-constants',
+      layerWise,
+      uniform,
+    ]
+    for (const model of models) {
+      const config = typeof model === 'string' ? testConfigs[model] : model
+      const dir = writeTinyModel(newDir(), { ...config, vocab_size: 300 }, dtype)
+      const back = await roundTrip(dir)
+      sameTensors(t, back, dir)
+      await sameShape(t, back, dir)
+    }
+  })
+}
+
+t.test('the header says what llama.cpp wants to know', async t => {
+  const dir = writeTinyModel(newDir(), layerWise, 'BF16')
+  const file = join(newDir(), 'model.gguf')
+  await writeGguf(file, await openCheckpoint(dir), 'q8_0')
+  const { metadata, tensorInfos, tensorDataOffset } = await parseGguf(file, {
+    allowLocalFile: true,
+  })
+  t.match(metadata, {
+    version: 3,
+    'general.architecture': 'openelm',
+    'general.file_type': 7,
+    'openelm.block_count': 3,
+    'openelm.context_length': 256,
+    'openelm.embedding_length': 128,
+    'openelm.attention.head_count': [2, 4, 4],
+    'openelm.attention.head_count_kv': [1, 2, 2],
+    'openelm.feed_forward_length': [64, 288, 512],
+    'openelm.attention.key_length': 32,
+    'openelm.attention.value_length': 32,
+    'openelm.attention.layer_norm_rms_epsilon': Math.fround(1e-6),
+    'openelm.rope.dimension_count': 32,
+    'openelm.rope.freq_base': 10000,
+    'tokenizer.ggml.model': 'llama',
+    'tokenizer.ggml.bos_token_id': 1,
+    'tokenizer.ggml.eos_token_id': 2,
+    'tokenizer.ggml.unknown_token_id': 0,
+    'tokenizer.ggml.add_bos_token': true,
+    'tokenizer.ggml.add_space_prefix': false,
+  })
+  const { 'tokenizer.ggml.token_type': types, 'tokenizer.ggml.tokens': tokens } =
+    metadata as unknown as Record<string, unknown>
+  t.same((types as number[]).slice(0, 5), [2, 3, 3, 6, 6])
+  t.same((tokens as string[]).slice(1, 4), ['<s>', '</s>', '<0x00>'])
+  t.same((tokens as string[]).at(-1), '[PAD299]')
+
+  t.equal(tensorInfos.length, 9 * 3 + 2)
+  const described = tensorInfos
+    .filter(({ name }) => !name.startsWith('blk.') || name.startsWith('blk.2.'))
+    .map(({ name, dtype, shape }) => [name, dtype, ...shape.map(Number)])
+  const [f32, q8] = [0, 8]
+  t.same(described, [
+    ['token_embd.weight', q8, 128, 300],
+    ['blk.2.attn_norm.weight', f32, 128],
+    ['blk.2.attn_qkv.weight', q8, 128, 256],
+    ['blk.2.attn_q_norm.weight', f32, 32],
+    ['blk.2.attn_k_norm.weight', f32, 32],
+    ['blk.2.attn_output.weight', q8, 128, 128],
+    ['blk.2.ffn_norm.weight', f32, 128],
+    ['blk.2.ffn_gate.weight', q8, 128, 512],
+    ['blk.2.ffn_up.weight', q8, 128, 512],
+    ['blk.2.ffn_down.weight', q8, 512, 128],
+    ['output_norm.weight', f32, 128],
+  ])
+  t.ok(tensorInfos.every(({ offset }) => (tensorDataOffset + offset) % 32n === 0n))
+})
+
+t.test('the rows of proj_1 and qkv_proj are where llama.cpp looks for them', async t => {
+  const dir = newDir()
+  const { weights } = writeTestCheckpoint(dir, uniform, { dtype: 'F32', seed: 2 })
+  cpSync(join(writeTinyModel(newDir()), 'tokenizer.json'), join(dir, 'tokenizer.json'))
+  const file = join(newDir(), 'model.gguf')
+  await writeGguf(file, await openCheckpoint(dir), 'f32')
+  const { tensorInfos, tensorDataOffset } = await parseGguf(file, { allowLocalFile: true })
+  const read = (name: string) => {
+    const { offset, shape } = tensorInfos.find(info => info.name === name)!
+    const begin = Number(tensorDataOffset + offset)
+    const length = 4 * Number(shape[0]! * shape[1]!)
+    return decodeFloats(readFileSync(file).subarray(begin, begin + length), 'F32')
+  }
+  const d = 128
+  const [headDim, queryRows, kvRows, ffnDim] = [32, 128, 64, 256]
+  const row = (values: Float64Array, i: number) => [...values.subarray(i * d, (i + 1) * d)]
+  const qkv = weights.get('transformer.layers.1.attn.qkv_proj.weight')!
+  // Numbers 3 and 3 + 16 of the second head, which RoPE turns together, become neighbours.
+  const query = read('blk.1.attn_q.weight')
+  t.same(row(query, headDim + 6), row(qkv, headDim + 3))
+  t.same(row(query, headDim + 7), row(qkv, headDim + 3 + 16))
+  t.same(row(read('blk.1.attn_k.weight'), 1), row(qkv, queryRows + 16))
+  t.same(row(read('blk.1.attn_v.weight'), 1), row(qkv, queryRows + kvRows + 1))
+  const proj1 = weights.get('transformer.layers.1.ffn.proj_1.weight')!
+  t.same(row(read('blk.1.ffn_gate.weight'), 5), row(proj1, 5))
+  t.same(row(read('blk.1.ffn_up.weight'), 5), row(proj1, ffnDim + 5))
+})
+
+for (const dtype of ['q8', 'q4'] as const) {
+  t.test(`a ${dtype} checkpoint there and back keeps every byte`, async t => {
+    const tokenizer = join(writeTinyModel(newDir()), 'tokenizer.json')
+    for (const json of [layerWise, uniform]) {
+      const dir = newDir()
+      const config = parseConfig(json, 'config')
+      await writeCheckpoint(dir, config, dtype, header => [contentOf(header)])
+      cpSync(tokenizer, join(dir, 'tokenizer.json'))
+      sameTensors(t, await roundTrip(dir), dir)
+    }
+  })
+}
+
+t.test(
+  'q4_0 keeps the embedding as Q8_0; rows that are no blocks are F16, so all is float32',
+  async t => {
+    const dir = writeTinyModel(newDir(), layerWise)
+    t.equal((await openCheckpoint(await roundTrip(dir, 'q4_0'))).dtype, 'q4')
+    t.equal((await openCheckpoint(await roundTrip(dir, 'q8_0'))).dtype, 'q8')
+    const ragged = writeTinyModel(newDir(), { ...layerWise, ffn_dim_divisor: 20 })
+    t.equal((await openCheckpoint(await roundTrip(ragged, 'q8_0'))).dtype, 'float32')
+  },
+)
+
+t.test('norms that do not fit in the type of the matrices stay F32', async t => {
+  const dir = writeTinyModel(newDir(), layerWise, 'F32')
+  const back = await openCheckpoint(await roundTrip(dir, 'bf16'))
+  t.equal(back.dtype, 'bfloat16')
+  t.equal(back.tensors.get('transformer.norm.weight')!.dtype, 'F32')
+})
+
+t.test('the stories model there and back', { skip: skipWithoutStories }, async t => {
+  const back = await roundTrip(stories260K!)
+  sameTensors(t, back, stories260K!)
+  await sameShape(t, back, stories260K!)
+  await sameTokenizer(t, back, stories260K!)
+})
+
+t.test('openelm-nano and its byte-level tokenizer there and back', async t => {
+  const nano = bundledModels.get('openelm-nano')!
+  const back = await roundTrip(nano)
+  sameTensors(t, back, nano)
+  await sameTokenizer(t, back, nano)
+})
+
+t.test("LLaMA's vocabulary needs no tokenizer.json", async t => {
+  const dir = newDir()
+  const config = { ...testConfigs['one-layer'], vocab_size: 32000, model_dim: 32, head_dim: 8 }
+  writeTestCheckpoint(dir, config, { dtype: 'BF16', seed: 1 })
+  const back = await roundTrip(dir)
+  t.same(readdirSync(back).sort(), ['config.json', 'model.safetensors'])
+  await sameTokenizer(t, back, dir)
+})
+
+async function sameTokenizer(t: Test, actual: string, expected: string): Promise<void> {
+  const text = 'Once upon a time, there was  a café\n(€ 3.50)\t"Don\'t go!" 龍 🐉 <s>'
+  const load = async (dir: string) => loadTokenizer(dir, await readConfig(join(dir, 'config.json')))
+  const [a, b] = [await load(actual), await load(expected)]
+  const tokens = b.encode(text)
+  t.same(a.encode(text), tokens)
+  t.equal(a.decode(tokens), text)
+}
+
+t.test('what GGUF or llama.cpp cannot express', async t => {
+  const file = join(newDir(), 'model.gguf')
+  const refuses = async (dir: string, code: string, message: RegExp, dtype?: GgufDType) => {
+    await t.rejects(writeGguf(file, await openCheckpoint(dir), dtype), { code, message })
+    t.notOk(existsSync(file))
+  }
+  for (const [name, message] of [
+    ['no-qk-norm', /layers differ/],
+    ['plain-ffn', /no gate/],
+    ['odder-widths', /output matrix/],
+  ] as const) {
+    const config = { ...testConfigs[name], vocab_size: 300 }
+    await refuses(writeTinyModel(newDir(), config), 'NOT_CONVERTIBLE', message)
+  }
+  const dir = writeTinyModel(newDir(), layerWise)
+  const json = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'))
+  const withTokenizer = (changes: object) =>
+    writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify({ ...json, ...changes }))
+  withTokenizer({ normalizer: { type: 'Lowercase' } })
+  await refuses(dir, 'NOT_CONVERTIBLE', /Lowercase/)
+  withTokenizer({ model: { ...json.model, byte_fallback: false } })
+  await refuses(dir, 'NOT_CONVERTIBLE', /neither bytes nor byte tokens/)
+  withTokenizer({ model: {} })
+  await refuses(dir, 'INVALID_TOKENIZER', /model.type/)
+
+  withTokenizer({})
+  const q8 = await roundTrip(dir, 'q8_0')
+  await refuses(q8, 'INVALID_ARGUMENT', /quantised already, as q8/, 'q4_0')
+  writeFileSync(file, '')
+  const again = writeGguf(file, await openCheckpoint(dir))
+  await t.rejects(again, { code: 'IO_ERROR', message: /already exists/ })
+})
+
+t.test('an aborted conversion leaves no file', async t => {
+  const dir = writeTinyModel(newDir(), layerWise)
+  const out = newDir()
+  const reason = new Error('enough')
+  const abort = new AbortController()
+  const file = join(out, 'model.gguf')
+  await t.rejects(
+    writeGguf(file, await openCheckpoint(dir), 'f32', {
+      onProgress: () => abort.abort(reason),
+      signal: abort.signal,
+    }),
+    reason,
+  )
+  t.same(readdirSync(out), [])
+})
