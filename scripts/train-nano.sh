@@ -16,3 +16,4 @@ openelm train run --config "$nano/shape.json" --recipe "$nano/recipe.json" --res
 rm -rf averaged openelm-nano
 openelm average averaged run/step-*
 openelm average openelm-nano averaged --dtype bfloat16
+sha256sum openelm-nano/model.safetensors "$nano/model.safetensors"
