@@ -1,13 +1,15 @@
 // Layer-wise scaling against uniform layers, the idea of OpenELM's paper at a size that a laptop trains:
 // node bench/layer-wise.mjs [WORK], after npm run build. Three seeds of each shape, as many at a time as
-// there are cores; an interrupted run goes on where it stopped. Writes layer-wise.json and layer-wise.svg
-// beside this file and prints the table of layer-wise.md. Data and tokenizer are openelm-nano's.
+// there are cores; an interrupted run goes on where it stopped. Writes layer-wise.jsonl and
+// layer-wise.svg beside this file and prints the table of layer-wise.md. Data and tokenizer are
+// openelm-nano's.
 import { execFile, execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { countParameters, parseConfig } from '../dist/config.js'
+import { drawCurves } from './layer-wise-curves.mjs'
 
 const root = resolve(import.meta.dirname, '..')
 const work = resolve(process.argv[2] ?? join(root, 'build', 'layer-wise'))
@@ -52,7 +54,9 @@ async function openelm(...args) {
 
 function books(part) {
   const folder = join(work, 'corpus', part)
-  return readdirSync(folder).map(name => join(folder, name))
+  return readdirSync(folder)
+    .sort()
+    .map(name => join(folder, name))
 }
 
 /** Trains one model, unless it is there, and reads the novel that was held out. */
@@ -86,7 +90,30 @@ for (const [name, shape] of Object.entries(shapes)) {
 
 const waiting = seeds.flatMap(seed => Object.keys(shapes).map(shape => [shape, seed]))
 const runs = []
-async function work_off() {
+async function workOff() {
   for (let next = waiting.shift(); next; next = waiting.shift()) runs.push(await run(...next))
 }
-await Promise.all(Array.from({ length: availableParallelism() }, work_off))
+await Promise.all(Array.from({ length: availableParallelism() }, workOff))
+
+const results = Object.keys(shapes).map(shape =>
+  seeds.map(seed => runs.find(run => run.shape === shape && run.seed === seed)),
+)
+const lines = results.flat().map(result => `${JSON.stringify(result)}\n`)
+writeFileSync(join(import.meta.dirname, 'layer-wise.jsonl'), lines.join(''))
+writeFileSync(join(import.meta.dirname, 'layer-wise.svg'), drawCurves(results.flat()))
+
+/** Mean and sample standard deviation. */
+function summary(values) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
+  return [mean, Math.sqrt(squares / (values.length - 1))]
+}
+
+const [layerWise, uniform] = results.map(group => group.map(({ bitsPerByte }) => bitsPerByte))
+const difference = layerWise.map((bits, i) => bits - uniform[i])
+const row = cells => `| ${cells.join(' | ')} |`
+console.log(row(['', ...seeds.map(seed => `seed ${seed}`), 'mean', 'standard deviation']))
+console.log(row(['---', ...Array(seeds.length + 2).fill('---:')]))
+for (const [name, values] of Object.entries({ 'layer-wise': layerWise, uniform, difference })) {
+  console.log(row([name, ...[...values, ...summary(values)].map(value => value.toFixed(4))]))
+}
