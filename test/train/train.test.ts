@@ -132,7 +132,16 @@ t.test('bad input is one clear error, and nothing already trained is lost', asyn
     [{ config: presets['3B'], microBatchSize: 2048 }, 'OUT_OF_MEMORY', /training needs .* GB/],
     [{}, 'IO_ERROR', /already holds a run/],
     [{ resume: true, seed: 7 }, 'INVALID_CHECKPOINT', /started with seed 0, not 7/],
-    [{ resume: true, config: { ...tiny, ropeFreqConstant: 1 } }, 'INVALID_CHECKPOINT', /config/],
+    [
+      { resume: true, config: parseConfig({ ...tinyJson, model_dim: 64 }, 'wider') },
+      'INVALID_CHECKPOINT',
+      /started with config.model_dim 32, not 64/,
+    ],
+    [
+      { resume: true, config: { ...tiny, ropeFreqConstant: 1 } },
+      'INVALID_CHECKPOINT',
+      /config.rope_freq_constant 10000, not 1/,
+    ],
     [{ steps: 0 }, 'INVALID_ARGUMENT', /options.steps/],
     [{ maxLearningRate: 0 }, 'INVALID_ARGUMENT', /options.maxLearningRate/],
     [{ data: 'file' as never }, 'INVALID_ARGUMENT', /options.data/],
