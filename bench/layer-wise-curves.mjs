@@ -21,7 +21,7 @@ export function drawCurves(runs) {
     '<title>Layer-wise scaled and uniform models on held-out text</title>',
     `<rect width="${width}" height="${height}" fill="white"/>`,
     ...ticks.map(loss => `<path d="M${at([0, loss])} H${width - margin}" stroke="#ddd"/>`),
-    ...ticks.map(loss => text(margin - 8, y(loss) + 4, 'end', loss.toFixed(1))),
+    ...ticks.map(loss => text(margin - 8, (y(loss) + 4).toFixed(1), 'end', loss.toFixed(1))),
     text(margin, height - margin + 20, 'middle', 0),
     text(width - margin, height - margin + 20, 'middle', lastStep),
     text(width / 2, height - 10, 'middle', 'step'),
