@@ -61,6 +61,19 @@ t.test(`the model of stories on ${testBackend}`, { skip: skipWithoutStories }, a
   })
 })
 
+t.test(`the bundled model on ${testBackend}`, async t => {
+  const prompt = 'It was a fine evening, and'
+  const maxTokens = 24
+  const textOn = async (backend: typeof testBackend, dtype: 'auto' | 'float32') => {
+    await using model = await OpenELM.load('openelm-nano', { backend, dtype })
+    return (await model.generate(prompt, { maxTokens })).text
+  }
+  const expected = await textOn('cpu', 'float32')
+  t.ok(expected.length > maxTokens, expected)
+  t.equal(await textOn(testBackend, 'float32'), expected, 'writes the same text in float32')
+  t.equal(await textOn(testBackend, 'auto'), expected, 'and as it is stored')
+})
+
 function argmax(logits: Float32Array): number {
   return logits.indexOf(Math.max(...logits))
 }

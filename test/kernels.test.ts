@@ -40,7 +40,9 @@ t.test('on this processor', { skip: lacks('cmake') }, async t => {
   }
   const program = join(build, 'kernel-tests')
   assertCases(t, run(program, []))
-  assertCases(t, run(program, ['load', 'ops'], { OPENELM_CPU_KERNELS: 'scalar' }))
+  const training = ['gradients', 'training']
+  assertCases(t, run(program, ['load', 'ops', ...training], { OPENELM_CPU_KERNELS: 'scalar' }))
+  assertCases(t, run(program, training, { OPENELM_CPU_KERNELS: 'avx2' }))
 })
 
 const cannotEmulate =
@@ -50,8 +52,10 @@ const cannotEmulate =
       (!process.env.CI && 'it takes minutes; set CI=true')
 
 // The presets would take as long again, and their widths matter to no instruction set in particular.
-const emulated =
-  'half elementwise matmul attention quantize thread-pool load ops invariance scheduler'.split(' ')
+const emulated = [
+  ...'half elementwise matmul attention quantize thread-pool'.split(' '),
+  ...'load ops invariance scheduler gradients training'.split(' '),
+]
 
 t.test('on an emulated ARM processor', { skip: cannotEmulate }, async t => {
   assertCases(t, run(join(root, 'scripts', 'test-arm64.sh'), emulated))

@@ -3,7 +3,7 @@ import { Command, Option } from 'commander'
 import type { OpenELMConfig } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { readJsonObject } from '../files.js'
-import { readDocuments } from '../train/documents.js'
+import { Corpus } from '../train/corpus.js'
 import { hyperparameters } from '../train/presets.js'
 import type { TrainOptions } from '../train/recipe.js'
 import { train as trainModel } from '../train/train.js'
@@ -109,5 +109,6 @@ async function readRecipe(file: string): Promise<Record<string, unknown>> {
 
 /** The same data gives the same tokenizer, also when a run is resumed. */
 async function learnTokenizer(data: string[], { vocabSize }: OpenELMConfig): Promise<object> {
-  return trainTokenizer(await readDocuments(data), vocabSize)
+  const corpus = await Corpus.open(data, { minCharacters: 0 })
+  return trainTokenizer(corpus.withSpaces(), vocabSize)
 }

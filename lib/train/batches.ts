@@ -32,9 +32,15 @@ export interface BatchCursor {
   rest: number[]
 }
 
+/** A list of texts, such as an array. */
+export interface Pieces {
+  readonly length: number
+  at(index: number): string | undefined
+}
+
 /** An endless stream of batches, tokenised as they are asked for. */
 export class BatchStream {
-  readonly #pieces: readonly string[]
+  readonly #pieces: Pieces
   readonly #tokenizer: Tokenizer
   readonly #options: BatchOptions
   #place = { epoch: 0, pieces: 0 }
@@ -44,12 +50,12 @@ export class BatchStream {
   #order: Uint32Array
 
   /** @throws OpenELMError INVALID_DATA when no piece is long enough. */
-  constructor(pieces: readonly string[], tokenizer: Tokenizer, options: BatchOptions) {
+  constructor(pieces: Pieces, tokenizer: Tokenizer, options: BatchOptions) {
     this.#pieces = pieces
     this.#tokenizer = tokenizer
     this.#options = options
     this.#order = this.#orderOf(0)
-    if (!pieces.some(piece => this.#encode(piece))) {
+    if (!this.#hasPiece()) {
       const { minTokens } = options
       const what = `no piece of the data has as many tokens as minTokens, ${minTokens}`
       throw new OpenELMError('INVALID_DATA', what)
@@ -101,12 +107,18 @@ export class BatchStream {
         this.#place = { epoch, pieces: 0 }
         this.#order = this.#orderOf(epoch)
       }
-      const tokens = this.#encode(this.#pieces[this.#order[this.#place.pieces++]!]!)
+      const tokens = this.#encode(this.#order[this.#place.pieces++]!)
       if (tokens) return tokens
     }
   }
 
-  #encode(piece: string): number[] | undefined {
+  #hasPiece(): boolean {
+    for (let index = 0; index < this.#pieces.length; index++) if (this.#encode(index)) return true
+    return false
+  }
+
+  #encode(index: number): number[] | undefined {
+    const piece = this.#pieces.at(index)!
     const tokens = [...this.#tokenizer.encode(piece), this.#tokenizer.eosTokenId]
     return tokens.length < this.#options.minTokens ? undefined : tokens
   }

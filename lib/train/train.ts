@@ -8,9 +8,8 @@ import { nativeConfig } from '../native-config.js'
 import { randomWeights } from '../random-weights.js'
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
-import { readDocuments } from './documents.js'
+import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
-import { cutIntoPieces } from './pieces.js'
 import { type Recipe, readRecipe, type TrainOptions } from './recipe.js'
 import { listTraining, loadTraining, saveTraining, tidyTraining } from './training-checkpoint.js'
 import { trainingMemory } from './training-memory.js'
@@ -90,11 +89,12 @@ class Run {
   static async start(recipe: Recipe): Promise<Run> {
     const { config, out } = recipe
     const [tokenizerJson, tokenizer] = await readTokenizer(recipe)
-    const pieces = [...cutIntoPieces(await readDocuments(recipe.data), recipe)]
-    const stream = new BatchStream(pieces, tokenizer, recipe)
-    const validation = validationBatches(await readDocuments(recipe.validation), tokenizer, recipe)
+    const corpus = await Corpus.open(recipe.data, recipe)
+    const stream = new BatchStream(corpus, tokenizer, recipe)
+    const heldOut = await Corpus.open(recipe.validation, { ...recipe, minCharacters: 0 })
+    const validation = validationBatches(heldOut, tokenizer, recipe)
     const trainer = createTrainer(recipe)
-    const fixed = fixedOptions(recipe, pieces, tokenizerJson)
+    const fixed = fixedOptions(recipe, corpus, tokenizerJson)
     const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)
 
     const newest = (await listTraining(out)).at(-1)
@@ -241,12 +241,12 @@ async function initialize(
 
 /** The validation data end to end; the last tokens, which fill no sequence, are left out. */
 function validationBatches(
-  documents: readonly string[],
+  corpus: Corpus,
   tokenizer: Tokenizer,
-  { sequenceLength, microBatchSize, wordsPerPiece }: Recipe,
+  { sequenceLength, microBatchSize }: Recipe,
 ): Batch[] {
   const all: number[] = []
-  for (const piece of cutIntoPieces(documents, { wordsPerPiece, minCharacters: 0 })) {
+  for (const piece of corpus) {
     for (const token of tokenizer.encode(piece)) all.push(token)
     all.push(tokenizer.eosTokenId)
   }
@@ -265,18 +265,13 @@ function validationBatches(
 }
 
 /** Every option that the weights depend on. */
-function fixedOptions(recipe: Recipe, pieces: readonly string[], tokenizer: object) {
-  const hash = (texts: Iterable<string>) => {
-    const sha256 = createHash('sha256')
-    for (const text of texts) sha256.update(text)
-    return sha256.digest('hex')
-  }
+function fixedOptions(recipe: Recipe, corpus: Corpus, tokenizer: object) {
   const { config, data, validation, out, resume, threads, signal, ...options } = recipe
   const { checkpointSteps, keepCheckpoints, validationSteps, recompute, ...fixed } = options
   return {
     ...fixed,
     config: configToJson(config, 'float32'),
-    tokenizer: hash([JSON.stringify(tokenizer)]),
-    data: hash(pieces),
+    tokenizer: createHash('sha256').update(JSON.stringify(tokenizer)).digest('hex'),
+    data: corpus.sha256,
   }
 }

@@ -7,6 +7,7 @@ import { OpenELMError } from '../errors.js'
 import { ioError, openFile, readBytes, readJsonObject, writeWhole } from '../files.js'
 import type { NativeTrainer, NativeTrainerArray } from '../native.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
+import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'
 
 /** Where a run stands, beside its weights and moments. */
@@ -151,12 +152,17 @@ async function readFloats(file: string, offset: number, shape: readonly number[]
   return readBytes(handle, file, offset, byteLengthOf({ dtype: 'F32', shape }))
 }
 
-function checkSame(saved: Record<string, unknown>, given: Record<string, unknown>, file: string) {
+function checkSame(saved: unknown, given: Record<string, unknown>, file: string, path = '') {
   for (const [name, value] of Object.entries(given)) {
-    const [was, is] = [JSON.stringify(saved?.[name]), JSON.stringify(value)]
+    const before = isJsonObject(saved) ? saved[name] : undefined
+    if (isJsonObject(before) && isJsonObject(value)) {
+      checkSame(before, value, file, `${path}${name}.`)
+      continue
+    }
+    const [was, is] = [JSON.stringify(before), JSON.stringify(value)]
     if (was === is) continue
     const short = (text = 'unset') => (text.length > 60 ? `${text.slice(0, 60)}…` : text)
-    const what = `the run was started with ${name} ${short(was)}, not ${short(is)}`
+    const what = `the run was started with ${path}${name} ${short(was)}, not ${short(is)}`
     throw new OpenELMError('INVALID_CHECKPOINT', `${file}: ${what}`)
   }
 }

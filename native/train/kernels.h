@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 namespace openelm::train {
 
 // The inner loops of training, compiled once for each instruction set and chosen at run time. T is
@@ -9,6 +11,7 @@ namespace openelm::train {
 // the forward kernel of that name (dy) and give the one by its input (dx).
 constexpr int kTileRows = 6;
 constexpr int kTileCols = 16;
+constexpr int kMaxTilePanels = 2;
 
 constexpr int kBusyRegisters = 12;
 
@@ -21,8 +24,10 @@ struct Kernels {
   int lanes;
   T (*multiply_add)(int rounds);
 
-  // c[i, j] = sum over l < k of a[l, i] * b[l, j], with a [k, 6], b [k, 16] and c [6, 16].
-  void (*tile)(const T* a, const T* b, int k, T* c);
+  // c[i, p * 16 + j] = sum over l < k of a[l, i] * b[p, l, j], or += it, with a [k, 6] and
+  // b [panels, k, 16]; c has 6 rows of c_stride. Takes from one panel to tile_panels at a time.
+  int tile_panels;
+  void (*tile)(const T* a, const T* b, int k, int panels, T* c, size_t c_stride, bool adds);
 
   T (*dot)(const T* x, const T* y, int n);
 

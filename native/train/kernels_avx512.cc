@@ -26,18 +26,37 @@ float multiply_add(int rounds) {
   return _mm512_cvtss_f32(sum);
 }
 
-// A row of the tile is one register. Each element is summed in the order of the AVX2 kernel, so
-// that both give the same bits.
-void tile(const float* a, const float* b, int k, float* c) {
-  __m512 sum[kTileRows];
-  for (__m512& row : sum) row = _mm512_setzero_ps();
+// Two panels make 12 sums, which keep both multipliers busy; one makes 6, for the last of an odd
+// number. Each element is summed in the order of the AVX2 kernel, so that both give the same bits.
+template <int kPanels>
+void tile_of(const float* a, const float* b, int k, float* c, size_t c_stride, bool adds) {
+  __m512 sum[kTileRows][kPanels];
+  for (auto& row : sum) {
+    for (__m512& part : row) part = _mm512_setzero_ps();
+  }
+  const size_t panel = size_t(k) * kTileCols;
   for (int l = 0; l < k; ++l, a += kTileRows, b += kTileCols) {
-    const __m512 columns = _mm512_loadu_ps(b);
+    __m512 columns[kPanels];
+    for (int p = 0; p < kPanels; ++p) columns[p] = _mm512_loadu_ps(b + p * panel);
     for (int i = 0; i < kTileRows; ++i) {
-      sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(a[i]), columns, sum[i]);
+      const __m512 x = _mm512_set1_ps(a[i]);
+      for (int p = 0; p < kPanels; ++p) sum[i][p] = _mm512_fmadd_ps(x, columns[p], sum[i][p]);
     }
   }
-  for (int i = 0; i < kTileRows; ++i) _mm512_storeu_ps(c + i * kTileCols, sum[i]);
+  for (int i = 0; i < kTileRows; ++i, c += c_stride) {
+    for (int p = 0; p < kPanels; ++p) {
+      float* to = c + p * kTileCols;
+      _mm512_storeu_ps(to, adds ? _mm512_add_ps(_mm512_loadu_ps(to), sum[i][p]) : sum[i][p]);
+    }
+  }
+}
+
+void tile(const float* a, const float* b, int k, int panels, float* c, size_t c_stride, bool adds) {
+  if (panels == 2) {
+    tile_of<2>(a, b, k, c, c_stride, adds);
+  } else {
+    tile_of<1>(a, b, k, c, c_stride, adds);
+  }
 }
 
 }  // namespace
@@ -55,6 +74,7 @@ const Kernels<float>& avx512_kernels() {
     kernels.name = "avx512";
     kernels.lanes = 16;
     kernels.multiply_add = multiply_add;
+    kernels.tile_panels = 2;
     kernels.tile = tile;
     return kernels;
   }();

@@ -67,15 +67,17 @@ static Packed<kWidth, T> pack(ThreadPool& pool, View<T> x, int rows, int depth,
   return {memory.data(), panels};
 }
 
-// Writes or adds the part of a tile that lies inside the result.
+// One tile of which only `rows` and `cols` lie inside the result.
 template <typename T>
-static void finish_tile(const T* tile, int rows, int cols, bool adds, T* c, size_t c_stride) {
-  for (int i = 0; i < rows; ++i, tile += kTileCols, c += c_stride) {
-    if (adds) {
-      for (int j = 0; j < cols; ++j) c[j] += tile[j];
-    } else {
-      std::memcpy(c, tile, cols * sizeof(T));
-    }
+static void edge_tile(const Kernels<T>& kernels, const T* a, const T* b, int k, int panels, T* c,
+                      size_t c_stride, bool adds, int rows, int cols) {
+  T whole[kTileRows * kMaxTilePanels * kTileCols];
+  const size_t stride = size_t(panels) * kTileCols;
+  kernels.tile(a, b, k, panels, whole, stride, false);
+  for (int i = 0; i < rows; ++i) {
+    const T* from = whole + i * stride;
+    T* to = c + i * c_stride;
+    for (int j = 0; j < cols; ++j) to[j] = adds ? to[j] + from[j] : from[j];
   }
 }
 
@@ -97,13 +99,21 @@ void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t
     const int first = task % tasks_across * kTaskPanelsB;
     for (int begin = 0; begin < k; begin += kDepth) {
       const int depth = std::min(kDepth, k - begin);
-      for (int q = first; q < std::min(first + kTaskPanelsB, right.panels); ++q) {
+      const int end = std::min(first + kTaskPanelsB, right.panels);
+      for (int q = first; q < end; q += kernels_.tile_panels) {
+        const int panels = std::min(kernels_.tile_panels, end - q);
+        const int cols = std::min(panels * kTileCols, n - q * kTileCols);
+        const T* columns = right.panel(q, begin, depth);
         for (int p = top; p < std::min(top + kTaskPanelsA, left.panels); ++p) {
-          T tile[kTileRows * kTileCols];
-          kernels_.tile(left.panel(p, begin, depth), right.panel(q, begin, depth), depth, tile);
-          finish_tile(tile, std::min(kTileRows, m - p * kTileRows),
-                      std::min(kTileCols, n - q * kTileCols), adds || begin > 0,
-                      c + p * kTileRows * c_stride + q * kTileCols, c_stride);
+          const int rows = std::min(kTileRows, m - p * kTileRows);
+          const T* from = left.panel(p, begin, depth);
+          T* to = c + p * kTileRows * c_stride + q * kTileCols;
+          const bool adds_here = adds || begin > 0;
+          if (rows == kTileRows && cols == panels * kTileCols) {
+            kernels_.tile(from, columns, depth, panels, to, c_stride, adds_here);
+          } else {
+            edge_tile(kernels_, from, columns, depth, panels, to, c_stride, adds_here, rows, cols);
+          }
         }
       }
     }

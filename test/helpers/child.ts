@@ -12,6 +12,8 @@ export interface ChildOptions {
   flags?: string[]
   /** The most bytes of addresses that the process may have. Not on Windows. */
   addressSpace?: number
+  /** The most bytes that a file it writes may have, as if the disk were full. Not on Windows. */
+  fileSize?: number
 }
 
 export interface ChildOutcome<Result> {
@@ -40,14 +42,14 @@ export function childRunner(directory: string) {
   return async function runInChild<Args extends unknown[], Result>(
     body: (library: typeof import('./in-child.js'), ...args: Args) => Result | Promise<Result>,
     args: Args,
-    { flags = [], addressSpace }: ChildOptions = {},
+    { flags = [], addressSpace, fileSize }: ChildOptions = {},
   ): Promise<ChildOutcome<Result>> {
     const script = `
       import * as library from '${library}'
       const result = await (${body})(library, ...${JSON.stringify(args)})
       console.log(JSON.stringify(result) ?? 'null')`
     const node = [process.execPath, ...flags, '--input-type=module', '--eval', script]
-    const [command, ...rest] = addressSpace === undefined ? node : limited(addressSpace, node)
+    const [command, ...rest] = limited(node, addressSpace, fileSize)
     const addon = process.env.OPENELM_ADDON || addonPaths(root).find(existsSync)
     const child = spawn(command!, rest, {
       env: { ...process.env, OPENELM_ADDON: addon },
@@ -72,7 +74,11 @@ function compile(name: string, directory: string): void {
   writeFileSync(file, ts.transpileModule(source, { compilerOptions }).outputText)
 }
 
-function limited(addressSpace: number, command: string[]): string[] {
-  const kibibytes = Math.floor(addressSpace / 1024)
-  return ['sh', '-c', `ulimit -v ${kibibytes} && exec "$0" "$@"`, ...command]
+function limited(command: string[], addressSpace?: number, fileSize?: number): string[] {
+  const limits: string[] = []
+  if (addressSpace !== undefined) limits.push(`ulimit -v ${Math.floor(addressSpace / 1024)}`)
+  // tap preloads a listener into every node, to which the signal of a full file is a request to end.
+  if (fileSize !== undefined) limits.push('unset NODE_OPTIONS', `ulimit -f ${fileSize >> 9}`)
+  if (limits.length === 0) return command
+  return ['sh', '-c', [...limits, 'exec "$0" "$@"'].join(' && '), ...command]
 }

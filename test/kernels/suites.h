@@ -13,5 +13,7 @@ void test_ops();
 void test_presets();
 void test_invariance();
 void test_scheduler();
+void test_gradients();
+void test_training();
 
 }  // namespace openelm

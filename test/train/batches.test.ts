@@ -1,9 +1,6 @@
-import { join } from 'node:path'
 import t from 'tap'
 import type { Tokenizer } from '../../lib/tokenizer.js'
 import { BatchStream } from '../../lib/train/batches.js'
-import { readDocuments } from '../../lib/train/documents.js'
-import { cutIntoPieces } from '../../lib/train/pieces.js'
 import { shuffled } from '../../lib/train/random.js'
 
 /** Tokens are the codes of characters, BOS is 1 and EOS 2. */
@@ -14,28 +11,6 @@ const tokenizer = {
 } as unknown as Tokenizer
 
 const options = { sequenceLength: 4, seed: 0, minTokens: 0, packing: false }
-
-t.test('documents come from text and from lines of JSON', async t => {
-  const dir = t.testdir({
-    'a.txt': 'whole file\nis one\n',
-    'b.jsonl': '{"text": "one"}\n\n{"content": "two"}\n',
-  })
-  const documents = await readDocuments([join(dir, 'a.txt'), join(dir, 'b.jsonl')])
-  t.same(documents, ['whole file\nis one\n', 'one', 'two'])
-})
-
-t.test('documents are normalised, cut at spaces and filtered', async t => {
-  const cut = (text: string, wordsPerPiece: number, minCharacters: number) => [
-    ...cutIntoPieces([text], { wordsPerPiece, minCharacters }),
-  ]
-  t.same(cut('a b c d e', 2, 0), ['a b', 'c d', 'e'])
-  t.same(cut('a  b\nc d', 2, 0), ['a ', 'b\nc d'], 'only the space is a delimiter')
-  t.same(cut('cafe\u0301', 2, 0), ['caf\u00e9'])
-  t.same(cut('abc, de. fgh', 2, 6), ['abc, de.'], 'punctuation does not count, inner space does')
-  t.same(cut('a \n\t b', 9, 4), [], 'white space counts as one')
-  t.same([...cutIntoPieces(['word '.repeat(39)])], [], 'the default asks for 200 characters')
-  t.equal([...cutIntoPieces(['word '.repeat(5000)])].length, 3, 'and cuts at 2048 words')
-})
 
 t.test('a shuffle has every number once, in an order of its own', async t => {
   t.same(shuffled(100, 1, 2), shuffled(100, 1, 2))

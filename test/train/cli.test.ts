@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
@@ -28,21 +28,33 @@ const shape = ['--config', at('shape.json')]
 const training = [...shape, '--data', at('page.txt'), '--recipe', at('recipe.json')]
 const last = (out: string) => at(out, 'step-00000400')
 
+/** Of the complete checkpoints. */
+function newestStep(out: string): number {
+  const names = existsSync(out) ? readdirSync(out) : []
+  return Math.max(0, ...names.map(name => Number(/^step-(\d+)$/.exec(name)?.[1] ?? 0)))
+}
+
 t.test('a run that is killed 20 times ends as one that is not', { timeout: 500_000 }, async t => {
   const whole = await run('train', at('whole'), ...training)
   t.equal(whole.code, 0, whole.stderr)
 
   let random = 12345
-  let kills = 0
-  for (; kills < 20 && !existsSync(last('killed')); kills++) {
+  const draw = (below: number) => {
     random = (random * 48271) % 2147483647 // Park and Miller's
+    return random % below
+  }
+  const kills = 20
+  for (let kill = 0; kill < kills; kill++) {
     const child = start('train', at('killed'), ...training, '--resume')
     const closed = once(child, 'close')
-    await Promise.race([setTimeout(300 + (random % 900)), closed])
+    // Up to 15 checkpoints further, and then within one or before the next.
+    const goal = newestStep(at('killed')) + draw(16)
+    while (newestStep(at('killed')) < goal && child.exitCode === null) await setTimeout(2)
+    await setTimeout(draw(20))
     child.kill('SIGKILL')
     await closed
+    t.equal(child.signalCode, 'SIGKILL', `killed after step ${newestStep(at('killed'))}`)
   }
-  t.comment(`killed ${kills} times`)
   const end = await run('train', at('killed'), ...training, '--resume', '--threads', '1')
   t.equal(end.code, 0, end.stderr)
   t.same(checkpointBytes(last('killed')), checkpointBytes(last('whole')))

@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parseConfig, presets } from '../../lib/config.js'
 import { OpenELM } from '../../lib/model.js'
 import type { TrainOptions } from '../../lib/train/recipe.js'
 import { train } from '../../lib/train/train.js'
+import { childRunner } from '../helpers/child.js'
 import { checkpointBytes, page, runAll, tiny, tinyJson, tinyRun } from '../helpers/training.js'
 
 t.test('a model learns a page by heart', async t => {
@@ -131,7 +132,16 @@ t.test('bad input is one clear error, and nothing already trained is lost', asyn
     [{ config: presets['3B'], microBatchSize: 2048 }, 'OUT_OF_MEMORY', /training needs .* GB/],
     [{}, 'IO_ERROR', /already holds a run/],
     [{ resume: true, seed: 7 }, 'INVALID_CHECKPOINT', /started with seed 0, not 7/],
-    [{ resume: true, config: { ...tiny, ropeFreqConstant: 1 } }, 'INVALID_CHECKPOINT', /config/],
+    [
+      { resume: true, config: parseConfig({ ...tinyJson, model_dim: 64 }, 'wider') },
+      'INVALID_CHECKPOINT',
+      /started with config.model_dim 32, not 64/,
+    ],
+    [
+      { resume: true, config: { ...tiny, ropeFreqConstant: 1 } },
+      'INVALID_CHECKPOINT',
+      /config.rope_freq_constant 10000, not 1/,
+    ],
     [{ steps: 0 }, 'INVALID_ARGUMENT', /options.steps/],
     [{ maxLearningRate: 0 }, 'INVALID_ARGUMENT', /options.maxLearningRate/],
     [{ data: 'file' as never }, 'INVALID_ARGUMENT', /options.data/],
@@ -142,6 +152,41 @@ t.test('bad input is one clear error, and nothing already trained is lost', asyn
     await t.rejects(runAll({ ...options, ...change }), { code, message }, message.source)
   }
   t.same(readdirSync(options.out), before)
+})
+
+t.test('a full disk', { skip: process.platform === 'win32' }, async t => {
+  const dir = t.testdir({ child: {} })
+  const whole = await runAll(tinyRun(join(dir, 'whole')))
+  const options = tinyRun(join(dir, 'parts'))
+  const controller = new AbortController()
+  await t.rejects(async () => {
+    const aborted = train({ ...options, signal: controller.signal })
+    for await (const { step } of aborted) if (step === 6) controller.abort(new Error('enough'))
+  }, /enough/)
+  const before = readdirSync(options.out)
+
+  // The weights of the next checkpoint fit, its moments do not.
+  const fileSize = 1.5 * statSync(join(options.out, before.at(-1)!, 'model.safetensors')).size
+  const { result, exit, stderr } = await childRunner(join(dir, 'child'))(
+    async ({ train }, options) => {
+      const steps: number[] = []
+      try {
+        for await (const { step } of train(options)) steps.push(step)
+      } catch (error) {
+        const { code, message } = error as { code: string; message: string }
+        return { steps, code, message }
+      }
+      return { steps, code: 'none', message: '' }
+    },
+    [{ ...options, resume: true }],
+    { fileSize },
+  )
+  t.same({ exit, stderr }, { exit: 0, stderr: '' })
+  t.match(result, { steps: [7], code: 'IO_ERROR', message: /optimizer.safetensors: EFBIG/ })
+  t.same(readdirSync(options.out), before, 'what was trained is there, and no half of a checkpoint')
+
+  const rest = await runAll({ ...options, resume: true })
+  t.same(checkpointBytes(rest.at(-1)!.checkpoint!), checkpointBytes(whole.at(-1)!.checkpoint!))
 })
 
 t.test('a checkpoint that was damaged is refused', async t => {

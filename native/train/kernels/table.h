@@ -9,6 +9,7 @@ static constexpr Kernels<Scalar> make_kernels(const char* name) {
   return {name,
           8,
           multiply_add,
+          1,
           tile,
           dot,
           rms_norm,

@@ -13,7 +13,8 @@ static Scalar multiply_add(int rounds) {
   return horizontal_sum(sum);
 }
 
-static void tile(const Scalar* a, const Scalar* b, int k, Scalar* c) {
+static void tile(const Scalar* a, const Scalar* b, int k, int, Scalar* c, size_t c_stride,
+                 bool adds) {
   F8 sum[kTileRows][2];
   for (int i = 0; i < kTileRows; ++i) sum[i][0] = sum[i][1] = broadcast(0);
   for (int l = 0; l < k; ++l, a += kTileRows, b += kTileCols) {
@@ -25,8 +26,8 @@ static void tile(const Scalar* a, const Scalar* b, int k, Scalar* c) {
       sum[i][1] = fma(x, right, sum[i][1]);
     }
   }
-  for (int i = 0; i < kTileRows; ++i) {
-    store(c + i * kTileCols, sum[i][0]);
-    store(c + i * kTileCols + 8, sum[i][1]);
+  for (int i = 0; i < kTileRows; ++i, c += c_stride) {
+    store(c, adds ? add(load(c), sum[i][0]) : sum[i][0]);
+    store(c + 8, adds ? add(load(c + 8), sum[i][1]) : sum[i][1]);
   }
 }
