@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
