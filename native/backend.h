@@ -97,8 +97,8 @@ struct BackendInfo {
 
 std::vector<BackendInfo> list_backends();
 
-// `threads` and `kv_cache_dtype` (kFloat32 or kFloat16) are for the CPU; the others choose their own.
-// Throws Error{kBackendUnavailable}.
+// `threads` and `kv_cache_dtype` (kFloat32 or kFloat16) are for the CPU; the others choose their
+// own. Throws Error{kBackendUnavailable}.
 std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads,
                                         DType kv_cache_dtype = DType::kFloat32);
 

@@ -15,8 +15,8 @@ const configs = [
   'plain-ffn-untied',
 ] as const
 
-// More than one native chunk of a long prompt.
-const length = 150
+// More than one native chunk of a long prompt, and more than one partition of attention.
+const length = 280
 
 function prompt(vocabSize: number, seed: number): number[] {
   return Array.from({ length }, (_, i) => (i * i * 13 + i * seed + 1) % vocabSize)
@@ -55,7 +55,7 @@ for (const name of configs) {
         await using model = await OpenELM.load(directory, { ...options, threads })
         t.ok(sameBits(await model.logits(tokens), expected), `${threads} threads`)
 
-        for (const sizes of [[1], [2], [3, 5, 1], [64], [length]]) {
+        for (const sizes of [[1], [3, 5, 1], [64], [length]]) {
           using session = model.createSession()
           const logits = await appendInPieces(session, tokens, sizes)
           t.ok(sameBits(logits, last), `in pieces of ${sizes}, ${threads} threads`)
@@ -80,7 +80,7 @@ t.test('a rewound or forked session goes on as a new one would', async t => {
     number[],
     number[],
   ]
-  await using model = await OpenELM.load(directory, { backend: 'cpu' })
+  await using model = await OpenELM.load(directory, { backend: 'cpu', contextLength: length })
 
   using fresh = model.createSession()
   const expected = await fresh.append([...tokens.slice(0, 70), ...other.slice(0, 20)])

@@ -49,7 +49,13 @@ for (const [name, config] of Object.entries(testConfigs)) {
       const shards = name === '450M' ? 3 : 1
       const options = { dtype: storedAs[dtype], seed: 1, shards }
       const { weights } = writeTestCheckpoint(directory, config, options)
-      await check(t, directory, dtype, weights)
+      const logits = await check(t, directory, dtype, weights)
+      if (testBackend !== 'cpu') return
+
+      // Keys and values are rounded to 11 bits: one element by up to 2^-11.
+      await using model = await OpenELM.load(directory, { backend: 'cpu', kvCacheDtype: 'float16' })
+      const error = relativeError(await model.logits(tokens), logits)
+      t.ok(error > 1e-5 && error <= 1e-3, `float16 cache: relative error ${error.toExponential(2)}`)
     })
   }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
@@ -71,20 +70,17 @@ struct LayerAttention {
                  const AttentionSums& sums) const {
     const KvCache& cache = *batch.caches[tile.first_token];
     const size_t element = cache_dtype == DType::kFloat16 ? 2 : 4;
-    const size_t k_size = size_t(kSlab) * h;
-    const size_t v_size = size_t(kSlab) * padded_head_dim(h);
-    const size_t slab = size_t(partition) * (kPartition / kSlab) * layer.num_kv_heads + kv_head;
+    const size_t index = size_t(partition) * layer.num_kv_heads + kv_head;
     AttentionArgs args;
     args.q = scratch.q.data();
-    args.k = static_cast<const char*>(cache.k(layer.index)) + slab * k_size * element;
-    args.v = static_cast<const char*>(cache.v(layer.index)) + slab * v_size * element;
-    args.k_slab_stride = layer.num_kv_heads * k_size;
-    args.v_slab_stride = layer.num_kv_heads * v_size;
+    args.k = static_cast<const char*>(cache.k(layer.index)) + index * kPartition * h * element;
+    args.v = static_cast<const char*>(cache.v(layer.index)) +
+             index * kPartition * padded_head_dim(h) * element;
     args.tokens = tile.tokens;
     args.heads = group();
     args.head_dim = h;
-    args.positions = std::min(batch.positions[tile.first_token] + 1 - partition * kPartition,
-                              kPartition);
+    args.positions =
+        std::min(batch.positions[tile.first_token] + 1 - partition * kPartition, kPartition);
     args.scores = scratch.scores.data();
     kernels.attention[cache_dtype == DType::kFloat16](args, sums);
   }
@@ -121,8 +117,8 @@ void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* 
 
   // With little else to do, the threads share the partitions of a piece as well.
   if (pieces >= 4 * pool_.threads()) partitions = 1;
-  attention_sums_.resize(std::max(attention_sums_.size(),
-                                  max_size * std::max(pieces * partitions, pool_.threads())));
+  attention_sums_.resize(
+      std::max(attention_sums_.size(), max_size * std::max(pieces * partitions, pool_.threads())));
   const auto sums = [&](int index) { return attention_sums_.data() + index * max_size; };
 
   parallel(pieces * partitions, [&](int task, int thread) {

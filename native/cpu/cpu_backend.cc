@@ -58,8 +58,9 @@ Buffer CpuBackend::load_vector(const TensorSource& source, LoadProgress& progres
 }
 
 static size_t cache_bytes(int positions, int num_kv_heads, int width, DType dtype) {
-  const int slabs = (positions + kSlab - 1) / kSlab;
-  return size_t(slabs) * kSlab * num_kv_heads * width * (dtype == DType::kFloat16 ? 2 : 4);
+  const int partitions = (positions + kPartition - 1) / kPartition;
+  return size_t(partitions) * kPartition * num_kv_heads * width *
+         (dtype == DType::kFloat16 ? 2 : 4);
 }
 
 size_t CpuBackend::k_cache_bytes(const Config& config, int layer, int positions) const {

@@ -114,17 +114,17 @@ class CpuBackend : public Backend {
   const Kernels& kernels_;
   ThreadPool pool_;
   PageArena weight_pages_;
-  std::vector<float> normed_;               // [T, d]
-  std::vector<int16_t> quantized_;          // [T, groups, 32]
-  std::vector<float> input_scales_;         // [T, groups]
-  std::vector<int32_t> input_sums_;         // [T, groups]
-  std::vector<std::vector<float>> acc_;     // one a thread
+  std::vector<float> normed_;            // [T, d]
+  std::vector<int16_t> quantized_;       // [T, groups, 32]
+  std::vector<float> input_scales_;      // [T, groups]
+  std::vector<int32_t> input_sums_;      // [T, groups]
+  std::vector<std::vector<float>> acc_;  // one a thread
   const DType kv_cache_dtype_;
   std::vector<Tile> tiles_;  // of the batch
   std::vector<AttentionScratch> attention_scratch_;
   std::vector<float> attention_sums_;
-  std::vector<float> rope_cos_;             // [positions, h/2]
-  std::vector<float> rope_sin_;             // [positions, h/2]
+  std::vector<float> rope_cos_;  // [positions, h/2]
+  std::vector<float> rope_sin_;  // [positions, h/2]
 };
 
 }  // namespace openelm

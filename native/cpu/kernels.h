@@ -34,17 +34,15 @@ constexpr int kColumnBlock = 256;
 
 inline int padded_columns(int cols) { return (cols + 1) / 2 * 2; }
 
-// Keys and values are cached in slabs of kSlab positions, [slab][kv_head], as two packed matrices,
-// so that attention is two matmuls: the keys of a slab are rows, [kSlab/16 panels][h][16], and its
-// values are columns, [h/16 panels][kSlab][16], the last panel padded with zeros.
-constexpr int kSlab = 32;
+// Attention is computed in partitions of kPartition positions, each with a softmax of its own; they
+// are merged in order, whichever threads did them. Keys and values are cached by partition,
+// [partition][kv_head], as two packed matrices, so that attention is two matmuls: the keys are
+// rows, [kPartition/16 panels][h][16], and the values are columns, [h/16 panels][kPartition][16],
+// the last panel padded with zeros. So one token reads its cache in long runs.
+constexpr int kPartition = 256;
 inline int padded_head_dim(int head_dim) {
   return (head_dim + kPanelRows - 1) / kPanelRows * kPanelRows;
 }
-
-// Attention is computed in partitions of so many positions, each with a softmax of its own; they
-// are merged in order, whichever threads did them.
-constexpr int kPartition = 256;
 
 // What a matmul multiplies: T rows, float32, and for q8 and q4 weights also quantised.
 struct Input {
@@ -66,10 +64,8 @@ struct AttentionSums {
 // The queries of consecutive tokens of one session that share a KV head, over one partition.
 struct AttentionArgs {
   const float* q;  // [tokens, heads, h], scaled by 1/sqrt(h)
-  const void* k;   // the KV head's keys in the first slab of the partition
+  const void* k;   // the KV head's keys in the partition
   const void* v;
-  size_t k_slab_stride;  // in elements
-  size_t v_slab_stride;
   int tokens;
   int heads;
   int head_dim;

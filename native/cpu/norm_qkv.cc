@@ -50,22 +50,23 @@ struct HeadFinisher {
     }
   }
 
-  size_t slab(int index, int position) const {
-    return size_t(position / kSlab) * layer.num_kv_heads + index;
+  // Where the partition of a position begins in the cache, in rows of a head.
+  size_t partition(int index, int position) const {
+    return (size_t(position / kPartition) * layer.num_kv_heads + index) * kPartition;
   }
 
   void key(float* head, int index, int position, const KvCache& cache) const {
     norm_and_rope(head, layer.k_norm, position);
-    const size_t begin = slab(index, position) * kSlab * config.head_dim +
-                         position % kSlab / kPanelRows * size_t(config.head_dim) * kPanelRows +
-                         position % kPanelRows;
-    store(head, cache.k(layer.index), begin, kPanelRows * kPanelRows, kPanelRows);
+    const int row = position % kPartition;
+    const size_t panel = partition(index, position) + row / kPanelRows * kPanelRows;
+    store(head, cache.k(layer.index), panel * config.head_dim + row % kPanelRows,
+          kPanelRows * kPanelRows, kPanelRows);
   }
 
   void value(const float* head, int index, int position, const KvCache& cache) const {
-    const size_t begin = slab(index, position) * kSlab * padded_head_dim(config.head_dim) +
-                         position % kSlab * kPanelRows;
-    store(head, cache.v(layer.index), begin, kSlab * kPanelRows, 1);
+    const size_t begin = partition(index, position) * padded_head_dim(config.head_dim);
+    store(head, cache.v(layer.index), begin + size_t(position % kPartition) * kPanelRows,
+          kPartition * kPanelRows, 1);
   }
 };
 
@@ -78,7 +79,8 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x
   const int num_heads = layer.num_query_heads + 2 * layer.num_kv_heads;
   const int first_key = layer.num_query_heads;
   const int first_value = first_key + layer.num_kv_heads;
-  const HeadFinisher finish{kernels_, config, layer, kv_cache_dtype_, rope_cos_.data(), rope_sin_.data()};
+  const HeadFinisher finish{kernels_,        config,           layer,
+                            kv_cache_dtype_, rope_cos_.data(), rope_sin_.data()};
   const Input input =
       norm_and_prepare(layer.qkv_proj, x, layer.attn_norm, tokens, [](int t) { return t; });
 

@@ -24,21 +24,23 @@ struct Caches {
   std::vector<Row> keys, values;  // those of the float16 caches when `half`
 
   Caches(int h, int positions, bool half)
-      : h(h), k(slabs(positions) * k_stride(), NAN), v(slabs(positions) * v_stride(), NAN) {
+      : h(h),
+        k(partitions(positions) * k_stride(), NAN),
+        v(partitions(positions) * v_stride(), NAN) {
     for (int p = 0; p < positions; ++p) {
       std::vector<float> key = random_floats(2 * p, h);
       std::vector<float> value = random_floats(2 * p + 1, h);
-      const size_t slab = p / kSlab;
-      const int in_slab = p % kSlab;
+      const size_t partition = p / kPartition;
+      const int row = p % kPartition;
       for (int j = 0; j < h; ++j) {
         if (half) {
           key[j] = float(round_to_f16(key[j]));
           value[j] = float(round_to_f16(value[j]));
         }
-        const size_t panel = slab * k_stride() + kSlab * h + in_slab / 16 * 16 * h;
-        k[panel + j * 16 + in_slab % 16] = key[j];
-        const size_t columns = slab * v_stride() + v_stride() / 2 + j / 16 * 16 * kSlab;
-        v[columns + in_slab * 16 + j % 16] = value[j];
+        const size_t panel = partition * k_stride() + k_stride() / 2 + row / 16 * 16 * h;
+        k[panel + j * 16 + row % 16] = key[j];
+        const size_t columns = partition * v_stride() + v_stride() / 2 + j / 16 * 16 * kPartition;
+        v[columns + row * 16 + j % 16] = value[j];
       }
       keys.emplace_back(key.begin(), key.end());
       values.emplace_back(value.begin(), value.end());
@@ -47,22 +49,25 @@ struct Caches {
     for (float x : k) k_halves.push_back(float_to_f16(x));
     for (float x : v) v_halves.push_back(float_to_f16(x));
   }
-  static size_t slabs(int positions) { return size_t(positions + kSlab - 1) / kSlab; }
-  size_t k_stride() const { return size_t(kKvHeads) * kSlab * h; }
-  size_t v_stride() const { return size_t(kKvHeads) * kSlab * padded_head_dim(h); }
-  const void* k_at(size_t slab) const {
-    const size_t i = slab * k_stride() + kSlab * h;
+  static size_t partitions(int positions) {
+    return size_t(positions + kPartition - 1) / kPartition;
+  }
+  size_t k_stride() const { return size_t(kKvHeads) * kPartition * h; }
+  size_t v_stride() const { return size_t(kKvHeads) * kPartition * padded_head_dim(h); }
+  const void* k_at(size_t partition) const {
+    const size_t i = partition * k_stride() + k_stride() / 2;
     return k_halves.empty() ? static_cast<const void*>(k.data() + i) : k_halves.data() + i;
   }
-  const void* v_at(size_t slab) const {
-    const size_t i = slab * v_stride() + v_stride() / 2;
+  const void* v_at(size_t partition) const {
+    const size_t i = partition * v_stride() + v_stride() / 2;
     return v_halves.empty() ? static_cast<const void*>(v.data() + i) : v_halves.data() + i;
   }
 };
 
 struct Sums {
   std::vector<float> values, max, total;
-  Sums(int rows, int h) : values(rows * padded_head_dim(h), NAN), max(rows, NAN), total(rows, NAN) {}
+  Sums(int rows, int h)
+      : values(rows * padded_head_dim(h), NAN), max(rows, NAN), total(rows, NAN) {}
   AttentionSums pointers() { return {values.data(), max.data(), total.data()}; }
 };
 
@@ -76,12 +81,10 @@ std::vector<float> run(const Kernels& kernels, const Caches& caches, const float
   Sums all(rows, h);
   Sums later(rows, h);
   for (int begin = 0; begin < positions; begin += kPartition) {
-    const size_t slab = begin / kSlab;
+    const size_t partition = begin / kPartition;
     const AttentionArgs args{q,
-                             caches.k_at(slab),
-                             caches.v_at(slab),
-                             caches.k_stride(),
-                             caches.v_stride(),
+                             caches.k_at(partition),
+                             caches.v_at(partition),
                              tokens,
                              heads,
                              h,

@@ -128,7 +128,7 @@ void merge(Errors& worst, const Errors& errors) {
   }
 }
 
-// Widths that fill no panel, group or slab, and every variation of the model.
+// Widths that fill no panel or group, and every variation of the model.
 std::vector<Config> make_shapes() {
   std::vector<Config> shapes = {
       make_config(44, 8, 97, {{3, 3, 75}, {5, 5, 32}}),

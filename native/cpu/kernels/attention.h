@@ -4,20 +4,21 @@
 // Sums of four rows fill a tile: most often the query heads of one token.
 constexpr int kAttentionRows = 4;
 
-// The product of all panels of a slab, added to acc, column by column.
+// The product of some panels, added to acc, column by column. For one token they are read one after
+// the other, which is one run through the memory.
 template <typename Cache>
-static inline void multiply_slab(const typename Cache::Element* w, int panels, size_t panel_stride,
-                                 const Input& x, int first_row, int rows, int begin, int end,
-                                 float* acc, int acc_stride) {
+static inline void multiply_panels(const typename Cache::Element* w, int panels,
+                                   size_t panel_stride, const Input& x, int rows, int begin,
+                                   int end, float* acc, int acc_stride) {
   int p = 0;
-  for (; p + kTilePanels <= panels; p += kTilePanels) {
-    float_tiles<Cache, kTilePanels, kAttentionRows, true>(w + p * panel_stride, panel_stride, x,
-                                                          first_row, rows, begin, end,
-                                                          acc + p * kPanelRows, acc_stride);
+  for (; rows > kAttentionRows && p + kTilePanels <= panels; p += kTilePanels) {
+    float_tiles<Cache, kTilePanels, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, 0,
+                                                          rows, begin, end, acc + p * kPanelRows,
+                                                          acc_stride);
   }
   for (; p < panels; ++p) {
-    float_tiles<Cache, 1, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, first_row,
-                                                rows, begin, end, acc + p * kPanelRows, acc_stride);
+    float_tiles<Cache, 1, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, 0, rows,
+                                                begin, end, acc + p * kPanelRows, acc_stride);
   }
 }
 
@@ -37,31 +38,23 @@ static inline float exponentiate(float* scores, int positions, float* max_score)
   return horizontal_sum(sum);
 }
 
-// The tokens share all columns but the last few, which each has for itself.
+// Adds the weighted sums of the values. The tokens share all columns but the last few, which each
+// has for itself.
 template <typename Cache>
-static inline void weigh_values(const AttentionArgs& args, const Input& weights, int positions,
-                                float* values) {
+static inline void weigh_values(const AttentionArgs& args, float* values) {
   const auto* v = static_cast<const typename Cache::Element*>(args.v);
   const int width = padded_head_dim(args.head_dim);
-  const int panels = width / kPanelRows;
-  const int rows = args.tokens * args.heads;
-  for (int slab = 0; slab * kSlab < positions; ++slab, v += args.v_slab_stride) {
-    Input x = weights;
-    x.values += slab * kSlab;
-    const auto columns = [&](int limit) {
-      const int count = limit - slab * kSlab;
-      return count < 0 ? 0 : count > kSlab ? kSlab : count;
-    };
-    const int shared = columns(args.positions);
-    multiply_slab<Cache>(v, panels, kSlab * kPanelRows, x, 0, rows, 0, shared, values, width);
-    for (int t = 1; t < args.tokens; ++t) {
-      const int end = columns(args.positions + t);
-      if (end == shared) continue;
-      Input row = x;
-      row.values += size_t(t) * args.heads * kPartition;
-      multiply_slab<Cache>(v, panels, kSlab * kPanelRows, row, 0, args.heads, shared, end,
-                           values + size_t(t) * args.heads * width, width);
-    }
+  Input weights;
+  weights.values = args.scores;
+  weights.cols = kPartition;
+  multiply_panels<Cache>(v, width / kPanelRows, kPartition * kPanelRows, weights,
+                         args.tokens * args.heads, 0, args.positions, values, width);
+  for (int t = 1; t < args.tokens; ++t) {
+    const int end = args.positions + t < kPartition ? args.positions + t : kPartition;
+    weights.values += size_t(args.heads) * kPartition;
+    values += size_t(args.heads) * width;
+    multiply_panels<Cache>(v, width / kPanelRows, kPartition * kPanelRows, weights, args.heads,
+                           args.positions, end, values, width);
   }
 }
 
@@ -75,22 +68,16 @@ static void attention(const AttentionArgs& args, const AttentionSums& sums) {
   Input q;
   q.values = args.q;
   q.cols = args.head_dim;
-  for (int first = 0; first < positions; first += kSlab, k += args.k_slab_stride) {
-    const int panels = (positions - first + kPanelRows - 1) / kPanelRows;
-    multiply_slab<Cache>(k, panels < kSlab / kPanelRows ? panels : kSlab / kPanelRows,
-                         size_t(args.head_dim) * kPanelRows, q, 0, rows, 0, args.head_dim,
-                         args.scores + first, kPartition);
-  }
+  multiply_panels<Cache>(k, (positions + kPanelRows - 1) / kPanelRows,
+                         size_t(args.head_dim) * kPanelRows, q, rows, 0, args.head_dim, args.scores,
+                         kPartition);
   for (int row = 0; row < rows; ++row) {
     const int limit = args.positions + row / args.heads;
     sums.total[row] = exponentiate(args.scores + size_t(row) * kPartition,
                                    limit < kPartition ? limit : kPartition, sums.max + row);
   }
-  Input weights;
-  weights.values = args.scores;
-  weights.cols = kPartition;
   memset(sums.values, 0, size_t(rows) * padded_head_dim(args.head_dim) * sizeof(float));
-  weigh_values<Cache>(args, weights, positions, sums.values);
+  weigh_values<Cache>(args, sums.values);
 }
 
 static void merge_attention(const AttentionSums& later, int rows, int head_dim,

@@ -43,8 +43,8 @@ static inline void add_column(const typename Weights::Element* w, size_t panel_s
   }
 }
 
-// The block [begin, end) of columns of kPanels panels times kTokens tokens, added to acc: as a sum of
-// its own, or, with kContinue, column by column.
+// The block [begin, end) of columns of kPanels panels times kTokens tokens, added to acc: as a sum
+// of its own, or, with kContinue, column by column.
 template <typename Weights, int kPanels, int kTokens, bool kContinue>
 static inline void float_tile(const typename Weights::Element* w, size_t panel_stride,
                               const float* x, int x_stride, int begin, int end, float* acc,
@@ -52,7 +52,8 @@ static inline void float_tile(const typename Weights::Element* w, size_t panel_s
   P sum[kPanels][kTokens];
   for (int p = 0; p < kPanels; ++p) {
     for (int t = 0; t < kTokens; ++t) {
-      sum[p][t] = kContinue ? load16(acc + size_t(t) * acc_stride + p * kPanelRows) : broadcast16(0);
+      sum[p][t] =
+          kContinue ? load16(acc + size_t(t) * acc_stride + p * kPanelRows) : broadcast16(0);
     }
   }
   int c = begin;
@@ -79,9 +80,9 @@ static inline void float_tiles(const typename Weights::Element* w, size_t panel_
                                float* acc, int acc_stride) {
   int t = first_token;
   for (; t + kTokens <= tokens; t += kTokens) {
-    float_tile<Weights, kPanels, kTokens, kContinue>(
-        w, panel_stride, x.values + size_t(t) * x.cols, x.cols, begin, end,
-        acc + size_t(t) * acc_stride, acc_stride);
+    float_tile<Weights, kPanels, kTokens, kContinue>(w, panel_stride, x.values + size_t(t) * x.cols,
+                                                     x.cols, begin, end,
+                                                     acc + size_t(t) * acc_stride, acc_stride);
   }
   if constexpr (kTokens > 1) {
     float_tiles<Weights, kPanels, kTokens / 2, kContinue>(w, panel_stride, x, t, tokens, begin, end,
