@@ -36,7 +36,7 @@ export function drawSpeeds(name, title, values) {
           },
         },
         {
-          transform: [{ filter: "datum.engine === 'openelm' && datum.roof !== null" }],
+          transform: [{ filter: "datum.engine === 'openelm'" }],
           mark: { type: 'tick', color: 'black', thickness: 2, width: 60 },
           encoding: { y: { field: 'roof', type: 'quantitative' } },
         },

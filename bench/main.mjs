@@ -44,10 +44,16 @@ mkdirSync(fileURLToPath(new URL('results', import.meta.url)), { recursive: true 
 const results = { ...readResults(), machine: describeMachine(), command: commandLine() }
 const machineSpeeds = []
 
-/** Runs one case for both engines, who goes first taking turns. */
+/**
+ * Runs one case for both engines, who goes first taking turns. What the machine can do is measured each
+ * time, for on a shared one it changes.
+ */
 async function compare(round, kind, spec) {
   const order = round % 2 === 0 ? engines : engines.toReversed()
-  const measured = {}
+  const { threads } = spec
+  const machine = await runCase(prefix, 'openelm', 'machine', { threads })
+  machineSpeeds.push({ threads, ...machine })
+  const measured = { machine }
   for (const engine of order) {
     const { size, dtype } = spec.model
     process.stderr.write(`round ${round + 1}: ${engine} ${kind} ${size} ${dtype ?? ''}\n`)
@@ -61,7 +67,6 @@ async function compare(round, kind, spec) {
 async function compareAll(kind, specs, rounds = options.rounds) {
   const cases = specs.map(spec => ({ ...spec, rounds: [] }))
   for (let round = 0; round < rounds; round++) {
-    await measureMachine()
     for (const one of cases) {
       const { rounds: done, ...spec } = one
       // A minute each, and their runs are so long that they differ less.
@@ -70,13 +75,6 @@ async function compareAll(kind, specs, rounds = options.rounds) {
     }
   }
   return cases
-}
-
-async function measureMachine() {
-  for (const count of new Set(threads)) {
-    const speed = await runCase(prefix, 'openelm', 'machine', { threads: count })
-    machineSpeeds.push({ threads: count, ...speed })
-  }
 }
 
 const plan = { prompts: [32, 128, 512], generated: 128, depths: [], repetitions: 1 }

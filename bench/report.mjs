@@ -10,10 +10,9 @@ const readme = fileURLToPath(new URL('README.md', import.meta.url))
 const longDTypes = { bf16: 'bfloat16', q8: 'q8', q4: 'q4' }
 
 export async function writeReport(results) {
-  const roofs = roofsOf(results.machineSpeeds ?? [])
   const sections = [
-    describeMachine(results, roofs),
-    results.speed && speedSection(results.speed, roofs),
+    describeMachine(results),
+    results.speed && speedSection(results.speed),
     results.start && startSection(results.start),
     results.depth && depthSection(results.depth),
     results.growth && growthSection(results.growth),
@@ -25,7 +24,7 @@ export async function writeReport(results) {
   const text = readFileSync(readme, 'utf8')
   const kept = text.slice(0, text.indexOf(begin) + begin.length)
   writeFileSync(readme, `${kept}\n\n${sections.filter(Boolean).join('\n\n')}\n`)
-  await drawCharts(results, roofs)
+  await drawCharts(results)
 }
 
 /** The median of what the machine reached in the rounds, by number of threads. */
@@ -44,9 +43,9 @@ function spreadOf(values) {
   return { median: quantile(values, 0.5), low, high }
 }
 
-function describeMachine({ machine, command }, roofs) {
+function describeMachine({ machine, command, machineSpeeds = [] }) {
   const { processor, cores, memory, platform, node, date } = machine
-  const lines = [...roofs].map(([threads, { readBandwidth, floatPeak }]) => {
+  const lines = [...roofsOf(machineSpeeds)].map(([threads, { readBandwidth, floatPeak }]) => {
     const bandwidth = show(readBandwidth, x => (x / 1e9).toFixed(1))
     const peak = show(floatPeak, x => (x / 1e9).toFixed(0))
     return [threads, `${bandwidth} GB/s`, `${peak} GFLOP/s`]
@@ -62,23 +61,26 @@ function speedsOf({ rounds }, engine, name) {
   return spreadOf(tests.flatMap(test => test.tokensPerSecond))
 }
 
-/** Tokens a second that the machine allows. */
-function roofOf({ model, threads }, name, roofs) {
+/** Tokens a second that the machine allowed meanwhile. */
+function roofOf({ model, rounds }, name) {
   const config = presets[model.size]
-  const roof = roofs.get(threads)
-  if (!config || !roof) return null
   const prompt = /^pp(\d+)$/.exec(name)
+  const median = key =>
+    quantile(
+      rounds.map(({ machine }) => machine[key]),
+      0.5,
+    )
   return prompt
-    ? (roof.floatPeak.median * Number(prompt[1])) / promptOperations(config, Number(prompt[1]))
-    : roof.readBandwidth.median / bytesPerToken(config, longDTypes[model.dtype])
+    ? (median('floatPeak') * Number(prompt[1])) / promptOperations(config, Number(prompt[1]))
+    : median('readBandwidth') / bytesPerToken(config, longDTypes[model.dtype])
 }
 
-function speedSection(cases, roofs) {
+function speedSection(cases) {
   const rows = cases.flatMap(one =>
     one.rounds[0].openelm.tests.map(({ name }) => {
       const [own, rival] = engines.map(engine => speedsOf(one, engine, name))
-      const roof = roofOf(one, name, roofs)
-      const share = speed => (roof ? ` (${((100 * speed.median) / roof).toFixed(0)}%)` : '')
+      const roof = roofOf(one, name)
+      const share = speed => ` (${((100 * speed.median) / roof).toFixed(0)}%)`
       return [
         one.model.size,
         one.model.dtype,
@@ -250,7 +252,7 @@ Against float32: the norm of the difference of all centred logits over their nor
 ${sections.join('\n\n')}`
 }
 
-async function drawCharts({ speed, depth, growth }, roofs) {
+async function drawCharts({ speed, depth, growth }) {
   const most = Math.max(...(speed ?? []).map(({ threads }) => threads))
   const speeds = name =>
     speed
@@ -261,7 +263,7 @@ async function drawCharts({ speed, depth, growth }, roofs) {
           dtype: one.model.dtype,
           engine,
           speed: speedsOf(one, engine, name).median,
-          roof: roofOf(one, name, roofs),
+          roof: roofOf(one, name),
         })),
       )
   if (speed) {
