@@ -10,6 +10,7 @@ import {
   type GenerateChunk,
   type GenerateOptions,
   type GenerateResult,
+  type TokenWriter,
   validateGenerateOptions,
 } from './generate.js'
 import { loadNative, type NativeModel } from './native.js'
@@ -136,7 +137,7 @@ export class OpenELM {
 
   /**
    * @throws OpenELMError INVALID_TOKENIZER when no tokenizer came with the model and LLaMA's has more
-   *   tokens than its vocabulary; token ids can still be used.
+   *   tokens than its vocabulary; token ids can still be used, and what they generate has no text.
    */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer instanceof OpenELMError) throw this.#tokenizer
@@ -170,9 +171,10 @@ export class OpenELM {
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
     const valid = validateGenerateOptions(readObject('options', options))
     const tokens = this.#encode('prompt', prompt)
+    const writer = this.#writer(valid.stopSequences)
     const session = this.#native.createSession(this.#contextLength)
     try {
-      return yield* decode(session, this.tokenizer, tokens, valid)
+      return yield* decode(session, writer, tokens, valid)
     } finally {
       session.dispose()
     }
@@ -250,6 +252,14 @@ export class OpenELM {
     } finally {
       session.dispose()
     }
+  }
+
+  /** What makes text of tokens: without a tokenizer, none, which stop sequences cannot do without. */
+  #writer(stopSequences: readonly string[]): TokenWriter {
+    if (stopSequences.length > 0 || !(this.#tokenizer instanceof OpenELMError)) {
+      return this.tokenizer
+    }
+    return { ...this.config, stream: () => ({ push: () => '', end: () => '' }) }
   }
 
   #encode(name: string, prompt: Prompt): Int32Array {

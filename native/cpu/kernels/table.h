@@ -10,6 +10,7 @@
 
 #include "attention.h"
 #include "matmul_quantized.h"
+#include "quantize.h"
 
 static constexpr Kernels make_kernels(const char* name) {
   return {name,
@@ -23,5 +24,6 @@ static constexpr Kernels make_kernels(const char* name) {
           {attention<Float32Weights>, attention<Float16Weights>},
           merge_attention,
           from_f16,
-          to_f16};
+          to_f16,
+          q4_products};
 }
