@@ -119,7 +119,12 @@ export class OpenELM {
     const tokenizer = loadModelTokenizer(checkpoint, valid.tokenizer)
     tokenizer.catch(abort)
     const native = await loading
-    return new OpenELM(checkpoint, valid, native, await tokenizer)
+    try {
+      return new OpenELM(checkpoint, valid, native, await tokenizer)
+    } catch (error) {
+      await native.dispose() // it was there before the tokenizer failed
+      throw error
+    }
   }
 
   /**
