@@ -100,6 +100,7 @@ export class OpenELM {
     const valid = validateLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
+    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
     const nativeOptions = {
       config: nativeConfig(checkpoint.config),
       tensors: nativeTensors(checkpoint),
@@ -109,22 +110,13 @@ export class OpenELM {
       threads: valid.threads,
       mmap: valid.mmap,
     }
-    const { signal, report, abort } = reporter(valid.signal, valid.onProgress)
-    const loading = abortable(
+    const { signal, report } = reporter(valid.signal, valid.onProgress)
+    const native = await abortable(
       signal,
       () => loadNative().load(nativeOptions, report),
       native => native.dispose(),
     )
-    // While native threads read the weights.
-    const tokenizer = loadModelTokenizer(checkpoint, valid.tokenizer)
-    tokenizer.catch(abort)
-    const native = await loading
-    try {
-      return new OpenELM(checkpoint, valid, native, await tokenizer)
-    } catch (error) {
-      await native.dispose() // it was there before the tokenizer failed
-      throw error
-    }
+    return new OpenELM(checkpoint, valid, native, tokenizer)
   }
 
   /**
@@ -272,22 +264,18 @@ export class OpenELM {
   }
 }
 
-/** A signal that `abort` aborts, too, and what the caller's `onProgress` throws. */
+/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
 function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
+  if (onProgress === undefined) return { signal, report: undefined }
   const failure = new AbortController()
-  const abort = (error: unknown) => failure.abort(error)
   const report = (loadedBytes: number, totalBytes: number) => {
     try {
-      onProgress?.(loadedBytes, totalBytes)
+      onProgress(loadedBytes, totalBytes)
     } catch (error) {
-      abort(error)
+      failure.abort(error)
     }
   }
-  return {
-    signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]),
-    report: onProgress && report,
-    abort,
-  }
+  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
 }
 
 function validateLoadOptions(given: LoadOptions | undefined) {
