@@ -110,6 +110,7 @@ export class OpenELM {
     const valid = validateLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
+    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
     const dtype = valid.dtype ?? checkpoint.dtype
     const nativeOptions = {
       config: nativeConfig(checkpoint.config),
@@ -120,19 +121,15 @@ export class OpenELM {
       kvCacheDtype: valid.kvCacheDtype ?? defaultKvCacheDtype(dtype),
       mmap: valid.mmap,
     }
-    const { signal, report, abort } = reporter(valid.signal, valid.onProgress)
-    const loading = loadOn(valid.backend, backend =>
+    const { signal, report } = reporter(valid.signal, valid.onProgress)
+    const { native, backend } = await loadOn(valid.backend, backend =>
       abortable(
         signal,
         () => loadNative().load({ ...nativeOptions, backend }, report),
         native => native.dispose(),
       ),
     )
-    // While native threads read the weights.
-    const tokenizer = loadModelTokenizer(checkpoint, valid.tokenizer)
-    tokenizer.catch(abort)
-    const { native, backend } = await loading
-    return new OpenELM(checkpoint, { ...valid, backend }, native, await tokenizer)
+    return new OpenELM(checkpoint, { ...valid, backend }, native, tokenizer)
   }
 
   /**
@@ -280,22 +277,18 @@ export class OpenELM {
   }
 }
 
-/** A signal that `abort` aborts, too, and what the caller's `onProgress` throws. */
+/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
 function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
+  if (onProgress === undefined) return { signal, report: undefined }
   const failure = new AbortController()
-  const abort = (error: unknown) => failure.abort(error)
   const report = (loadedBytes: number, totalBytes: number) => {
     try {
-      onProgress?.(loadedBytes, totalBytes)
+      onProgress(loadedBytes, totalBytes)
     } catch (error) {
-      abort(error)
+      failure.abort(error)
     }
   }
-  return {
-    signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]),
-    report: onProgress && report,
-    abort,
-  }
+  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
 }
 
 function validateLoadOptions(given: LoadOptions | undefined) {

@@ -338,7 +338,7 @@ void Sampler::order_by_id() {
   size_t count = 0;
   for (int32_t id = 0; id < vocab_size_; ++id) {
     kept_[count] = id;
-    count += (scores_[id] > least) | ((scores_[id] == least) & (id <= last));
+    count += int(scores_[id] > least) | (int(scores_[id] == least) & int(id <= last));
   }
   kept_.resize(count);
 }
