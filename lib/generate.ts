@@ -63,6 +63,9 @@ export interface DecodeSettings {
   signal: AbortSignal | undefined
 }
 
+/** What the decode loop has to know of a tokenizer. */
+export type TokenWriter = Pick<Tokenizer, 'vocabSize' | 'bosTokenId' | 'eosTokenId' | 'stream'>
+
 /** Checks what a caller gave and fills in the defaults. */
 export function validateGenerateOptions(options: GenerateOptions): DecodeSettings {
   const sampler = validateSamplerOptions(options)
@@ -96,7 +99,7 @@ function readStopSequences(value: unknown): readonly string[] {
  */
 export async function* decode(
   session: NativeSession,
-  tokenizer: Tokenizer,
+  tokenizer: TokenWriter,
   prompt: Int32Array,
   options: DecodeSettings,
 ): AsyncGenerator<GenerateChunk, GenerateResult> {

@@ -10,6 +10,7 @@ import {
   type GenerateChunk,
   type GenerateOptions,
   type GenerateResult,
+  type TokenWriter,
   validateGenerateOptions,
 } from './generate.js'
 import { loadNative, type NativeModel } from './native.js'
@@ -99,6 +100,7 @@ export class OpenELM {
     const valid = validateLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
+    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
     const nativeOptions = {
       config: nativeConfig(checkpoint.config),
       tensors: nativeTensors(checkpoint),
@@ -108,22 +110,18 @@ export class OpenELM {
       threads: valid.threads,
       mmap: valid.mmap,
     }
-    const { signal, report, abort } = reporter(valid.signal, valid.onProgress)
-    const loading = abortable(
+    const { signal, report } = reporter(valid.signal, valid.onProgress)
+    const native = await abortable(
       signal,
       () => loadNative().load(nativeOptions, report),
       native => native.dispose(),
     )
-    // While native threads read the weights.
-    const tokenizer = loadModelTokenizer(checkpoint, valid.tokenizer)
-    tokenizer.catch(abort)
-    const native = await loading
-    return new OpenELM(checkpoint, valid, native, await tokenizer)
+    return new OpenELM(checkpoint, valid, native, tokenizer)
   }
 
   /**
    * @throws OpenELMError INVALID_TOKENIZER when no tokenizer came with the model and LLaMA's has more
-   *   tokens than its vocabulary; token ids can still be used.
+   *   tokens than its vocabulary; token ids can still be used, and what they generate has no text.
    */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer instanceof OpenELMError) throw this.#tokenizer
@@ -157,9 +155,10 @@ export class OpenELM {
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
     const valid = validateGenerateOptions(readObject('options', options))
     const tokens = this.#encode('prompt', prompt)
+    const writer = this.#writer(valid.stopSequences)
     const session = this.#native.createSession(this.#contextLength)
     try {
-      return yield* decode(session, this.tokenizer, tokens, valid)
+      return yield* decode(session, writer, tokens, valid)
     } finally {
       session.dispose()
     }
@@ -239,6 +238,14 @@ export class OpenELM {
     }
   }
 
+  /** What makes text of tokens: without a tokenizer, none, which stop sequences cannot do without. */
+  #writer(stopSequences: readonly string[]): TokenWriter {
+    if (stopSequences.length > 0 || !(this.#tokenizer instanceof OpenELMError)) {
+      return this.tokenizer
+    }
+    return { ...this.config, stream: () => ({ push: () => '', end: () => '' }) }
+  }
+
   #encode(name: string, prompt: Prompt): Int32Array {
     return typeof prompt === 'string'
       ? Int32Array.from(this.tokenizer.encode(prompt))
@@ -257,22 +264,18 @@ export class OpenELM {
   }
 }
 
-/** A signal that `abort` aborts, too, and what the caller's `onProgress` throws. */
+/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
 function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
+  if (onProgress === undefined) return { signal, report: undefined }
   const failure = new AbortController()
-  const abort = (error: unknown) => failure.abort(error)
   const report = (loadedBytes: number, totalBytes: number) => {
     try {
-      onProgress?.(loadedBytes, totalBytes)
+      onProgress(loadedBytes, totalBytes)
     } catch (error) {
-      abort(error)
+      failure.abort(error)
     }
   }
-  return {
-    signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]),
-    report: onProgress && report,
-    abort,
-  }
+  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
 }
 
 function validateLoadOptions(given: LoadOptions | undefined) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "cpu/kernels.h"
 #include "half.h"
 #include "model/weights.h"
 
@@ -21,11 +22,14 @@ static void copy_group(const float* x, int cols, int begin, float* group) {
   std::memcpy(group, x + begin, size_t(size) * sizeof(float));
 }
 
-// Rounds to nearest even; |x| must be below 2^22.
-static float round_even(float x) {
-  constexpr float kMagic = 12582912.0f;
-  return (x + kMagic) - kMagic;
+bool all_finite(const float* x, int size) {
+  uint32_t infinite = 0;
+  for (int i = 0; i < size; ++i) infinite |= (bits_of_float(x[i]) & 0x7f800000) == 0x7f800000;
+  return infinite == 0;
 }
+
+// |x| must be below 2^22.
+static float round_even(float x) { return (x + kRoundingMagic) - kRoundingMagic; }
 
 void quantize_q8_row(const float* x, int cols, int8_t* values, uint16_t* scales) {
   for (int g = 0; g < groups_of(cols); ++g) {
@@ -37,7 +41,6 @@ void quantize_q8_row(const float* x, int cols, int8_t* values, uint16_t* scales)
     const float scale = f16_to_float(scales[g]);
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
     for (int i = 0; i < kGroupSize; ++i) {
-      // In this order a NaN becomes a bound, too.
       const float scaled = std::max(-127.0f, std::min(127.0f, group[i] * inverse));
       values[g * kGroupSize + i] = int8_t(round_even(scaled));
     }
@@ -55,32 +58,29 @@ static void quantize_q4_group(const float* group, uint8_t* values, uint16_t* sca
   for (int i = 0; i < kGroupSize; ++i) {
     if (std::fabs(group[i]) > std::fabs(extreme)) extreme = group[i];
   }
-  float codes[kGroupSize] = {};
-  float best_codes[kGroupSize] = {};
+  float inverses[kQ4Candidates] = {};
+  float dots[kQ4Candidates];
+  float norms[kQ4Candidates];
+  const bool is_normal = std::fabs(extreme) > 0x1p-120f;  // else the inverses would be infinite
+  for (int c = 0; c < kQ4Candidates - 1 && is_normal; ++c) {
+    inverses[c] = (-8.0f + 0.1f * float(c - 9)) / extreme;
+  }
+  cpu_kernels().q4_products(group, inverses, dots, norms);
+
   float best_gain = 0;
   float best_scale = 0;
-  for (int step = -9; step <= 9 && extreme != 0; ++step) {
-    const float inverse = (-8.0f + 0.1f * float(step)) / extreme;
-    float xq[4] = {};
-    float qq[4] = {};
-    for (int i = 0; i < kGroupSize; ++i) {
-      const float scaled = std::min(std::max(group[i] * inverse, -8.0f), 7.0f);
-      codes[i] = round_even(scaled);
-      xq[i % 4] += group[i] * codes[i];
-      qq[i % 4] += codes[i] * codes[i];
-    }
-    const float dot = (xq[0] + xq[1]) + (xq[2] + xq[3]);
-    const float norm = (qq[0] + qq[1]) + (qq[2] + qq[3]);
-    if (norm > 0 && dot * dot > best_gain * norm) {
-      best_gain = dot * dot / norm;
-      best_scale = dot / norm;
-      std::memcpy(best_codes, codes, sizeof codes);
+  float best_inverse = 0;
+  for (int c = 0; c < kQ4Candidates; ++c) {
+    if (norms[c] > 0 && dots[c] * dots[c] > best_gain * norms[c]) {
+      best_gain = dots[c] * dots[c] / norms[c];
+      best_scale = dots[c] / norms[c];
+      best_inverse = inverses[c];
     }
   }
   *scale = float_to_f16(std::clamp(best_scale, -kLargestScale, kLargestScale));
   for (int j = 0; j < kGroupSize / 2; ++j) {
-    const int low = int(best_codes[j]) + 8;
-    const int high = int(best_codes[j + kGroupSize / 2]) + 8;
+    const int low = int(q4_code(group[j], best_inverse)) + 8;
+    const int high = int(q4_code(group[j + kGroupSize / 2], best_inverse)) + 8;
     values[j] = uint8_t(low | high << 4);
   }
 }

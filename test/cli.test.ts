@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -16,6 +16,7 @@ const root = join(import.meta.dirname, '..')
 const tinyConfig = join(root, 'examples', 'tiny.json')
 const scratch = t.testdir({ 'package.json': readFileSync(join(root, 'package.json'), 'utf8') })
 const tiny = join(scratch, 'tiny')
+symlinkSync(join(root, 'models'), join(scratch, 'models'), 'junction')
 
 // Compiled once, as users have it: each of the processes below would else compile it anew.
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')

@@ -1,9 +1,10 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type GenerateChunk, type GenerateResult, OpenELM } from '../lib/index.js'
 import { testBackend } from './helpers/backend.js'
 import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
+import { writeTinyModel } from './helpers/tiny-model.js'
 
 const greedyStory =
   ', there was a little girl named Lily. She loved to play outside in the park. ' +
@@ -164,4 +165,18 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
     t.ok(model.memory.kvCache >= 5 * 2 * 32 * 100 * 4)
     t.ok(model.memory.weights >= 260_000 * 4)
   })
+})
+
+t.test('without a tokenizer, token ids give tokens without text', async t => {
+  const directory = writeTinyModel(t.testdir())
+  await using whole = await OpenELM.load(directory, { backend: testBackend })
+  const expected = await whole.generate([5, 6], { maxTokens: 3, ignoreEos: true })
+  rmSync(join(directory, 'tokenizer.json')) // LLaMA's has more tokens than this model
+  await using model = await OpenELM.load(directory, { backend: testBackend })
+  const result = await model.generate([5, 6], { maxTokens: 3, ignoreEos: true })
+  t.same([result.tokens, result.text], [expected.tokens, ''])
+  const refused = { code: 'INVALID_TOKENIZER' }
+  t.throws(() => model.tokenizer, refused)
+  await t.rejects(model.generate('text'), refused)
+  await t.rejects(model.generate([5], { stopSequences: ['x'] }), refused)
 })

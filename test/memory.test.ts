@@ -10,7 +10,7 @@ import { writeTinyModel } from './helpers/tiny-model.js'
 const directory = t.testdir({ tiny: {}, large: {}, child: {} })
 const tiny = writeTinyModel(join(directory, 'tiny'))
 const large = writeSparseCheckpoint(join(directory, 'large'), '1.1B', 'q4')
-// Its own, LLaMA's, takes longer to load than what is measured.
+// Its own, LLaMA's, is kept once read, which would be measured, too.
 copyFileSync(join(tiny, 'tokenizer.json'), join(large, 'tokenizer.json'))
 const runInChild = childRunner(join(directory, 'child'))
 
@@ -106,7 +106,7 @@ t.test('of 270M parameters is little more than weights and KV cache', { skip }, 
     `${inMegabytes(kvCache)} of KV cache, ${inMegabytes(peakMemory - weights - kvCache)} more`,
   )
   t.ok(weights > 500 * megabyte && kvCache > 60 * megabyte)
-  t.ok(peakMemory <= weights + kvCache + 120 * megabyte)
+  t.ok(peakMemory <= weights + kvCache + 60 * megabyte)
 })
 
 const skipSlow = skip || (!process.env.CI && 'it reads 6 GB and takes a minute; set CI=true')

@@ -89,6 +89,10 @@ struct Kernels {
   // Whole rows between float32 and the 16-bit types.
   void (*from_f16)(const uint16_t* x, int size, float* y);
   void (*to_f16)(const float* x, int size, uint16_t* y);
+
+  // <x,q> and <q,q> of a group of 32 for each of kQ4Candidates, of which the inverse scales are
+  // given and q are the codes (quantize.h).
+  void (*q4_products)(const float* group, const float* inverses, float* dots, float* norms);
 };
 
 // The best of runnable_kernels(), or the one that the environment variable OPENELM_CPU_KERNELS

@@ -107,6 +107,11 @@ void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* v
   row_.resize(size_t(source_.cols));
   for (int row = 0; row < count; ++row) {
     read_float(first_row + row, 1, row_.data());
+    if (!all_finite(row_.data(), source_.cols)) {
+      throw Error(ErrorCode::kInvalidCheckpoint,
+                  "tensor " + source_.name + " has a value that is not finite in row " +
+                      std::to_string(first_row + row) + ", and cannot be quantised");
+    }
     if (dtype == DType::kQ8) {
       quantize_q8_row(row_.data(), source_.cols,
                       reinterpret_cast<int8_t*>(values) + row * groups * kGroupSize,

@@ -39,7 +39,7 @@ struct TensorSource {
 };
 
 // Reads rows of a tensor in the form that a backend packs. Holds the scratch memory that this
-// takes: one reader a thread. Errors are those of File::read.
+// takes: one reader a thread. Errors are those of File::read, and what each method adds.
 class RowReader {
  public:
   explicit RowReader(const TensorSource& source) : source_(source) {}
@@ -51,8 +51,8 @@ class RowReader {
   void read_half(DType dtype, int first_row, int count, uint16_t* x);
 
   // Rows of the quantised format `dtype` (kQ8 or kQ4): as they are stored when the source has that
-  // format, otherwise quantised now. values [count, groups * 32 or 16 bytes], scales [count,
-  // groups]
+  // format, otherwise quantised now; a value that is not finite is Error{kInvalidCheckpoint}.
+  // values [count, groups * 32 or 16 bytes], scales [count, groups]
   void read_quantized(DType dtype, int first_row, int count, uint8_t* values, uint16_t* scales);
 
  private:

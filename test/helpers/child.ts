@@ -1,6 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -35,6 +42,7 @@ export function childRunner(directory: string) {
   const libraryFiles = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
   const sources = libraryFiles.filter(name => name.endsWith('.ts')).map(name => join('lib', name))
   for (const source of [...sources, inChild]) compile(source, directory)
+  symlinkSync(join(root, 'models'), join(directory, 'models'), 'junction')
   const library = pathToFileURL(join(directory, inChild.replace(/ts$/, 'js'))).href
 
   return async function runInChild<Args extends unknown[], Result>(

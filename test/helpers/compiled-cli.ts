@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { addonPaths } from '../../lib/native.js'
@@ -11,6 +11,7 @@ const root = join(import.meta.dirname, '..', '..')
 export function compileCli(dir: string) {
   const outDir = join(dir, 'dist')
   writeFileSync(join(dir, 'package.json'), readFileSync(join(root, 'package.json')))
+  symlinkSync(join(root, 'models'), join(dir, 'models'), 'junction')
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   const flags = ['-p', join(root, 'tsconfig.build.json'), '--outDir', outDir, '--noCheck']
   execFileSync(process.execPath, [tsc, ...flags])

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "check.h"
+#include "cpu/kernels.h"
+#include "error.h"
 #include "half.h"
 #include "reference.h"
 #include "suites.h"
@@ -115,8 +118,8 @@ void test_q4_search() {
 // Whatever a file holds, the codes are within their range and the scales finite.
 void test_extremes(DType dtype) {
   const float max = std::numeric_limits<float>::max();
-  const float values[] = {NAN, -NAN, INFINITY, -INFINITY, max,    -max,   1e38f,   1e5f,  1,
-                          -1,  0,    -0.0f,    1e-20f,    1e-38f, 1e-45f, -1e-45f, 6e-8f, 65504};
+  const float values[] = {max,   -max,   1e38f,  1e5f,   1,       -1,    0,
+                          -0.0f, 1e-20f, 1e-38f, 1e-45f, -1e-45f, 6e-8f, 65504};
   const size_t count = std::size(values);
   for (uint64_t seed = 0; seed < 4000; ++seed) {
     std::vector<float> x(33);
@@ -144,15 +147,54 @@ void test_zeros(DType dtype) {
   }
 }
 
+void test_q4_products() {
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    const std::vector<float> group = random_floats(seed, kGroupSize);
+    float inverses[kQ4Candidates];
+    for (int c = 0; c < kQ4Candidates; ++c) inverses[c] = 5.2f * random_float(~seed, c);
+    float expected[2][kQ4Candidates];
+    scalar_kernels()->q4_products(group.data(), inverses, expected[0], expected[1]);
+    for (const Kernels* kernels : runnable_kernels()) {
+      float got[2][kQ4Candidates];
+      kernels->q4_products(group.data(), inverses, got[0], got[1]);
+      check(std::memcmp(got, expected, sizeof got) == 0, kernels->name);
+    }
+  }
+}
+
+void test_not_finite(DType dtype) {
+  for (float value : {NAN, -NAN, INFINITY, -INFINITY}) {
+    std::vector<float> values = random_floats(1, 3 * 40);
+    values[2 * 40 + 39] = value;
+    TensorSource source = float_tensor(values, 3);
+    source.name = "proj";
+    RowReader reader(source);
+    std::vector<uint8_t> codes(3 * 64);
+    std::vector<uint16_t> scales(3 * 2);
+    reader.read_quantized(dtype, 0, 2, codes.data(), scales.data());
+    std::string message;
+    try {
+      reader.read_quantized(dtype, 0, 3, codes.data(), scales.data());
+    } catch (const Error& error) {
+      check(error.code == ErrorCode::kInvalidCheckpoint, "another code");
+      message = error.what();
+    }
+    check(message == "tensor proj has a value that is not finite in row 2, and cannot be quantised",
+          "got: " + message);
+  }
+}
+
 }  // namespace
 
 void test_quantize() {
+  test("quantize, q4 products", test_q4_products);
   test("quantize, q8 error", test_q8_error);
   test("quantize, q4 search", test_q4_search);
   for (DType dtype : {DType::kQ8, DType::kQ4}) {
     const std::string name = std::string(", ") + dtype_name(dtype);
     test("quantize, round trip" + name, [&] { test_round_trip(dtype); });
     test("quantize, extremes" + name, [&] { test_extremes(dtype); });
+    test("quantize, not finite" + name, [&] { test_not_finite(dtype); });
     test("quantize, zeros" + name, [&] { test_zeros(dtype); });
   }
 }

@@ -9,6 +9,7 @@
 #include "attention.h"
 #include "matmul.h"
 #include "matmul_quantized.h"
+#include "quantize.h"
 
 static constexpr Kernels make_kernels(const char* name) {
   return {name,
@@ -21,5 +22,6 @@ static constexpr Kernels make_kernels(const char* name) {
            float_matmul<BFloat16Weights>, quantized_matmul<Q8Weights>, quantized_matmul<Q4Weights>},
           attention,
           from_f16,
-          to_f16};
+          to_f16,
+          q4_products};
 }
