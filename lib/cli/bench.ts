@@ -37,8 +37,9 @@ Example:
   .action(async (model: string, options) => {
     const load = pick(options, modelOptions)
     const threads = options.threads ?? loadNative().cpuInfo().physicalCores
-    const machine = await loadNative().measureMachine(threads)
     const result = await measure(model, load, options)
+    // Afterwards, for it takes more memory than a small model.
+    const machine = await loadNative().measureMachine(threads)
     if (options.json) console.log(JSON.stringify({ machine, threads, ...result }))
     else print(`${format(result, machine)}\n`)
   })
