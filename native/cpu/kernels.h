@@ -15,8 +15,7 @@ namespace openelm {
 //   float32, float16: for each column, the 16 weights of the panel's rows. One more column of zeros
 //     stands at the end if the number of columns is odd.
 //   bfloat16: the same for pairs of columns: both of row 0, both of row 1, … so that a shift and a
-//   mask
-//     of 32-bit lanes widen them.
+//     mask of 32-bit lanes widen them.
 //   q8, q4: for each group of 32 columns, 16 float16 scales, then the weights, again for pairs of
 //     columns. q8: 16 pairs, each two bytes of each row. q4: 4 quads of pairs; a quad is two times
 //     16 bits of each row, one for each column of its pairs, the first pair in the low nibbles.
