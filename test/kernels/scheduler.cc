@@ -176,7 +176,7 @@ void test_dispose(int delay) {
 // Tells on which threads it copies and computes.
 class WatchedBackend : public CpuBackend {
  public:
-  WatchedBackend() : CpuBackend(1) {}
+  WatchedBackend() : CpuBackend(1, DType::kFloat32) {}
   void begin(const Batch& batch) override {
     computes = std::this_thread::get_id();
     CpuBackend::begin(batch);
