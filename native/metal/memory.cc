@@ -31,19 +31,19 @@ Buffer Memory::allocate(size_t bytes) {
 
 void Memory::free(const char* address) {
   const objc::AutoreleasePool pool;
-  mtl::CommandBuffer running;
-  {
-    const std::lock_guard lock(mutex_);
-    running = running_;
-  }
-  if (running) running.wait();
+  if (const mtl::CommandBuffer commands = running()) commands.wait();
   const std::lock_guard lock(mutex_);
   buffers_.erase(address);
 }
 
-mtl::CommandBuffer Memory::exchange_running(mtl::CommandBuffer commands) {
+void Memory::set_running(mtl::CommandBuffer commands) {
   const std::lock_guard lock(mutex_);
-  return std::exchange(running_, std::move(commands));
+  running_ = std::move(commands);
+}
+
+mtl::CommandBuffer Memory::running() const {
+  const std::lock_guard lock(mutex_);
+  return running_;
 }
 
 Memory::View Memory::find(const void* address) const {

@@ -21,9 +21,10 @@ class Memory : public std::enable_shared_from_this<Memory> {
     mtl::Integer offset;
   };
 
-  // Remembers the last commands that were committed, which may use any of this memory: none of it
-  // is given back before they end. Returns those remembered until now.
-  mtl::CommandBuffer exchange_running(mtl::CommandBuffer commands);
+  // The last commands that were committed, which may use any of this memory: none of it is given
+  // back before they end. So they are replaced by none only once they have.
+  void set_running(mtl::CommandBuffer commands);
+  mtl::CommandBuffer running() const;
 
   // Where an address inside of what allocate() returned is for the GPU.
   View find(const void* address) const;

@@ -190,7 +190,9 @@ void MetalBackend::commit() {
   encoder_.end();
   encoder_ = mtl::ComputeEncoder();
   commands_.commit();
-  wait(memory_->exchange_running(std::exchange(commands_, mtl::CommandBuffer())));
+  const mtl::CommandBuffer before = memory_->running();
+  memory_->set_running(std::exchange(commands_, mtl::CommandBuffer()));
+  wait(before);
 }
 
 void MetalBackend::wait(const mtl::CommandBuffer& commands) {
@@ -207,7 +209,8 @@ void MetalBackend::wait(const mtl::CommandBuffer& commands) {
 
 void MetalBackend::finish() {
   if (encoder_) commit();
-  wait(memory_->exchange_running(mtl::CommandBuffer()));
+  wait(memory_->running());
+  memory_->set_running(mtl::CommandBuffer());
 }
 
 // Metal wants an encoder ended before it goes, even when nothing of it will run. What runs may
@@ -217,8 +220,8 @@ void MetalBackend::drop() {
   if (encoder_) encoder_.end();
   encoder_ = mtl::ComputeEncoder();
   commands_ = mtl::CommandBuffer();
-  const mtl::CommandBuffer running = memory_->exchange_running(mtl::CommandBuffer());
-  if (running) running.wait();
+  if (const mtl::CommandBuffer running = memory_->running()) running.wait();
+  memory_->set_running(mtl::CommandBuffer());
 }
 
 }  // namespace openelm::metal
