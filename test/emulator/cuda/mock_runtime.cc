@@ -43,9 +43,10 @@ struct Allocation {
   size_t bytes;
   std::shared_ptr<void> memory;
 };
-std::map<void*, Allocation> allocations;
-std::map<const void*, size_t> shared_limits;
-std::set<CUstream_st*> streams;
+// Never destroyed: threads still use them while a process exits.
+auto& allocations = *new std::map<void*, Allocation>;
+auto& shared_limits = *new std::map<const void*, size_t>;
+auto& streams = *new std::set<CUstream_st*>;
 cudaError_t last_error = cudaSuccess;
 
 using Lock = std::lock_guard<std::recursive_mutex>;

@@ -46,7 +46,7 @@ Id fail_with(Id* error, const std::string& text) {
 }
 
 static std::map<std::string, Object*>& classes() {
-  static std::map<std::string, Object*> all;
+  static auto& all = *new std::map<std::string, Object*>;
   return all;
 }
 
@@ -109,7 +109,7 @@ objc_msgSend:
 
 void* sel_registerName(const char* name) {
   static std::mutex mutex;
-  static std::set<std::string> names;
+  static auto& names = *new std::set<std::string>;
   const std::lock_guard lock(mutex);
   return const_cast<char*>(names.insert(name).first->c_str());
 }

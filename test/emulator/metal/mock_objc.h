@@ -6,6 +6,7 @@
 #include <utility>
 
 // A small Objective-C runtime: objects whose methods are found by name, counted references, pools.
+// Its tables are never destroyed: threads still use them while a process exits.
 namespace emulator::metal {
 
 // What Objective-C and Metal end the process for, the mock ends it for too.
@@ -33,7 +34,7 @@ template <typename T>
 struct Of : Object {
   Of() : Object(table()) {}
   static const Methods& table() {
-    static const Methods methods = T::methods();
+    static const Methods& methods = *new Methods(T::methods());
     return methods;
   }
 };

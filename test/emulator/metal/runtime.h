@@ -72,13 +72,13 @@ struct Kernel {
 };
 
 inline std::map<std::string, Kernel>& kernels() {
-  static std::map<std::string, Kernel> all;
+  static auto& all = *new std::map<std::string, Kernel>;  // never destroyed, as in mock_objc.h
   return all;
 }
 
 // Where the function constants of the shaders are, by index. A dispatch sets them first.
 inline std::map<int, uint32_t*>& function_constants() {
-  static std::map<int, uint32_t*> all;
+  static auto& all = *new std::map<int, uint32_t*>;
   return all;
 }
 
