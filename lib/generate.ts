@@ -95,7 +95,8 @@ function readStopSequences(value: unknown): readonly string[] {
 
 /**
  * The decode loop: appends the prompt to the session, then one token after the other, each drawn by the
- * sampler from the scores of those before. The last token drawn is not appended.
+ * sampler from the scores of those before. The last token drawn is not appended, once the session is
+ * idle.
  */
 export async function* decode(
   session: NativeSession,
@@ -114,8 +115,9 @@ export async function* decode(
   let firstToken: number | undefined
 
   for (;;) {
+    const goesOn = tokens.length + 1 < options.maxTokens
     const sample = await abortable(options.signal, () => ({
-      promise: session.sample(next, sampler),
+      promise: session.sample(next, sampler, goesOn),
       cancel: () => session.cancel(),
     }))
     firstToken ??= performance.now()

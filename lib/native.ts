@@ -88,8 +88,14 @@ export interface NativeSession {
   readonly contextLength: number
   /** Scores after the last token, [vocabSize], or after each of them, [tokens.length, vocabSize]. */
   logits(tokens: Int32Array, all: boolean): Promise<Float32Array>
-  /** Accepts the tokens in the sampler and draws the next one, which is not appended. */
-  sample(tokens: Int32Array, sampler: NativeSampler): Promise<NativeSample>
+  /**
+   * Accepts the tokens in the sampler and draws the next one, which is not appended.
+   *
+   * With `goesOn` the one after it is begun before it is asked for, as if the caller had done at once
+   * what it must do next: call this with the token drawn and the same sampler, or `whenIdle`, which
+   * makes the session (though not the sampler) what it was without.
+   */
+  sample(tokens: Int32Array, sampler: NativeSampler, goesOn: boolean): Promise<NativeSample>
   /** Log-probability of tokens[firstTarget..] given those before them. */
   score(tokens: Int32Array, firstTarget: number): Promise<{ logprob: number; isGreedy: boolean }>
   /**

@@ -13,6 +13,10 @@ struct NewSession {
   std::shared_ptr<KvCache> cache;
 };
 
+Napi::Value drawn_to_js(Napi::Env env, Request& request) {
+  return sample_to_js(env, request.sample);
+}
+
 }  // namespace
 
 void SessionWrap::init(Napi::Env env) {
@@ -38,14 +42,16 @@ Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Engine> engine,
   return AddonData::of(env).session_class.New({Napi::External<NewSession>::New(env, &session)});
 }
 
-SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  auto* session = info[0].As<Napi::External<NewSession>>().Data();
-  engine_ = std::move(session->engine);
-  cache_ = std::move(session->cache);
+static NewSession& new_session(const Napi::CallbackInfo& info) {
+  return *info[0].As<Napi::External<NewSession>>().Data();
 }
 
+SessionWrap::SessionWrap(const Napi::CallbackInfo& info)
+    : ObjectWrap(info), engine_(new_session(info).engine), cache_(new_session(info).cache) {}
+
 Napi::Value SessionWrap::position(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), cache_ ? cache_->position.load() : 0);
+  const int position = !cache_ ? 0 : next_ ? next_->start : cache_->position.load();
+  return Napi::Number::New(info.Env(), position);
 }
 
 Napi::Value SessionWrap::context_length(const Napi::CallbackInfo& info) {
@@ -54,7 +60,7 @@ Napi::Value SessionWrap::context_length(const Napi::CallbackInfo& info) {
 
 KvCache& SessionWrap::idle_cache() const {
   if (!cache_) throw Error(ErrorCode::kDisposed, "the session is disposed");
-  if (request_) throw Error(ErrorCode::kBusy, "the session already has a call under way");
+  if (request_ || next_) throw Error(ErrorCode::kBusy, "the session already has a call under way");
   return *cache_;
 }
 
@@ -85,33 +91,110 @@ std::shared_ptr<Request> SessionWrap::new_request(const Napi::Value& value) cons
 
 Napi::Value SessionWrap::submit(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value) {
   AddonData* data = &AddonData::of(env);
-  request->done = [=, this](std::shared_ptr<Request> done) {
-    data->post([=, this](Napi::Env env) {
-      request_ = nullptr;
-      if (const auto deferred = std::exchange(deferred_, std::nullopt)) {
-        settle(env, *deferred, done->error, [&](Napi::Env env) { return to_value(env, *done); });
-      }
-      for (const auto& waiting : std::exchange(waiting_, {})) waiting.Resolve(env.Undefined());
-      logits_.Reset();
-      Unref();
-      data->end_work(env);
-    });
+  request->done = [=, this, weak = std::weak_ptr(cache_)](std::shared_ptr<Request> ended) {
+    const auto cache = weak.lock();
+    const auto next = cache && ended->goes_on ? begin_next(*ended, cache) : nullptr;
+    data->post([=, this](Napi::Env env) { on_end(env, ended, next); });
   };
   engine_->submit(request);
-  request_ = std::move(request);
-  deferred_ = Napi::Promise::Deferred::New(env);
   Ref();
-  data->begin_work(env);
-  return deferred_->Promise();
+  return wait_for(env, std::move(request), std::move(to_value));
+}
+
+Napi::Value SessionWrap::wait_for(Napi::Env env, std::shared_ptr<Request> request,
+                                  ToValue to_value) {
+  request_ = std::move(request);
+  call_ = {Napi::Promise::Deferred::New(env), std::move(to_value)};
+  AddonData::of(env).begin_work(env);
+  return call_->deferred.Promise();
+}
+
+void SessionWrap::on_end(Napi::Env env, const std::shared_ptr<Request>& ended,
+                         std::shared_ptr<Request> next) {
+  std::optional<Call> call;
+  if (ended == request_) {
+    request_ = nullptr;
+    call = std::exchange(call_, std::nullopt);
+    // It may have ended before it was told to go on.
+    if (!next && call && cache_ && ended->goes_on) next = begin_next(*ended, cache_);
+    set_next(std::move(next));
+    if (!call) discard_next();
+    AddonData::of(env).end_work(env);
+  } else {
+    next_has_ended_ = true;
+    if (next_is_unwanted_) discard_next();
+  }
+  if (call) {
+    settle(env, call->deferred, ended->error,
+           [&](Napi::Env env) { return call->to_value(env, *ended); });
+  }
+  logits_.Reset();
+  if (!request_ && !next_) {
+    for (const auto& waiting : std::exchange(waiting_, {})) waiting.Resolve(env.Undefined());
+  }
+  Unref();
 }
 
 // Nobody waits for a batch that other sessions need: the session is busy until then, but its caller
 // is told now.
 void SessionWrap::cancel(Napi::Env env, const Error& reason) {
+  discard_next();
   if (!request_) return;
   engine_->cancel(*request_);
-  const auto deferred = std::exchange(deferred_, std::nullopt);
-  if (deferred) deferred->Reject(make_js_error(env, reason.code, reason.what()).Value());
+  const auto call = std::exchange(call_, std::nullopt);
+  if (call) call->deferred.Reject(make_js_error(env, reason.code, reason.what()).Value());
+}
+
+std::shared_ptr<Request> SessionWrap::begin_next(const Request& request,
+                                                 std::shared_ptr<KvCache> cache) const {
+  if (request.error || cache->position == cache->context_length()) return nullptr;
+  auto next = std::make_shared<Request>();
+  next->cache = std::move(cache);
+  next->tokens = {request.sample.token};
+  next->output = Request::Output::kSample;
+  next->sampler = request.sampler;
+  next->done = request.done;
+  try {
+    engine_->submit(next);
+  } catch (const Error&) {
+    return nullptr;  // the model is disposed, which the next call will find out
+  }
+  return next;
+}
+
+void SessionWrap::set_next(std::shared_ptr<Request> next) {
+  next_ = std::move(next);
+  next_has_ended_ = false;
+  next_is_unwanted_ = false;
+  if (next_) Ref();
+}
+
+bool SessionWrap::is_next(const Napi::CallbackInfo& info) const {
+  if (!next_ || next_is_unwanted_ || !info[0].IsTypedArray()) return false;
+  if (SamplerWrap::from(info[1]) != next_->sampler) return false;
+  const auto tokens = info[0].As<Napi::Int32Array>();
+  return tokens.ElementLength() == 1 && tokens[0] == next_->tokens[0];
+}
+
+Napi::Value SessionWrap::take_next(const Napi::CallbackInfo& info) {
+  const auto next = std::exchange(next_, nullptr);
+  next->goes_on = info[2].As<Napi::Boolean>();
+  const auto promise = wait_for(info.Env(), next, drawn_to_js);
+  if (next_has_ended_) {
+    // By the event loop, which must turn even where tokens are drawn faster than they are taken.
+    Ref();
+    AddonData::of(info.Env()).post([=, this](Napi::Env env) { on_end(env, next, nullptr); });
+  }
+  return promise;
+}
+
+// Makes the session what it was before the token that nobody asked for.
+void SessionWrap::discard_next() {
+  if (!next_) return;
+  next_is_unwanted_ = true;
+  if (!next_has_ended_) return engine_->cancel(*next_);
+  if (cache_) cache_->position = next_->start;
+  next_ = nullptr;
 }
 
 Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
@@ -130,15 +213,15 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
+    if (is_next(info)) return take_next(info);
     auto request = new_request(info[0]);
     request->output = Request::Output::kSample;
     request->sampler = SamplerWrap::from(info[1]);
+    request->goes_on = info[2].As<Napi::Boolean>();
     if (request->sampler->vocab_size() != engine_->config().vocab_size) {
       throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
     }
-    return submit(info.Env(), request, [](Napi::Env env, Request& done) -> Napi::Value {
-      return sample_to_js(env, done.sample);
-    });
+    return submit(info.Env(), request, drawn_to_js);
   });
 }
 
@@ -168,7 +251,8 @@ Napi::Value SessionWrap::cancel(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::when_idle(const Napi::CallbackInfo& info) {
   const auto deferred = Napi::Promise::Deferred::New(info.Env());
-  if (request_) {
+  discard_next();
+  if (request_ || next_) {
     waiting_.push_back(deferred);
   } else {
     deferred.Resolve(info.Env().Undefined());

@@ -9,6 +9,10 @@
 namespace openelm {
 
 // NativeSession of lib/native.ts. While a request is under way the object keeps itself alive.
+//
+// A sample that goes on is followed by the request for the token after it, which the scheduler's
+// thread submits as soon as it knows the token, so that the model works on while JavaScript takes
+// what it has drawn. The next sample() takes that request over.
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:
   static void init(Napi::Env env);
@@ -31,17 +35,33 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
+  struct Call {
+    Napi::Promise::Deferred deferred;
+    ToValue to_value;
+  };
+
   KvCache& idle_cache() const;  // throws kDisposed or kBusy
   std::shared_ptr<Request> new_request(const Napi::Value& tokens) const;
   Napi::Value submit(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value);
+  Napi::Value wait_for(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value);
+  void on_end(Napi::Env env, const std::shared_ptr<Request>& ended, std::shared_ptr<Request> next);
   void cancel(Napi::Env env, const Error& reason);
 
-  std::shared_ptr<Engine> engine_;
+  // Any thread. Null when there is no token after the request's.
+  std::shared_ptr<Request> begin_next(const Request& request, std::shared_ptr<KvCache> cache) const;
+  bool is_next(const Napi::CallbackInfo& info) const;
+  Napi::Value take_next(const Napi::CallbackInfo& info);
+  void set_next(std::shared_ptr<Request> next);
+  void discard_next();
+
+  const std::shared_ptr<Engine> engine_;
   std::shared_ptr<KvCache> cache_;    // null once disposed
-  std::shared_ptr<Request> request_;  // the one under way
+  std::shared_ptr<Request> request_;  // the one under way that was asked for
   Napi::ObjectReference logits_;      // where its logits go
-  // Of the request under way, until it is settled: a cancelled one is before it ends.
-  std::optional<Napi::Promise::Deferred> deferred_;
+  std::optional<Call> call_;       // that waits for it; a cancelled one is settled before it ends
+  std::shared_ptr<Request> next_;  // the one begun ahead
+  bool next_has_ended_ = false;
+  bool next_is_unwanted_ = false;
   std::vector<Napi::Promise::Deferred> waiting_;  // of when_idle()
 };
 

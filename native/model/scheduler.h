@@ -25,6 +25,7 @@ struct Request {
   bool all_logits = false;           // kLogits: after each token rather than after the last
   float* logits = nullptr;           // kLogits: where they go, [1 or T, V]
   std::shared_ptr<Sampler> sampler;  // kSample
+  std::atomic<bool> goes_on{false};  // kSample: whether `done` is to begin the token after it
   int first_target = 0;              // kScore: scores tokens[first_target..] given those before
 
   // Results. `done` runs on the scheduler's thread, exactly once; `error` is set when it failed,
@@ -36,11 +37,11 @@ struct Request {
   std::function<void(std::shared_ptr<Request>)> done;
 
   std::atomic<bool> cancelled{false};
+  int start = 0;  // the cache's position before the request; submit() sets it
 
  private:
   friend class Scheduler;
-  int start = 0;  // the cache's position before the request
-  int next = 0;   // tokens appended so far
+  int next = 0;  // tokens appended so far
   bool wants_logits(int index) const;
 };
 
