@@ -18,10 +18,11 @@ async function draw(name, spec) {
 
 /** Tokens a second as bars, a panel for each model: [{ model, dtype, engine, speed, roof }]. */
 export function drawSpeeds(name, title, values) {
+  const models = [...new Set(values.map(({ model }) => model))]
   return draw(name, {
     title,
     data: { values },
-    facet: { column: { field: 'model', title: null, sort: null } },
+    facet: { column: { field: 'model', title: null, sort: models } },
     spec: {
       width: 220,
       height: 220,

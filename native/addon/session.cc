@@ -130,7 +130,10 @@ void SessionWrap::on_end(Napi::Env env, const std::shared_ptr<Request>& ended,
   }
   logits_.Reset();
   if (!request_ && !next_) {
-    for (const auto& waiting : std::exchange(waiting_, {})) waiting.Resolve(env.Undefined());
+    for (const auto& waiting : std::exchange(waiting_, {})) {
+      waiting.Resolve(env.Undefined());
+      AddonData::of(env).end_work(env);
+    }
   }
   Unref();
 }
@@ -254,6 +257,7 @@ Napi::Value SessionWrap::when_idle(const Napi::CallbackInfo& info) {
   discard_next();
   if (request_ || next_) {
     waiting_.push_back(deferred);
+    AddonData::of(info.Env()).begin_work(info.Env());
   } else {
     deferred.Resolve(info.Env().Undefined());
   }

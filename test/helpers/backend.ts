@@ -1,4 +1,5 @@
-import { type BackendName, backends } from '../../lib/index.js'
+import { setTimeout } from 'node:timers/promises'
+import { type BackendName, backends, type OpenELM } from '../../lib/index.js'
 
 /**
  * The backend that tests run on which hold for all of them. OPENELM_TEST_BACKEND names it, cpu by default;
@@ -12,6 +13,11 @@ export const isEmulated = backends().some(
 
 /** How much of something a test does whose point is not how much: less where a GPU is emulated. */
 export const volume = (usual: number, emulated: number) => (isEmulated ? emulated : usual)
+
+/** A generation that was left gives its memory back when the batch has ended that it was part of. */
+export async function isIdle(model: OpenELM): Promise<void> {
+  while (model.memory.kvCache > 0) await setTimeout(1)
+}
 
 /**
  * The relative error of a whole matrix of logits that each dtype may have against the float64 oracle on
