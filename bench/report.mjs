@@ -247,7 +247,7 @@ function qualitySection(models) {
   })
   return `## Quality of quantised weights
 
-Against float32: the norm of the difference of all centred logits over their norm, the mean KL divergence in nats, and perplexity. Bits a weight are those of all tensors. \`openelm\` and \`node-llama-cpp\` are the engines as they run, which also round what the weights are multiplied with (node-llama-cpp with a float32 KV cache and without flash attention, which would add errors of their own). "Weights alone" is the same weights in float32 arithmetic. llama.cpp leaves rows whose length 32 does not divide in F16; "rounding of all matrices" is its rounding where openelm rounds.
+Against float32: the norm of the difference of all centred logits over their norm, the mean KL divergence in nats, and perplexity. Bits a weight are those of all tensors. \`openelm\` and \`node-llama-cpp\` are the engines as they run, which also round what the weights are multiplied with (node-llama-cpp with a float32 KV cache and without flash attention, which would add errors of their own). "Weights alone" is the same weights in float32 arithmetic. llama.cpp leaves rows whose length 32 does not divide in F16; "rounding of all matrices" is its rounding where openelm rounds, to as many bits.
 
 ${sections.join('\n\n')}`
 }

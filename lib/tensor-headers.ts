@@ -40,7 +40,7 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
  *   element j + 16 in its high nibble; an element is (nibble - 8) * scale
  * - both: `X.weight_scale` F16 [rows, groups]
  *
- * A q4 checkpoint keeps the embedding and the output matrix as q8.
+ * {@link matrixDType} tells which matrices of a q4 checkpoint are q8.
  */
 export function tensorHeaders(
   config: OpenELMConfig,
@@ -56,13 +56,26 @@ export function tensorHeaders(
   ]
 }
 
+/**
+ * What a model or checkpoint of `dtype` keeps a matrix as. In q4 that is q8 for
+ * - the embedding and the output matrix, whose errors reach every logit, and
+ * - rows that groups do not fill, which the released models do not have: a padded last group wastes
+ *   bits. llama.cpp leaves such rows in float16.
+ *
+ * native/model/weights.h has the same rule for loading.
+ */
+export function matrixDType(dtype: DType, name: string, columns: number): DType {
+  const reachesLogits = name === embeddingsName || name === headName
+  const isRagged = columns % groupSize !== 0
+  return dtype === 'q4' && (reachesLogits || isRagged) ? 'q8' : dtype
+}
+
 function matrixHeaders(name: string, shape: readonly number[], dtype: DType): TensorHeader[] {
   if (isFloat(dtype)) return [{ name, dtype: floatTypes[dtype], shape }]
   const [rows, columns] = shape as [number, number]
   const groups = Math.ceil(columns / groupSize)
-  const isQ8 = dtype === 'q8' || name === embeddingsName || name === headName
   return [
-    isQ8
+    matrixDType(dtype, name, columns) === 'q8'
       ? { name, dtype: 'I8', shape: [rows, groups, groupSize] }
       : { name, dtype: 'U8', shape: [rows, groups, groupSize / 2] },
     { name: `${name}_scale`, dtype: 'F16', shape: [rows, groups] },

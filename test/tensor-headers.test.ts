@@ -1,7 +1,7 @@
 import t from 'tap'
 import { presets } from '../lib/config.js'
 import { type DType, tensorHeaders } from '../lib/tensor-headers.js'
-import { embeddings, outProj, tiny, totalOf, untied } from './helpers/tiny-checkpoint.js'
+import { embeddings, outProj, proj2, tiny, totalOf, untied } from './helpers/tiny-checkpoint.js'
 
 t.test('tensorHeaders: floats are stored in one type, norms first', async t => {
   const headers = tensorHeaders(tiny, 'bfloat16')
@@ -37,7 +37,9 @@ t.test(
       ['F16', 9, 2],
     ]
     t.same(find('q8', outProj), q8)
-    t.same(find('q4', outProj), [
+    t.same(find('q4', outProj), q8, 'groups do not fill its rows')
+    t.same(find('q8', proj2), q8)
+    t.same(find('q4', proj2), [
       ['U8', 40, 2, 16],
       ['F16', 40, 2],
     ])
@@ -49,5 +51,10 @@ t.test(
     t.equal(outProj, tensorHeaders(tiny, 'q4').find(({ name }) => name === outProj)?.name)
     const matrices = 271_527_168 - 44_288
     t.equal(totalOf(tensorHeaders(presets['270M'], 'q8')), matrices * (34 / 32) + 4 * 44_288)
+    const vocabularySize = 32_000 * 1280
+    t.equal(
+      totalOf(tensorHeaders(presets['270M'], 'q4')),
+      matrices * (18 / 32) + vocabularySize * (16 / 32) + 4 * 44_288,
+    )
   },
 )

@@ -3,10 +3,9 @@ import { readRange, writeWhole } from '../files.js'
 import { decodeFloats, encodeFloats } from '../floats.js'
 import {
   type DType,
-  embeddingsName,
   floatTypes,
-  headName,
   isFloat,
+  matrixDType,
   type TensorHeader,
 } from '../tensor-headers.js'
 import { type WriteOptions, writeCheckpoint } from '../write-checkpoint.js'
@@ -17,8 +16,8 @@ import { isBlockType, recode, rowBytes } from './types.js'
 
 /**
  * Writes the model of a GGUF file as a checkpoint, with every number as it is: as q8 when all matrices
- * are blocks, as q4 when all but the embedding and the output matrix are Q4_0, else in the float type
- * that they share, else in float32, which holds the numbers of all types.
+ * are blocks, as q4 when all that q4 keeps in 4 bits are Q4_0, else in the float type that they share,
+ * else in float32, which holds the numbers of all types.
  *
  * @param directory new or empty.
  * @throws OpenELMError as {@link openGguf} and {@link writeCheckpoint}.
@@ -41,9 +40,10 @@ export async function ggufToCheckpoint(
 
 function dtypeOf(tensors: readonly StoredTensor[]): DType {
   const matrices = tensors.filter(({ shape }) => shape.length === 2)
-  const isEnd = ({ source }: StoredTensor) => source === embeddingsName || source === headName
   if (matrices.every(({ type }) => isBlockType(type))) {
-    return matrices.every(tensor => isEnd(tensor) || tensor.type === 'Q4_0') ? 'q4' : 'q8'
+    const fitsQ4 = ({ source, shape, type }: StoredTensor) =>
+      type === 'Q4_0' || matrixDType('q4', source, shape[1]!) === 'q8'
+    return matrices.every(fitsQ4) ? 'q4' : 'q8'
   }
   const [first, ...others] = new Set(matrices.map(({ type }) => type))
   const dtypes = Object.keys(floatTypes) as (keyof typeof floatTypes)[]

@@ -4,7 +4,7 @@ import type { Checkpoint, CheckpointTensor } from '../checkpoint.js'
 import { OpenELMError } from '../errors.js'
 import { ioError, readRange, writeWhole } from '../files.js'
 import type { FloatType } from '../floats.js'
-import { embeddingsName, groupSize, headName, isFloat } from '../tensor-headers.js'
+import { groupSize, isFloat, matrixDType } from '../tensor-headers.js'
 import type { WriteOptions } from '../write-checkpoint.js'
 import { joinBlocks } from './blocks.js'
 import { alignment, encodeGgufHeader, type MetadataValue, type TensorInfo } from './header.js'
@@ -30,7 +30,7 @@ const sameAs = { float32: 'f32', float16: 'f16', bfloat16: 'bf16', q8: 'q8_0', q
  * Writes a checkpoint with its tokenizer as the GGUF file of llama.cpp. Norms are F32, matrices of the
  * dtype asked for, but as llama.cpp itself has it: those with a row length that 32 does not divide
  * are F16 in q8_0 and q4_0, and the embedding and the output matrix are Q8_0 in q4_0. From a q8 or
- * q4 checkpoint q8_0 or q4_0 holds the same numbers; everything else is rounded once.
+ * q4 checkpoint the blocks hold the same numbers; everything else is rounded once.
  *
  * @param file the file to write, which must not exist. It appears only when it is whole.
  * @param dtype default what the checkpoint stores.
@@ -103,8 +103,8 @@ function typeOf({ shape, source }: GgufTensor, dtype: GgmlType): GgmlType {
   const [, columns] = shape
   if (columns === undefined) return 'F32'
   if (isBlockType(dtype) && columns % groupSize !== 0) return 'F16'
-  const isOutput = source === embeddingsName || source === headName
-  return dtype === 'Q4_0' && isOutput ? 'Q8_0' : dtype
+  if (dtype !== 'Q4_0') return dtype
+  return matrixDType('q4', source, columns) === 'q8' ? 'Q8_0' : 'Q4_0'
 }
 
 function infoOf({ name, shape, type, offset }: PlacedTensor): TensorInfo {

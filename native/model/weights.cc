@@ -27,6 +27,12 @@ void LoadProgress::check() const {
   if (cancelled_) throw Error(ErrorCode::kAborted, "the load was aborted");
 }
 
+DType matrix_dtype(DType model_dtype, const std::string& name, int cols) {
+  const bool reaches_logits = name == kEmbeddingsName || name == kHeadName;
+  const bool ragged = cols % kGroupSize != 0;
+  return model_dtype == DType::kQ4 && (reaches_logits || ragged) ? DType::kQ8 : model_dtype;
+}
+
 namespace {
 
 class Loader {
@@ -39,13 +45,8 @@ class Loader {
 
   Matrix matrix(const std::string& name, int rows, int cols,
                 MatrixLayout layout = MatrixLayout::kPlain) {
-    return backend_.load_matrix(find(name, rows, cols), dtype_, layout, progress_);
-  }
-
-  // In a q4 model the embedding and the output layer stay at q8: their errors reach every logit.
-  Matrix embedding(const std::string& name, int rows, int cols) {
-    const DType dtype = dtype_ == DType::kQ4 ? DType::kQ8 : dtype_;
-    return backend_.load_matrix(find(name, rows, cols), dtype, MatrixLayout::kPlain, progress_);
+    const DType dtype = matrix_dtype(dtype_, name, cols);
+    return backend_.load_matrix(find(name, rows, cols), dtype, layout, progress_);
   }
 
   Buffer vector(const std::string& name, int size) {
@@ -81,8 +82,7 @@ Weights load_weights(Backend& backend, const Config& config,
   const int d = config.model_dim;
   Weights weights;
   weights.config = config;
-  weights.token_embeddings =
-      load.embedding("transformer.token_embeddings.weight", config.vocab_size, d);
+  weights.token_embeddings = load.matrix(kEmbeddingsName, config.vocab_size, d);
   for (int i = 0; i < config.num_layers; ++i) {
     const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
     Layer layer;
@@ -106,9 +106,8 @@ Weights load_weights(Backend& backend, const Config& config,
     weights.layers.push_back(std::move(layer));
   }
   weights.norm = load.vector("transformer.norm.weight", d);
-  weights.lm_head = config.share_input_output_layers
-                        ? weights.token_embeddings
-                        : load.embedding("lm_head.weight", config.vocab_size, d);
+  weights.lm_head = config.share_input_output_layers ? weights.token_embeddings
+                                                     : load.matrix(kHeadName, config.vocab_size, d);
   return weights;
 }
 

@@ -79,6 +79,16 @@ class LoadProgress {
   std::atomic<bool> cancelled_{false};
 };
 
+inline constexpr char kEmbeddingsName[] = "transformer.token_embeddings.weight";
+inline constexpr char kHeadName[] = "lm_head.weight";
+
+// What a model of `model_dtype` keeps a matrix as. In a q4 model that is q8 for
+// - the embedding and the output layer, whose errors reach every logit, and
+// - rows that groups of kGroupSize do not fill, which the released models do not have: a padded
+//   last group wastes bits. llama.cpp leaves such rows in float16.
+// lib/tensor-headers.ts has the same rule for checkpoints.
+DType matrix_dtype(DType model_dtype, const std::string& name, int cols);
+
 // Loads every tensor that the config implies. `tensors` are found by their checkpoint names; a
 // missing one, or one of another shape, is Error{kInvalidCheckpoint}.
 Weights load_weights(Backend& backend, const Config& config,

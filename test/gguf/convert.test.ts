@@ -4,16 +4,17 @@ import { gguf as parseGguf } from '@huggingface/gguf'
 import t, { type Test } from 'tap'
 import { bundledModels } from '../../lib/bundled-models.js'
 import { openCheckpoint, writeCheckpoint } from '../../lib/checkpoint.js'
+import { quantize } from '../../lib/cli/quantize.js'
 import { type OpenELMConfig, parseConfig, readConfig } from '../../lib/config.js'
 import { ggufToCheckpoint } from '../../lib/gguf/gguf-to-checkpoint.js'
 import { type GgufDType, writeGguf } from '../../lib/gguf/write-gguf.js'
 import { loadTokenizer } from '../../lib/tokenizer.js'
-import { testConfigs, writeTestCheckpoint } from '../helpers/checkpoints.js'
-import { decodeFloats, readSafetensors } from '../helpers/safetensors.js'
+import { dequantizeCheckpoint, testConfigs, writeTestCheckpoint } from '../helpers/checkpoints.js'
+import { decodeFloats, encodeFloats, readSafetensors } from '../helpers/safetensors.js'
 import { skipWithoutStories, stories260K } from '../helpers/shared-model.js'
 import { contentOf } from '../helpers/tiny-checkpoint.js'
 import { writeTinyModel } from '../helpers/tiny-model.js'
-import type { ConfigJson } from '../reference.js'
+import { type ConfigJson, tensorShapes } from '../reference.js'
 
 /** What llama.cpp calls `llama`: no norms of queries and keys, and all layers alike. */
 const uniform: ConfigJson = {
@@ -195,6 +196,26 @@ t.test(
     t.equal((await openCheckpoint(await roundTrip(ragged, 'q8_0'))).dtype, 'float32')
   },
 )
+
+t.test('a q4 checkpoint with rows that are no blocks: their q8 is rounded to F16', async t => {
+  const config = { ...layerWise, ffn_dim_divisor: 20 }
+  const [float, q4] = [writeTinyModel(newDir(), config), newDir()]
+  await quantize.parseAsync([float, q4, '--dtype', 'q4'], { from: 'user' })
+  const back = await roundTrip(q4)
+  t.equal((await openCheckpoint(back)).dtype, 'float32')
+
+  const stored = readSafetensors(join(q4, 'model.safetensors'))
+  const numbers = dequantizeCheckpoint(join(q4, 'model.safetensors'))
+  const types = new Set<string>()
+  for (const [name, { bytes }] of readSafetensors(join(back, 'model.safetensors'))) {
+    const isRagged = tensorShapes(config).get(name)!.at(-1)! % 32 !== 0
+    const values = numbers.get(name)!
+    const expected = isRagged ? decodeFloats(encodeFloats(values, 'F16'), 'F16') : values
+    t.same(decodeFloats(bytes, 'F32'), expected, name)
+    types.add(`${stored.get(name)!.dtype}${isRagged ? ', ragged' : ''}`)
+  }
+  t.same([...types].sort(), ['F32', 'I8', 'I8, ragged', 'U8'])
+})
 
 t.test('norms that do not fit in the type of the matrices stay F32', async t => {
   const dir = writeTinyModel(newDir(), layerWise, 'F32')

@@ -1,4 +1,4 @@
-/** A model of two layers with widths that 32 does not divide, and directories that hold it. */
+/** A model of two layers with widths that 32 does not divide, except for one, and directories of it. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -15,7 +15,7 @@ const tinyJson = {
   head_dim: 4,
   num_gqa_groups: 2,
   qkv_multipliers: [0.5, 1.0],
-  ffn_multipliers: [0.5, 2.0],
+  ffn_multipliers: [0.5, 1.6],
   ffn_dim_divisor: 8,
   normalize_qk_projections: true,
   share_input_output_layers: true,
@@ -25,6 +25,8 @@ export const tiny = parseConfig(tinyJson, 'tiny')
 export const untied = parseConfig({ ...tinyJson, share_input_output_layers: false }, 'untied')
 export const embeddings = 'transformer.token_embeddings.weight'
 export const outProj = 'transformer.layers.1.attn.out_proj.weight'
+/** The only matrix with rows that groups fill. */
+export const proj2 = 'transformer.layers.1.ffn.proj_2.weight'
 
 const elements = (shape: readonly number[]) => shape.reduce((product, n) => product * n, 1)
 export const sizeOf = ({ dtype, shape }: TensorHeader) => elements(shape) * elementBytes[dtype]

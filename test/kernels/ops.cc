@@ -9,6 +9,7 @@
 #include "op_run.h"
 #include "suites.h"
 #include "tensors.h"
+#include "uniform_weights.h"
 
 namespace openelm {
 
@@ -98,7 +99,7 @@ struct Model {
  private:
   Weights load(const Config& config, DType dtype) const {
     LoadProgress progress(0, nullptr);
-    return load_weights(*backend, config, tensors, dtype, progress);
+    return load_uniform_weights(*backend, config, tensors, dtype, progress);
   }
 };
 

@@ -6,6 +6,7 @@
 #include "../../../native/error.h"
 #include "../../../native/half.h"
 #include "../../../native/quantize.h"
+#include "../uniform_weights.h"
 
 namespace openelm::test {
 
@@ -171,7 +172,7 @@ Weights RandomModel::load(Backend& backend) const {
   uint64_t bytes = 0;
   for (const TensorSource& tensor : tensors_) bytes += tensor.bytes();
   LoadProgress progress(bytes, nullptr);
-  return load_weights(backend, config, tensors_, dtype, progress);
+  return load_uniform_weights(backend, config, tensors_, dtype, progress);
 }
 
 }  // namespace openelm::test

@@ -22,7 +22,8 @@ struct HostLayer {
   std::vector<float> q_norm, k_norm;  // empty without q/k norm
 };
 
-// A model of random weights: a checkpoint in memory, and what its weights are once loaded.
+// A model of random weights: a checkpoint in memory, and what its weights are once loaded. In q4
+// all matrices of the layers are q4, ragged ones too.
 class RandomModel {
  public:
   RandomModel(const Config& config, DType dtype);
