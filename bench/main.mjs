@@ -104,9 +104,12 @@ const parts = {
     ),
   depth: () => {
     const depths = options.quick ? [16, 256] : [16, 128, 512, 1024, 2048]
-    const model = prepareModel(options.models, options.sizes[0], options.dtypes[0])
     const depthPlan = { prompts: [], generated: 0, depths, repetitions: 1 }
-    return compareAll('speed', [{ model, threads: mostThreads, plan: depthPlan }])
+    const models = options.dtypes.map(dtype =>
+      prepareModel(options.models, options.sizes[0], dtype),
+    )
+    const specs = models.map(model => ({ model, threads: mostThreads, plan: depthPlan }))
+    return compareAll('speed', specs)
   },
   growth: () => {
     const growthPlan = { prompts: [32], generated: 0, depths: [], repetitions: 1 }

@@ -156,21 +156,24 @@ Milliseconds, with the file in the page cache.
 ${table(['model', 'weights', ...engines, 'ratio'], rows)}`
 }
 
-function depthSection([one]) {
-  const names = one.rounds[0].openelm.tests.map(({ name }) => name)
-  const firsts = engines.map(engine => speedsOf(one, engine, names[0]).median)
-  const rows = names.map(name => {
-    const speeds = engines.map(engine => speedsOf(one, engine, name))
-    const cells = speeds.map((speed, i) => {
-      return `${show(speed, formatSpeed)} (${((100 * speed.median) / firsts[i]).toFixed(0)}%)`
+function depthSection(cases) {
+  const rows = cases.flatMap(one => {
+    const names = one.rounds[0].openelm.tests.map(({ name }) => name)
+    const firsts = engines.map(engine => speedsOf(one, engine, names[0]).median)
+    return names.map(name => {
+      const cells = engines.map((engine, i) => {
+        const speed = speedsOf(one, engine, name)
+        return `${show(speed, formatSpeed)} (${((100 * speed.median) / firsts[i]).toFixed(0)}%)`
+      })
+      return [one.model.dtype, name.replace('tg32@d', ''), ...cells]
     })
-    return [name.replace('tg32@d', ''), ...cells]
   })
+  const [{ model, threads }] = cases
   return `## Decode against the length of the context
 
-${one.model.size}, ${one.model.dtype}, ${one.threads} threads: tokens a second after so many tokens, and the share of the first row.
+${model.size}, ${threads} threads: tokens a second after so many tokens, and the share of the first row. Each engine keeps keys and values as it does by default: openelm in float32 beside bf16 weights and in float16 beside q8 and q4, node-llama-cpp in float16.
 
-${table(['context', ...engines], rows)}
+${table(['weights', 'context', ...engines], rows)}
 
 ![Decode against context](results/depth.svg)`
 }
@@ -276,7 +279,8 @@ async function drawCharts({ speed, depth, growth }) {
         return { engine, x: Number(name.slice(6)), y: speedsOf(depth[0], engine, name).median }
       }),
     )
-    await drawLines('depth', 'Decode against context', 'tokens before', 'tokens a second', values)
+    const title = `Decode against context, ${depth[0].model.dtype}`
+    await drawLines('depth', title, 'tokens before', 'tokens a second', values)
   }
   if (growth) {
     const values = measure =>
