@@ -58,6 +58,9 @@ static inline P load16_bf16(const uint16_t* p) {
 }
 
 static inline IntP zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static inline IntP add(IntP a, IntP b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
 static inline P to_float(IntP x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
 static inline IntP sub_broadcast(IntP a, int32_t b) {
   const __m256i all = _mm256_set1_epi32(b);

@@ -27,6 +27,7 @@ static inline P load16_bf16(const uint16_t* p) {
 }
 
 static inline IntP zero_int() { return _mm512_setzero_si512(); }
+static inline IntP add(IntP a, IntP b) { return _mm512_add_epi32(a, b); }
 static inline P to_float(IntP x) { return _mm512_cvtepi32_ps(x); }
 static inline IntP sub_broadcast(IntP a, int32_t b) {
   return _mm512_sub_epi32(a, _mm512_set1_epi32(b));
@@ -35,7 +36,11 @@ static inline IntP sub_broadcast(IntP a, int32_t b) {
 static inline Pairs load_q8(const uint8_t* p) { return _mm512_cvtepi8_epi16(load_bytes(p)); }
 template <int n>
 static inline Pairs load_q4(const uint8_t* p) {
-  const __m512i shifted = _mm512_srli_epi16(_mm512_loadu_si512(p), 4 * n);
+  __m512i quad = _mm512_loadu_si512(p);
+#ifdef __GNUC__
+  asm("" : "+v"(quad));  // loaded once for its four pairs: else GCC loads it for each
+#endif
+  const __m512i shifted = _mm512_srli_epi16(quad, 4 * n);
   return n == 3 ? shifted : _mm512_and_si512(shifted, _mm512_set1_epi16(15));
 }
 static inline Pairs broadcast_pair(const int16_t* p) {

@@ -101,6 +101,10 @@ static inline IntP zero_int() {
   const int32x4_t zero = vdupq_n_s32(0);
   return {{zero, zero, zero, zero}};
 }
+static inline IntP add(IntP a, IntP b) {
+  for (int i = 0; i < 4; ++i) a.quarter[i] = vaddq_s32(a.quarter[i], b.quarter[i]);
+  return a;
+}
 static inline P to_float(IntP x) {
   P result;
   for (int i = 0; i < 4; ++i) result.quarter[i] = vcvtq_f32_s32(x.quarter[i]);

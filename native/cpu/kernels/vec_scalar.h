@@ -120,6 +120,10 @@ static inline P load16_bf16(const uint16_t* p) {
 }
 
 static inline IntP zero_int() { return IntP{}; }
+static inline IntP add(IntP a, IntP b) {
+  for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
+  return a;
+}
 static inline P to_float(IntP x) {
   return map16([&](int i) { return float(x.lane[i]); });
 }
