@@ -15,7 +15,7 @@ struct Q8Weights {
   static inline Pairs pair(const uint8_t* w, int quad) {
     return load_q8(w + 32 * (4 * quad + n));
   }
-  static inline IntP centre(IntP sum, int32_t) { return sum; }
+  static inline IntP start(int32_t) { return broadcast_int(0); }
 };
 
 struct Q4Weights {
@@ -25,9 +25,7 @@ struct Q4Weights {
     return load_q4<n>(w + 64 * quad);
   }
   // A nibble n stands for n - 8.
-  static inline IntP centre(IntP sum, int32_t input_sum) {
-    return sub_broadcast(sum, 8 * input_sum);
-  }
+  static inline IntP start(int32_t offset) { return broadcast_int(offset); }
 };
 
 template <typename Weights, int kPanels, int kTokens, int n>
@@ -52,9 +50,12 @@ static inline void quantized_tile(const uint8_t* block, size_t panel_stride, con
   const int16_t* inputs = x.quantized + first * kGroupSize;
   const size_t x_stride = size_t(x.groups) * kGroupSize;
   const uint8_t* w = block + kScaleBytes;
+  const int32_t* offsets = x.offsets + first;
+  const float* input_scales = x.scales + first;
+  const size_t groups = size_t(x.groups);
   IntP sum[kPanels][kTokens];
-  for (int p = 0; p < kPanels; ++p) {
-    for (int t = 0; t < kTokens; ++t) sum[p][t] = zero_int();
+  for (int t = 0; t < kTokens; ++t) {
+    for (int p = 0; p < kPanels; ++p) sum[p][t] = Weights::start(offsets[t * groups]);
   }
   for (int quad = 0; quad < kGroupSize / 8; ++quad) {
     add_pair<Weights, kPanels, kTokens, 0>(w, panel_stride, quad, inputs, x_stride, sum);
@@ -62,13 +63,15 @@ static inline void quantized_tile(const uint8_t* block, size_t panel_stride, con
     add_pair<Weights, kPanels, kTokens, 2>(w, panel_stride, quad, inputs, x_stride, sum);
     add_pair<Weights, kPanels, kTokens, 3>(w, panel_stride, quad, inputs, x_stride, sum);
   }
+  P scales[kPanels];
   for (int p = 0; p < kPanels; ++p) {
-    const P scales = load16_f16(reinterpret_cast<const uint16_t*>(block + p * panel_stride));
-    for (int t = 0; t < kTokens; ++t) {
-      const size_t at = first + size_t(t) * x.groups;
+    scales[p] = load16_f16(reinterpret_cast<const uint16_t*>(block + p * panel_stride));
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    const P input_scale = broadcast16(input_scales[t * groups]);
+    for (int p = 0; p < kPanels; ++p) {
       float* total = acc + size_t(t) * acc_stride + p * kPanelRows;
-      const P dot = to_float(Weights::centre(sum[p][t], x.sums[at]));
-      store(total, fma(dot, mul(scales, broadcast16(x.scales[at])), load16(total)));
+      store(total, fma(to_float(sum[p][t]), mul(scales[p], input_scale), load16(total)));
     }
   }
 }
@@ -100,7 +103,8 @@ static inline P quantized_row(const uint8_t* w, const Input& x) {
   for (int group = 0; group < x.groups; ++group, w += Weights::kGroupBytes) {
     const int16_t* inputs = x.quantized + size_t(group) * kGroupSize;
     for (int i = 0; i < Weights::kGroupBytes; i += 64) prefetch(w + kPrefetchBytes + i);
-    IntP sum[4] = {zero_int(), zero_int(), zero_int(), zero_int()};
+    const IntP zero = broadcast_int(0);
+    IntP sum[4] = {Weights::start(x.offsets[group]), zero, zero, zero};
     for (int quad = 0; quad < kGroupSize / 8; ++quad) {
       sum[0] = add_pair<Weights, 0>(w + kScaleBytes, quad, inputs, sum[0]);
       sum[1] = add_pair<Weights, 1>(w + kScaleBytes, quad, inputs, sum[1]);
@@ -108,9 +112,8 @@ static inline P quantized_row(const uint8_t* w, const Input& x) {
       sum[3] = add_pair<Weights, 3>(w + kScaleBytes, quad, inputs, sum[3]);
     }
     const IntP all = add(add(sum[0], sum[1]), add(sum[2], sum[3]));
-    const P dot = to_float(Weights::centre(all, x.sums[group]));
     const P scales = load16_f16(reinterpret_cast<const uint16_t*>(w));
-    total = fma(dot, mul(scales, broadcast16(x.scales[group])), total);
+    total = fma(to_float(all), mul(scales, broadcast16(x.scales[group])), total);
   }
   return total;
 }

@@ -57,15 +57,11 @@ static inline P load16_bf16(const uint16_t* p) {
   return {widen_bf16<n>(p), widen_bf16<n>(p + 16)};
 }
 
-static inline IntP zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static inline IntP broadcast_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 static inline IntP add(IntP a, IntP b) {
   return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
 static inline P to_float(IntP x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  const __m256i all = _mm256_set1_epi32(b);
-  return {_mm256_sub_epi32(a.low, all), _mm256_sub_epi32(a.high, all)};
-}
 
 static inline __m256i widen(const uint8_t* p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

@@ -26,12 +26,9 @@ static inline P load16_bf16(const uint16_t* p) {
                                     : _mm512_and_si512(pairs, second));
 }
 
-static inline IntP zero_int() { return _mm512_setzero_si512(); }
+static inline IntP broadcast_int(int32_t x) { return _mm512_set1_epi32(x); }
 static inline IntP add(IntP a, IntP b) { return _mm512_add_epi32(a, b); }
 static inline P to_float(IntP x) { return _mm512_cvtepi32_ps(x); }
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  return _mm512_sub_epi32(a, _mm512_set1_epi32(b));
-}
 
 static inline Pairs load_q8(const uint8_t* p) { return _mm512_cvtepi8_epi16(load_bytes(p)); }
 template <int n>

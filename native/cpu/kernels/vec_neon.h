@@ -97,9 +97,9 @@ static inline P load16_bf16(const uint16_t* p) {
   return result;
 }
 
-static inline IntP zero_int() {
-  const int32x4_t zero = vdupq_n_s32(0);
-  return {{zero, zero, zero, zero}};
+static inline IntP broadcast_int(int32_t x) {
+  const int32x4_t all = vdupq_n_s32(x);
+  return {{all, all, all, all}};
 }
 static inline IntP add(IntP a, IntP b) {
   for (int i = 0; i < 4; ++i) a.quarter[i] = vaddq_s32(a.quarter[i], b.quarter[i]);
@@ -109,10 +109,6 @@ static inline P to_float(IntP x) {
   P result;
   for (int i = 0; i < 4; ++i) result.quarter[i] = vcvtq_f32_s32(x.quarter[i]);
   return result;
-}
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  for (int i = 0; i < 4; ++i) a.quarter[i] = vsubq_s32(a.quarter[i], vdupq_n_s32(b));
-  return a;
 }
 
 static inline Pairs load_q8(const uint8_t* p) {
