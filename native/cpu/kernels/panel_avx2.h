@@ -2,6 +2,7 @@
 // instruction multiplies pairs and adds them up.
 
 constexpr int kTilePanels = 1;
+constexpr int kFloatTilePanels = 1;
 constexpr int kTileTokens = 6;  // 12 sums, two registers of weights and one of inputs: 15 of 16
 
 struct P {

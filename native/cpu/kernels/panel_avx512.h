@@ -1,6 +1,7 @@
 // P as one register of AVX-512 with VNNI. The functions are those of vec_scalar.h.
 
 constexpr int kTilePanels = 2;
+constexpr int kFloatTilePanels = 4;  // 24 sums, 4 registers of weights and one of inputs: 29 of 32
 constexpr int kTileTokens = 6;
 
 using P = __m512;
