@@ -11,8 +11,8 @@ static inline void multiply_panels(const typename Cache::Element* w, int panels,
                                    size_t panel_stride, const Input& x, int rows, int begin,
                                    int end, float* acc, int acc_stride) {
   int p = 0;
-  for (; rows > kAttentionRows && p + kFloatTilePanels <= panels; p += kFloatTilePanels) {
-    float_tiles<Cache, kFloatTilePanels, kAttentionRows, true>(
+  for (; rows > kAttentionRows && p + kTilePanels <= panels; p += kTilePanels) {
+    float_tiles<Cache, kTilePanels, kAttentionRows, true>(
         w + p * panel_stride, panel_stride, x, rows, begin, end, acc + p * kPanelRows, acc_stride);
   }
   for (; p < panels; ++p) {

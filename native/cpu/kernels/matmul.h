@@ -121,9 +121,9 @@ static void float_matmul(const void* packed, int panels, const Input& x, int tok
       float_tiles<Weights, 4, 1>(w + p * panel_stride, panel_stride, x, 1, begin, end,
                                  acc + p * kPanelRows, stride);
     }
-    for (; p + kFloatTilePanels <= panels; p += kFloatTilePanels) {
-      float_tiles<Weights, kFloatTilePanels, kTileTokens>(
-          w + p * panel_stride, panel_stride, x, tokens, begin, end, acc + p * kPanelRows, stride);
+    for (; p + kTilePanels <= panels; p += kTilePanels) {
+      float_tiles<Weights, kTilePanels, kTileTokens>(w + p * panel_stride, panel_stride, x, tokens,
+                                                     begin, end, acc + p * kPanelRows, stride);
     }
     for (; p < panels; ++p) {
       float_tiles<Weights, 1, kTileTokens>(w + p * panel_stride, panel_stride, x, tokens, begin,

@@ -135,12 +135,12 @@ static void quantized_matmul(const void* packed, int panels, const Input& x, int
     const int end = begin + kGroupsPerBlock < x.groups ? begin + kGroupsPerBlock : x.groups;
     int p = 0;
     for (; p + kTilePanels <= panels; p += kTilePanels) {
-      quantized_tiles<Weights, kTilePanels, kTileTokens>(
+      quantized_tiles<Weights, kTilePanels, kQuantizedTileTokens>(
           w + p * panel_stride, panel_stride, x, tokens, begin, end, acc + p * kPanelRows, stride);
     }
     for (; p < panels; ++p) {
-      quantized_tiles<Weights, 1, kTileTokens>(w + p * panel_stride, panel_stride, x, tokens, begin,
-                                               end, acc + p * kPanelRows, stride);
+      quantized_tiles<Weights, 1, kQuantizedTileTokens>(
+          w + p * panel_stride, panel_stride, x, tokens, begin, end, acc + p * kPanelRows, stride);
     }
   }
 }

@@ -2,8 +2,8 @@
 // instruction multiplies pairs and adds them up.
 
 constexpr int kTilePanels = 1;
-constexpr int kFloatTilePanels = 1;
 constexpr int kTileTokens = 6;  // 12 sums, two registers of weights and one of inputs: 15 of 16
+constexpr int kQuantizedTileTokens = 6;
 
 struct P {
   __m256 low, high;
@@ -13,15 +13,6 @@ struct IntP {
   __m256i low, high;
 };
 using Pairs = IntP;
-
-// A sum that is taken step by step: else GCC regroups the sums of a tile, or moves them about,
-// until it runs out of registers.
-template <typename Register>
-static inline void keep_in_register(Register& sum) {
-#ifdef __GNUC__
-  asm("" : "+x"(sum));
-#endif
-}
 
 static inline P broadcast16(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 static inline P load16(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }

@@ -71,8 +71,8 @@ static inline int32_t store_int16(int16_t* p, F8 x) {
 
 // A tile is as large as the registers allow.
 constexpr int kTilePanels = 1;
-constexpr int kFloatTilePanels = 1;
 constexpr int kTileTokens = 6;
+constexpr int kQuantizedTileTokens = 6;
 
 struct P {
   float lane[16];
