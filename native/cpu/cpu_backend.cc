@@ -96,15 +96,15 @@ Input CpuBackend::prepare(const Matrix& matrix, const float* rows, int tokens) {
   const size_t groups = size_t(input.groups);
   quantized_.resize(std::max(quantized_.size(), tokens * groups * kGroupSize));
   input_scales_.resize(std::max(input_scales_.size(), tokens * groups));
-  input_sums_.resize(std::max(input_sums_.size(), tokens * groups));
+  input_offsets_.resize(std::max(input_offsets_.size(), tokens * groups));
   parallel(tokens, [&](int t, int) {
     kernels_.quantize_input(rows + size_t(t) * input.cols, input.cols,
                             quantized_.data() + t * groups * kGroupSize,
-                            input_scales_.data() + t * groups, input_sums_.data() + t * groups);
+                            input_scales_.data() + t * groups, input_offsets_.data() + t * groups);
   });
   input.quantized = quantized_.data();
   input.scales = input_scales_.data();
-  input.sums = input_sums_.data();
+  input.offsets = input_offsets_.data();
   return input;
 }
 

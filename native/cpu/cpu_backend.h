@@ -117,7 +117,7 @@ class CpuBackend : public Backend {
   std::vector<float> normed_;            // [T, d]
   std::vector<int16_t> quantized_;       // [T, groups, 32]
   std::vector<float> input_scales_;      // [T, groups]
-  std::vector<int32_t> input_sums_;      // [T, groups]
+  std::vector<int32_t> input_offsets_;   // [T, groups]
   std::vector<std::vector<float>> acc_;  // one a thread
   const DType kv_cache_dtype_;
   std::vector<Tile> tiles_;  // of the batch

@@ -48,7 +48,7 @@ struct Input {
   const float* values = nullptr;       // [T, cols], row stride `cols`
   const int16_t* quantized = nullptr;  // [T, groups, 32]
   const float* scales = nullptr;       // [T, groups]
-  const int32_t* sums = nullptr;       // [T, groups]: sums of the quantised values
+  const int32_t* offsets = nullptr;    // [T, groups]: -8 times the sums of the quantised values
   int cols = 0;
   int groups = 0;
 };
@@ -82,9 +82,9 @@ struct Kernels {
   // Rotates x by the angles whose cosines and sines are given, [h/2] each: element j with j + h/2.
   void (*rope)(float* x, const float* cos, const float* sin, int head_dim);
 
-  // One row to groups of 32 int16 with a scale each (padded with zeros), and their sums.
+  // One row to groups of 32 int16 with a scale each (padded with zeros), and -8 times their sums.
   void (*quantize_input)(const float* x, int cols, int16_t* quantized, float* scales,
-                         int32_t* sums);
+                         int32_t* offsets);
 
   // y[t * stride + r] = silu(gate_up[t, 32p + r]) * gate_up[t, 32p + 16 + r] for `pairs` panel
   // pairs.

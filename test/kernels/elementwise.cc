@@ -99,8 +99,8 @@ static void test_quantize_input(const Kernels& kernels) {
       const int groups = (cols + kGroupSize - 1) / kGroupSize;
       std::vector<int16_t> quantized(groups * kGroupSize);
       std::vector<float> scales(groups);
-      std::vector<int32_t> sums(groups);
-      kernels.quantize_input(x.data(), cols, quantized.data(), scales.data(), sums.data());
+      std::vector<int32_t> offsets(groups);
+      kernels.quantize_input(x.data(), cols, quantized.data(), scales.data(), offsets.data());
       x.resize(groups * kGroupSize);
       for (int g = 0; g < groups; ++g) {
         float largest = 0;
@@ -112,7 +112,7 @@ static void test_quantize_input(const Kernels& kernels) {
           sum += quantized[i];
         }
         check(scales[g] == largest / 32767.0f, "a scale");
-        check(sums[g] == sum, "a sum");
+        check(offsets[g] == -8 * sum, "an offset");
       }
     }
   }

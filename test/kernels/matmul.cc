@@ -37,7 +37,7 @@ struct Inputs {
   std::vector<float> values;
   std::vector<int16_t> quantized;
   std::vector<float> scales;
-  std::vector<int32_t> sums;
+  std::vector<int32_t> offsets;
 
   Inputs(const Kernels& kernels, int tokens, int cols)
       : tokens(tokens),
@@ -46,11 +46,11 @@ struct Inputs {
         values(random_floats(tokens, size_t(tokens) * cols)),
         quantized(size_t(tokens) * groups * kGroupSize),
         scales(size_t(tokens) * groups),
-        sums(scales.size()) {
+        offsets(scales.size()) {
     for (int t = 0; t < tokens; ++t) {
       kernels.quantize_input(values.data() + t * cols, cols,
                              quantized.data() + t * groups * kGroupSize, scales.data() + t * groups,
-                             sums.data() + t * groups);
+                             offsets.data() + t * groups);
     }
   }
 
@@ -58,7 +58,7 @@ struct Inputs {
     return {values.data() + t * cols,
             quantized.data() + t * groups * kGroupSize,
             scales.data() + t * groups,
-            sums.data() + t * groups,
+            offsets.data() + t * groups,
             cols,
             groups};
   }
@@ -166,10 +166,11 @@ void test_integers(const Kernels& kernels, DType dtype) {
       const int choices[] = {inputs.quantized[i], 32767, -32767, i % 2 ? 32767 : -32767};
       inputs.quantized[i] = int16_t(choices[i / cols % 4]);
     }
-    for (size_t g = 0; g < inputs.sums.size(); ++g) {
+    for (size_t g = 0; g < inputs.offsets.size(); ++g) {
       inputs.scales[g] = 1;
-      inputs.sums[g] = 0;
-      for (int i = 0; i < kGroupSize; ++i) inputs.sums[g] += inputs.quantized[g * kGroupSize + i];
+      inputs.offsets[g] = 0;
+      for (int i = 0; i < kGroupSize; ++i)
+        inputs.offsets[g] -= 8 * inputs.quantized[g * kGroupSize + i];
     }
     const auto acc = multiply(kernels, matrix, 0, matrix.panels, inputs.from(0), inputs.tokens);
     for (int t = 0; t < inputs.tokens; ++t) {

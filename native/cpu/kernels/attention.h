@@ -12,13 +12,12 @@ static inline void multiply_panels(const typename Cache::Element* w, int panels,
                                    int end, float* acc, int acc_stride) {
   int p = 0;
   for (; rows > kAttentionRows && p + kTilePanels <= panels; p += kTilePanels) {
-    float_tiles<Cache, kTilePanels, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, 0,
-                                                          rows, begin, end, acc + p * kPanelRows,
-                                                          acc_stride);
+    float_tiles<Cache, kTilePanels, kAttentionRows, true>(
+        w + p * panel_stride, panel_stride, x, rows, begin, end, acc + p * kPanelRows, acc_stride);
   }
   for (; p < panels; ++p) {
-    float_tiles<Cache, 1, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, 0, rows,
-                                                begin, end, acc + p * kPanelRows, acc_stride);
+    float_tiles<Cache, 1, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, rows, begin,
+                                                end, acc + p * kPanelRows, acc_stride);
   }
 }
 

@@ -43,7 +43,7 @@ static void silu_row(float* x, int size) {
 }
 
 static void quantize_input(const float* x, int cols, int16_t* quantized, float* scales,
-                           int32_t* sums) {
+                           int32_t* offsets) {
   for (int begin = 0, group = 0; begin < cols; begin += kGroupSize, ++group) {
     float padded[kGroupSize] = {};
     const float* values = x + begin;
@@ -63,7 +63,7 @@ static void quantize_input(const float* x, int cols, int16_t* quantized, float* 
       sum += store_int16(quantized + begin + i, mul(load(values + i), inverse));
     }
     scales[group] = largest / 32767.0f;
-    sums[group] = sum;
+    offsets[group] = -8 * sum;
   }
 }
 

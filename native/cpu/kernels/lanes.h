@@ -10,3 +10,16 @@
 #include "../../half.h"
 #include "../../quantize.h"
 #include "../kernels.h"
+
+#if !defined(__GNUC__) && defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+// Asks for the memory at p, which need not exist, before it is read.
+static inline void prefetch(const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+#elif defined(_M_X64)
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+#endif
+}

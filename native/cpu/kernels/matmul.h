@@ -72,22 +72,40 @@ static inline void float_tile(const typename Weights::Element* w, size_t panel_s
   }
 }
 
-// The block of columns of kPanels panels times any number of tokens, in tiles of kTokens and
-// smaller.
+template <int n>
+struct Count {};
+
+template <int kMost, typename Tile>
+static inline void run_tile(int first, int tokens, const Tile& tile) {
+  if (tokens == kMost) {
+    tile(first, Count<kMost>{});
+  } else if constexpr (kMost > 1) {
+    run_tile<kMost - 1>(first, tokens, tile);
+  }
+}
+
+// Shares tokens out to tiles of at most kTokens, as few and as even as can be: a tile of few tokens
+// loads its weights for little. Each is tile(first_token, Count<tokens>{}).
+template <int kTokens, typename Tile>
+static inline void for_each_tile(int tokens, const Tile& tile) {
+  const int tiles = (tokens + kTokens - 1) / kTokens;
+  for (int i = 0, first = 0; i < tiles; ++i) {
+    const int size = (tokens - first) / (tiles - i);
+    run_tile<kTokens>(first, size, tile);
+    first += size;
+  }
+}
+
+// The block of columns of kPanels panels times any number of tokens, in tiles of at most kTokens.
 template <typename Weights, int kPanels, int kTokens, bool kContinue = false>
 static inline void float_tiles(const typename Weights::Element* w, size_t panel_stride,
-                               const Input& x, int first_token, int tokens, int begin, int end,
-                               float* acc, int acc_stride) {
-  int t = first_token;
-  for (; t + kTokens <= tokens; t += kTokens) {
-    float_tile<Weights, kPanels, kTokens, kContinue>(w, panel_stride, x.values + size_t(t) * x.cols,
-                                                     x.cols, begin, end,
-                                                     acc + size_t(t) * acc_stride, acc_stride);
-  }
-  if constexpr (kTokens > 1) {
-    float_tiles<Weights, kPanels, kTokens / 2, kContinue>(w, panel_stride, x, t, tokens, begin, end,
-                                                          acc, acc_stride);
-  }
+                               const Input& x, int tokens, int begin, int end, float* acc,
+                               int acc_stride) {
+  for_each_tile<kTokens>(tokens, [&]<int n>(int first, Count<n>) {
+    float_tile<Weights, kPanels, n, kContinue>(w, panel_stride, x.values + size_t(first) * x.cols,
+                                               x.cols, begin, end, acc + size_t(first) * acc_stride,
+                                               acc_stride);
+  });
 }
 
 template <typename Weights>
@@ -100,16 +118,15 @@ static void float_matmul(const void* packed, int panels, const Input& x, int tok
     const int end = begin + kColumnBlock < x.cols ? begin + kColumnBlock : x.cols;
     int p = 0;
     for (; tokens == 1 && p + 4 <= panels; p += 4) {
-      float_tiles<Weights, 4, 1>(w + p * panel_stride, panel_stride, x, 0, 1, begin, end,
+      float_tiles<Weights, 4, 1>(w + p * panel_stride, panel_stride, x, 1, begin, end,
                                  acc + p * kPanelRows, stride);
     }
     for (; p + kTilePanels <= panels; p += kTilePanels) {
-      float_tiles<Weights, kTilePanels, kTileTokens>(w + p * panel_stride, panel_stride, x, 0,
-                                                     tokens, begin, end, acc + p * kPanelRows,
-                                                     stride);
+      float_tiles<Weights, kTilePanels, kTileTokens>(w + p * panel_stride, panel_stride, x, tokens,
+                                                     begin, end, acc + p * kPanelRows, stride);
     }
     for (; p < panels; ++p) {
-      float_tiles<Weights, 1, kTileTokens>(w + p * panel_stride, panel_stride, x, 0, tokens, begin,
+      float_tiles<Weights, 1, kTileTokens>(w + p * panel_stride, panel_stride, x, tokens, begin,
                                            end, acc + p * kPanelRows, stride);
     }
   }

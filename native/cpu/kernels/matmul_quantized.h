@@ -4,6 +4,10 @@
 constexpr int kScaleBytes = kPanelRows * 2;
 constexpr int kGroupsPerBlock = 16;
 
+// How far ahead of one token's reading its weights are asked for. The processor itself looks ahead
+// within a page of memory only.
+constexpr int kPrefetchBytes = 12 * 1024;
+
 // pair<n>(w, quad) is columns 2 * (4 * quad + n) and the next of a group.
 struct Q8Weights {
   static constexpr int kGroupBytes = kScaleBytes + kPanelRows * kGroupSize;
@@ -11,7 +15,7 @@ struct Q8Weights {
   static inline Pairs pair(const uint8_t* w, int quad) {
     return load_q8(w + 32 * (4 * quad + n));
   }
-  static inline IntP centre(IntP sum, int32_t) { return sum; }
+  static inline IntP start(int32_t) { return broadcast_int(0); }
 };
 
 struct Q4Weights {
@@ -21,9 +25,7 @@ struct Q4Weights {
     return load_q4<n>(w + 64 * quad);
   }
   // A nibble n stands for n - 8.
-  static inline IntP centre(IntP sum, int32_t input_sum) {
-    return sub_broadcast(sum, 8 * input_sum);
-  }
+  static inline IntP start(int32_t offset) { return broadcast_int(offset); }
 };
 
 template <typename Weights, int kPanels, int kTokens, int n>
@@ -48,9 +50,12 @@ static inline void quantized_tile(const uint8_t* block, size_t panel_stride, con
   const int16_t* inputs = x.quantized + first * kGroupSize;
   const size_t x_stride = size_t(x.groups) * kGroupSize;
   const uint8_t* w = block + kScaleBytes;
+  const int32_t* offsets = x.offsets + first;
+  const float* input_scales = x.scales + first;
+  const size_t groups = size_t(x.groups);
   IntP sum[kPanels][kTokens];
-  for (int p = 0; p < kPanels; ++p) {
-    for (int t = 0; t < kTokens; ++t) sum[p][t] = zero_int();
+  for (int t = 0; t < kTokens; ++t) {
+    for (int p = 0; p < kPanels; ++p) sum[p][t] = Weights::start(offsets[t * groups]);
   }
   for (int quad = 0; quad < kGroupSize / 8; ++quad) {
     add_pair<Weights, kPanels, kTokens, 0>(w, panel_stride, quad, inputs, x_stride, sum);
@@ -58,35 +63,59 @@ static inline void quantized_tile(const uint8_t* block, size_t panel_stride, con
     add_pair<Weights, kPanels, kTokens, 2>(w, panel_stride, quad, inputs, x_stride, sum);
     add_pair<Weights, kPanels, kTokens, 3>(w, panel_stride, quad, inputs, x_stride, sum);
   }
+  P scales[kPanels];
   for (int p = 0; p < kPanels; ++p) {
-    const P scales = load16_f16(reinterpret_cast<const uint16_t*>(block + p * panel_stride));
-    for (int t = 0; t < kTokens; ++t) {
-      const size_t at = first + size_t(t) * x.groups;
+    scales[p] = load16_f16(reinterpret_cast<const uint16_t*>(block + p * panel_stride));
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    const P input_scale = broadcast16(input_scales[t * groups]);
+    for (int p = 0; p < kPanels; ++p) {
       float* total = acc + size_t(t) * acc_stride + p * kPanelRows;
-      const P dot = to_float(Weights::centre(sum[p][t], x.sums[at]));
-      store(total, fma(dot, mul(scales, broadcast16(x.scales[at])), load16(total)));
+      store(total, fma(to_float(sum[p][t]), mul(scales[p], input_scale), load16(total)));
     }
   }
 }
 
-// Groups [begin, end) of kPanels panels times any number of tokens, in tiles of kTokens and
-// smaller.
+// Groups [begin, end) of kPanels panels times any number of tokens, in tiles of at most kTokens.
 template <typename Weights, int kPanels, int kTokens>
 static inline void quantized_tiles(const uint8_t* w, size_t panel_stride, const Input& x,
-                                   int first_token, int tokens, int begin, int end, float* acc,
-                                   int acc_stride) {
-  int t = first_token;
-  for (; t + kTokens <= tokens; t += kTokens) {
+                                   int tokens, int begin, int end, float* acc, int acc_stride) {
+  for_each_tile<kTokens>(tokens, [&]<int n>(int first, Count<n>) {
     for (int group = begin; group < end; ++group) {
-      quantized_tile<Weights, kPanels, kTokens>(w + size_t(group) * Weights::kGroupBytes,
-                                                panel_stride, x, t, group,
-                                                acc + size_t(t) * acc_stride, acc_stride);
+      quantized_tile<Weights, kPanels, n>(w + size_t(group) * Weights::kGroupBytes, panel_stride, x,
+                                          first, group, acc + size_t(first) * acc_stride,
+                                          acc_stride);
     }
+  });
+}
+
+// Adds pair n of a quad of one panel times one token.
+template <typename Weights, int n>
+static inline IntP add_pair(const uint8_t* w, int quad, const int16_t* x, IntP sum) {
+  return dot2(sum, Weights::template pair<n>(w, quad), broadcast_pair(x + 8 * quad + 2 * n));
+}
+
+// One panel times one token. A group has four sums, none of which waits for another: integers add
+// up exactly, in whatever order.
+template <typename Weights>
+static inline P quantized_row(const uint8_t* w, const Input& x) {
+  P total = broadcast16(0);
+  for (int group = 0; group < x.groups; ++group, w += Weights::kGroupBytes) {
+    const int16_t* inputs = x.quantized + size_t(group) * kGroupSize;
+    for (int i = 0; i < Weights::kGroupBytes; i += 64) prefetch(w + kPrefetchBytes + i);
+    const IntP zero = broadcast_int(0);
+    IntP sum[4] = {Weights::start(x.offsets[group]), zero, zero, zero};
+    for (int quad = 0; quad < kGroupSize / 8; ++quad) {
+      sum[0] = add_pair<Weights, 0>(w + kScaleBytes, quad, inputs, sum[0]);
+      sum[1] = add_pair<Weights, 1>(w + kScaleBytes, quad, inputs, sum[1]);
+      sum[2] = add_pair<Weights, 2>(w + kScaleBytes, quad, inputs, sum[2]);
+      sum[3] = add_pair<Weights, 3>(w + kScaleBytes, quad, inputs, sum[3]);
+    }
+    const IntP all = add(add(sum[0], sum[1]), add(sum[2], sum[3]));
+    const P scales = load16_f16(reinterpret_cast<const uint16_t*>(w));
+    total = fma(to_float(all), mul(scales, broadcast16(x.scales[group])), total);
   }
-  if constexpr (kTokens > 1) {
-    quantized_tiles<Weights, kPanels, kTokens / 2>(w, panel_stride, x, t, tokens, begin, end, acc,
-                                                   acc_stride);
-  }
+  return total;
 }
 
 template <typename Weights>
@@ -95,19 +124,23 @@ static void quantized_matmul(const void* packed, int panels, const Input& x, int
   const auto* w = static_cast<const uint8_t*>(packed);
   const size_t panel_stride = size_t(x.groups) * Weights::kGroupBytes;
   const int stride = panels * kPanelRows;
+  if (tokens == 1) {
+    for (int p = 0; p < panels; ++p) {
+      store(acc + p * kPanelRows, quantized_row<Weights>(w + p * panel_stride, x));
+    }
+    return;
+  }
   memset(acc, 0, size_t(tokens) * stride * sizeof(float));
-  const int block = tokens == 1 ? x.groups : kGroupsPerBlock;
-  for (int begin = 0; begin < x.groups; begin += block) {
-    const int end = begin + block < x.groups ? begin + block : x.groups;
+  for (int begin = 0; begin < x.groups; begin += kGroupsPerBlock) {
+    const int end = begin + kGroupsPerBlock < x.groups ? begin + kGroupsPerBlock : x.groups;
     int p = 0;
-    for (; tokens > 1 && p + kTilePanels <= panels; p += kTilePanels) {
-      quantized_tiles<Weights, kTilePanels, kTileTokens>(w + p * panel_stride, panel_stride, x, 0,
-                                                         tokens, begin, end, acc + p * kPanelRows,
-                                                         stride);
+    for (; p + kTilePanels <= panels; p += kTilePanels) {
+      quantized_tiles<Weights, kTilePanels, kQuantizedTileTokens>(
+          w + p * panel_stride, panel_stride, x, tokens, begin, end, acc + p * kPanelRows, stride);
     }
     for (; p < panels; ++p) {
-      quantized_tiles<Weights, 1, kTileTokens>(w + p * panel_stride, panel_stride, x, 0, tokens,
-                                               begin, end, acc + p * kPanelRows, stride);
+      quantized_tiles<Weights, 1, kQuantizedTileTokens>(
+          w + p * panel_stride, panel_stride, x, tokens, begin, end, acc + p * kPanelRows, stride);
     }
   }
 }

@@ -3,6 +3,7 @@
 
 constexpr int kTilePanels = 1;
 constexpr int kTileTokens = 6;  // 12 sums, two registers of weights and one of inputs: 15 of 16
+constexpr int kQuantizedTileTokens = 6;
 
 struct P {
   __m256 low, high;
@@ -12,15 +13,6 @@ struct IntP {
   __m256i low, high;
 };
 using Pairs = IntP;
-
-// A sum that is taken step by step: else GCC regroups the sums of a tile, or moves them about,
-// until it runs out of registers.
-template <typename Register>
-static inline void keep_in_register(Register& sum) {
-#ifdef __GNUC__
-  asm("" : "+x"(sum));
-#endif
-}
 
 static inline P broadcast16(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 static inline P load16(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
@@ -57,12 +49,11 @@ static inline P load16_bf16(const uint16_t* p) {
   return {widen_bf16<n>(p), widen_bf16<n>(p + 16)};
 }
 
-static inline IntP zero_int() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-static inline P to_float(IntP x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  const __m256i all = _mm256_set1_epi32(b);
-  return {_mm256_sub_epi32(a.low, all), _mm256_sub_epi32(a.high, all)};
+static inline IntP broadcast_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+static inline IntP add(IntP a, IntP b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
+static inline P to_float(IntP x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
 
 static inline __m256i widen(const uint8_t* p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

@@ -1,7 +1,8 @@
 // P as one register of AVX-512 with VNNI. The functions are those of vec_scalar.h.
 
-constexpr int kTilePanels = 2;
-constexpr int kTileTokens = 6;
+constexpr int kTilePanels = 4;
+constexpr int kTileTokens = 6;  // 24 sums, 4 registers of weights and one of inputs: 29 of 32
+constexpr int kQuantizedTileTokens = 4;  // 16 sums, 4 of quads and 4 of what is taken from them
 
 using P = __m512;
 using IntP = __m512i;
@@ -26,16 +27,16 @@ static inline P load16_bf16(const uint16_t* p) {
                                     : _mm512_and_si512(pairs, second));
 }
 
-static inline IntP zero_int() { return _mm512_setzero_si512(); }
+static inline IntP broadcast_int(int32_t x) { return _mm512_set1_epi32(x); }
+static inline IntP add(IntP a, IntP b) { return _mm512_add_epi32(a, b); }
 static inline P to_float(IntP x) { return _mm512_cvtepi32_ps(x); }
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  return _mm512_sub_epi32(a, _mm512_set1_epi32(b));
-}
 
 static inline Pairs load_q8(const uint8_t* p) { return _mm512_cvtepi8_epi16(load_bytes(p)); }
 template <int n>
 static inline Pairs load_q4(const uint8_t* p) {
-  const __m512i shifted = _mm512_srli_epi16(_mm512_loadu_si512(p), 4 * n);
+  __m512i quad = _mm512_loadu_si512(p);
+  keep_in_register(quad);  // for its four pairs: else it is loaded for each
+  const __m512i shifted = _mm512_srli_epi16(quad, 4 * n);
   return n == 3 ? shifted : _mm512_and_si512(shifted, _mm512_set1_epi16(15));
 }
 static inline Pairs broadcast_pair(const int16_t* p) {
@@ -43,4 +44,8 @@ static inline Pairs broadcast_pair(const int16_t* p) {
   memcpy(&pair, p, sizeof pair);
   return _mm512_set1_epi32(pair);
 }
-static inline IntP dot2(IntP sum, Pairs w, Pairs x) { return _mm512_dpwssd_epi32(sum, w, x); }
+static inline IntP dot2(IntP sum, Pairs w, Pairs x) {
+  sum = _mm512_dpwssd_epi32(sum, w, x);
+  keep_in_register(sum);
+  return sum;
+}

@@ -2,6 +2,15 @@
 
 using F8 = __m256;
 
+// A sum that is taken step by step: else GCC regroups the sums of a tile, or moves them about,
+// until it runs out of registers.
+template <typename Register>
+static inline void keep_in_register(Register& value) {
+#ifdef __GNUC__
+  asm("" : "+v"(value));
+#endif
+}
+
 static inline F8 broadcast(float x) { return _mm256_set1_ps(x); }
 static inline F8 load(const float* p) { return _mm256_loadu_ps(p); }
 static inline void store(float* p, F8 x) { _mm256_storeu_ps(p, x); }

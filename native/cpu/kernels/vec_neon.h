@@ -45,6 +45,7 @@ static inline int32_t store_int16(int16_t* p, F8 x) {
 
 constexpr int kTilePanels = 1;
 constexpr int kTileTokens = 6;
+constexpr int kQuantizedTileTokens = 6;
 
 struct P {
   float32x4_t quarter[4];
@@ -97,18 +98,18 @@ static inline P load16_bf16(const uint16_t* p) {
   return result;
 }
 
-static inline IntP zero_int() {
-  const int32x4_t zero = vdupq_n_s32(0);
-  return {{zero, zero, zero, zero}};
+static inline IntP broadcast_int(int32_t x) {
+  const int32x4_t all = vdupq_n_s32(x);
+  return {{all, all, all, all}};
+}
+static inline IntP add(IntP a, IntP b) {
+  for (int i = 0; i < 4; ++i) a.quarter[i] = vaddq_s32(a.quarter[i], b.quarter[i]);
+  return a;
 }
 static inline P to_float(IntP x) {
   P result;
   for (int i = 0; i < 4; ++i) result.quarter[i] = vcvtq_f32_s32(x.quarter[i]);
   return result;
-}
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  for (int i = 0; i < 4; ++i) a.quarter[i] = vsubq_s32(a.quarter[i], vdupq_n_s32(b));
-  return a;
 }
 
 static inline Pairs load_q8(const uint8_t* p) {

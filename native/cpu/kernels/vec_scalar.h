@@ -72,6 +72,7 @@ static inline int32_t store_int16(int16_t* p, F8 x) {
 // A tile is as large as the registers allow.
 constexpr int kTilePanels = 1;
 constexpr int kTileTokens = 6;
+constexpr int kQuantizedTileTokens = 6;
 
 struct P {
   float lane[16];
@@ -119,13 +120,17 @@ static inline P load16_bf16(const uint16_t* p) {
   return map16([&](int i) { return bf16_to_float(p[2 * i + n]); });
 }
 
-static inline IntP zero_int() { return IntP{}; }
+static inline IntP broadcast_int(int32_t x) {
+  IntP result;
+  for (int32_t& lane : result.lane) lane = x;
+  return result;
+}
+static inline IntP add(IntP a, IntP b) {
+  for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
+  return a;
+}
 static inline P to_float(IntP x) {
   return map16([&](int i) { return float(x.lane[i]); });
-}
-static inline IntP sub_broadcast(IntP a, int32_t b) {
-  for (int32_t& lane : a.lane) lane -= b;
-  return a;
 }
 
 static inline Pairs load_q8(const uint8_t* p) {
