@@ -19,9 +19,12 @@ class PageArena {
   std::shared_ptr<void> allocate(size_t bytes);
 
  private:
+  void request_huge_pages();
+
   std::shared_ptr<void> region_;
   size_t region_bytes_ = 0;
   size_t used_ = 0;
+  bool wants_huge_pages_ = true;
 };
 
 }  // namespace openelm
