@@ -137,8 +137,9 @@ for (const name of options.only ?? Object.keys(parts)) {
 }
 await writeReport(results)
 
-/** Six digits are more than any measurement is worth. */
-function rounded(_, value) {
+/** Six digits are more than any measurement is worth, and where files are is nobody's business. */
+function rounded(key, value) {
+  if (key === 'directory' || key === 'file') return undefined
   return typeof value === 'number' ? Number(value.toPrecision(6)) : value
 }
 

@@ -106,7 +106,8 @@ function speedSection(cases) {
   ])
   return `## Speed
 
-Tokens a second: the median of the rounds, their range, and the share of what the memory (tg) or float32 multiply-adds (pp) allow.
+Tokens a second: the median of the rounds, their range, and the share of what the memory (tg) or \
+float32 multiply-adds (pp) allow.
 
 ${table(['model', 'weights', 'threads', 'test', ...engines, 'ratio'], rows)}
 
@@ -116,7 +117,9 @@ ${table(['model', 'weights', 'threads', 'test', ...engines, 'ratio'], rows)}
 
 The black lines are what reading the weights once for each token, or float32 multiply-adds, allow on this machine.
 
-Of the same runs: milliseconds a token in tg128 (median / p99), milliseconds to load with the file in the page cache (openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, without \`getLlama\`), and peak memory of the process in MB.
+Of the same runs: milliseconds a token in tg128 (median / p99), milliseconds to load with the file \
+in the page cache (openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, \
+without \`getLlama\`), and peak memory of the process in MB.
 
 ${table(
   [
@@ -171,7 +174,9 @@ function depthSection(cases) {
   const [{ model, threads }] = cases
   return `## Decode against the length of the context
 
-${model.size}, ${threads} threads: tokens a second after so many tokens, and the share of the first row. Each engine keeps keys and values as it does by default: openelm in float32 beside bf16 weights and in float16 beside q8 and q4, node-llama-cpp in float16.
+${model.size}, ${threads} threads: tokens a second after so many tokens, and the share of the \
+first row. Each engine keeps keys and values as it does by default: openelm in float32 beside bf16 \
+weights and in float16 beside q8 and q4, node-llama-cpp in float16.
 
 ${table(['weights', 'context', ...engines], rows)}
 
@@ -207,7 +212,8 @@ function storiesSection([one]) {
   const cells = [own, rival].map(speed => show(speed, x => x.toFixed(0)))
   return `## A very small model
 
-stories260K in float32, one thread, 256 tokens through \`stream()\` and \`evaluate()\`: what a token costs beside its arithmetic.
+stories260K in float32, one thread, 256 tokens through \`stream()\` and \`evaluate()\`: what a \
+token costs beside its arithmetic.
 
 ${table(['', ...engines, 'ratio'], [['tokens a second', ...cells, `${(own.median / rival.median).toFixed(1)}x`]])}`
 }
@@ -250,7 +256,13 @@ function qualitySection(models) {
   })
   return `## Quality of quantised weights
 
-Against float32: the norm of the difference of all centred logits over their norm, the mean KL divergence in nats, and perplexity. Bits a weight are those of all tensors. \`openelm\` and \`node-llama-cpp\` are the engines as they run, which also round what the weights are multiplied with (node-llama-cpp with a float32 KV cache and without flash attention, which would add errors of their own). "Weights alone" is the same weights in float32 arithmetic. llama.cpp leaves rows whose length 32 does not divide in F16; "rounding of all matrices" is its rounding where openelm rounds, to as many bits.
+Against float32: the norm of the difference of all centred logits over their norm, the mean KL \
+divergence in nats, and perplexity. Bits a weight are those of all tensors. \`openelm\` and \
+\`node-llama-cpp\` are the engines as they run, which also round what the weights are multiplied \
+with (node-llama-cpp with a float32 KV cache and without flash attention, which would add errors \
+of their own). "Weights alone" is the same weights in float32 arithmetic. llama.cpp leaves rows \
+whose length 32 does not divide in F16; "rounding of all matrices" is its rounding where openelm \
+rounds, to as many bits.
 
 ${sections.join('\n\n')}`
 }

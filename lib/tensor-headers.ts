@@ -33,8 +33,9 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
  * first, so that every tensor starts at a multiple of its element size, then the matrices, each
  * quantised one with its scales right behind it.
  *
- * A float checkpoint stores everything in its dtype, unless `normType` says otherwise. A quantised one stores norms as F32, and a
- * matrix [rows, columns] in groups of 32 along the columns, the last padded with elements of 0:
+ * A float checkpoint stores everything in its dtype, unless `normType` says otherwise. A quantised one
+ * stores norms as F32, and a matrix [rows, columns] in groups of 32 along the columns, the last padded
+ * with elements of 0:
  * - q8: `X.weight` I8 [rows, groups, 32]; an element is int8 * scale
  * - q4: `X.weight` U8 [rows, groups, 16]; byte j of a group holds element j in its low nibble and
  *   element j + 16 in its high nibble; an element is (nibble - 8) * scale

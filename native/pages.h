@@ -11,7 +11,7 @@ namespace openelm {
 std::shared_ptr<void> allocate_pages(size_t bytes);
 
 // Many blocks that are streamed through and live equally long. They stand one behind the other in
-// large regions, of huge pages where the system has them: small ones cost about 4% of the
+// large regions, of huge pages where the system has them at hand: small ones cost about 4% of the
 // bandwidth.
 class PageArena {
  public:
@@ -24,7 +24,7 @@ class PageArena {
   std::shared_ptr<void> region_;
   size_t region_bytes_ = 0;
   size_t used_ = 0;
-  bool wants_huge_pages_ = true;
+  [[maybe_unused]] bool wants_huge_pages_ = true;  // until one was slow to come
 };
 
 }  // namespace openelm

@@ -2,7 +2,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { type GenerateChunk, type GenerateResult, OpenELM } from '../lib/index.js'
-import { isEmulated, isIdle, testBackend, volume } from './helpers/backend.js'
+import { isEmulated, testBackend, untilIdle, volume } from './helpers/backend.js'
 import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -166,7 +166,7 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
     t.equal(model.backend, testBackend)
     t.equal(model.dtype, 'float32')
     t.equal(model.config.numLayers, 5)
-    await isIdle(model)
+    await untilIdle(model)
     using _ = model.createSession({ contextLength: 100 })
     t.ok(model.memory.kvCache >= 5 * 2 * 32 * 100 * 4)
     t.ok(model.memory.weights >= 260_000 * 4)

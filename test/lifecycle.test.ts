@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type GenerateOptions, OpenELM } from '../lib/index.js'
-import { isEmulated, isIdle, testBackend, volume } from './helpers/backend.js'
+import { isEmulated, testBackend, untilIdle, volume } from './helpers/backend.js'
 import { childRunner } from './helpers/child.js'
 import { writeSparseCheckpoint } from './helpers/sparse-checkpoint.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
@@ -138,7 +138,7 @@ t.test('abort', async t => {
       }
       t.same(await other, tokens)
     }
-    await isIdle(model)
+    await untilIdle(model)
     t.same(await works(), tokens)
   })
 
@@ -148,7 +148,7 @@ t.test('abort', async t => {
     await stream.next()
     controller.abort(reason)
     t.equal(await reasonOf(stream.next()), reason)
-    await isIdle(model)
+    await untilIdle(model)
   })
 
   t.test('by leaving the loop', async t => {
@@ -157,7 +157,7 @@ t.test('abort', async t => {
       t.ok(model.memory.kvCache > 0)
       break
     }
-    await isIdle(model)
+    await untilIdle(model)
   })
 
   t.test('during a load', async t => {
@@ -208,7 +208,7 @@ t.test('a model of 1.1B parameters', { skip: skipLarge }, async t => {
   }
 
   t.test('aborts a prefill within 100 ms, and is ready for the next', async t => {
-    await checkAborts(t, () => isIdle(model))
+    await checkAborts(t, () => untilIdle(model))
     t.equal((await model.generate([5], { maxTokens: 2, ignoreEos: true })).tokens.length, 2)
   })
 
@@ -219,7 +219,7 @@ t.test('a model of 1.1B parameters', { skip: skipLarge }, async t => {
     await checkAborts(t, () => {})
     controller.abort('enough')
     t.equal(await other, 'enough')
-    await isIdle(model)
+    await untilIdle(model)
   })
 
   t.test('leaves the event loop and its thread pool alone', async t => {
@@ -291,7 +291,7 @@ t.test('dispose', async t => {
       t.equal(session.position, 0)
       t.same((await other).tokens, tokens)
     }
-    await isIdle(model)
+    await untilIdle(model)
   })
 
   t.test('by `using`', async t => {

@@ -5,10 +5,10 @@ import { validateSamplerOptions } from '../lib/sampler.js'
 import { testBackend, volume } from './helpers/backend.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
-/** sample() with `goesOn`: the token after the one drawn is begun before it is asked for. */
 const prompt = Int32Array.of(5, 6, 7)
 const busy = { code: 'BUSY' }
 
+/** What `goesOn` of NativeSession.sample does. */
 t.test('one token is drawn ahead', async t => {
   const model = await OpenELM.load(writeTinyModel(t.testdir()), { backend: testBackend })
   t.teardown(() => model.dispose())

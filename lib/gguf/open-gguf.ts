@@ -28,8 +28,9 @@ export interface Gguf {
  * Opens a GGUF file of an OpenELM, or of a LLaMA that is one without norms of queries and keys. Only
  * its header is read; that the data is all there follows from the size of the file.
  *
- * @throws OpenELMError IO_ERROR; DEPENDENCY_NOT_FOUND without @huggingface/gguf; INVALID_GGUF, INVALID_CONFIG or INVALID_TOKENIZER when the file is
- *   malformed; NOT_CONVERTIBLE when it holds something that this package has no equal for.
+ * @throws OpenELMError IO_ERROR; DEPENDENCY_NOT_FOUND without @huggingface/gguf; INVALID_GGUF,
+ *   INVALID_CONFIG or INVALID_TOKENIZER when the file is malformed; NOT_CONVERTIBLE when it holds
+ *   something that this package has no equal for.
  */
 export async function openGguf(file: string): Promise<Gguf> {
   const { size, ...parsed } = await parse(file)

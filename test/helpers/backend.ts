@@ -14,8 +14,8 @@ export const isEmulated = backends().some(
 /** How much of something a test does whose point is not how much: less where a GPU is emulated. */
 export const volume = (usual: number, emulated: number) => (isEmulated ? emulated : usual)
 
-/** A generation that was left gives its memory back when the batch has ended that it was part of. */
-export async function isIdle(model: OpenELM): Promise<void> {
+/** Waits for the memory of generations that were left: they give it back when their batch has ended. */
+export async function untilIdle(model: OpenELM): Promise<void> {
   while (model.memory.kvCache > 0) await setTimeout(1)
 }
 

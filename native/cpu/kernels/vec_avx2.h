@@ -2,8 +2,8 @@
 
 using F8 = __m256;
 
-// A sum that is taken step by step: else GCC regroups the sums of a tile, or moves them about,
-// until it runs out of registers.
+// The value as it is, in a register: else GCC regroups the sums of a tile, or moves them about,
+// until it runs out of registers, and loads what it has loaded again.
 template <typename Register>
 static inline void keep_in_register(Register& value) {
 #ifdef __GNUC__
