@@ -92,8 +92,8 @@ std::shared_ptr<Request> SessionWrap::new_request(const Napi::Value& value) cons
 Napi::Value SessionWrap::submit(Napi::Env env, std::shared_ptr<Request> request, ToValue to_value) {
   AddonData* data = &AddonData::of(env);
   request->done = [=, this, weak = std::weak_ptr(cache_)](std::shared_ptr<Request> ended) {
-    const auto cache = weak.lock();
-    const auto next = cache && ended->goes_on ? begin_next(*ended, cache) : nullptr;
+    // Nothing here holds the cache any more when JavaScript is told: see Scheduler::finish().
+    const auto next = ended->goes_on ? begin_next(*ended, weak.lock()) : nullptr;
     data->post([=, this](Napi::Env env) { on_end(env, ended, next); });
   };
   engine_->submit(request);
@@ -116,7 +116,7 @@ void SessionWrap::on_end(Napi::Env env, const std::shared_ptr<Request>& ended,
     request_ = nullptr;
     call = std::exchange(call_, std::nullopt);
     // It may have ended before it was told to go on.
-    if (!next && call && cache_ && ended->goes_on) next = begin_next(*ended, cache_);
+    if (!next && call && ended->goes_on) next = begin_next(*ended, cache_);
     set_next(std::move(next));
     if (!call) discard_next();
     AddonData::of(env).end_work(env);
@@ -150,7 +150,7 @@ void SessionWrap::cancel(Napi::Env env, const Error& reason) {
 
 std::shared_ptr<Request> SessionWrap::begin_next(const Request& request,
                                                  std::shared_ptr<KvCache> cache) const {
-  if (request.error || cache->position == cache->context_length()) return nullptr;
+  if (!cache || request.error || cache->position == cache->context_length()) return nullptr;
   auto next = std::make_shared<Request>();
   next->cache = std::move(cache);
   next->tokens = {request.sample.token};

@@ -47,7 +47,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   void on_end(Napi::Env env, const std::shared_ptr<Request>& ended, std::shared_ptr<Request> next);
   void cancel(Napi::Env env, const Error& reason);
 
-  // Any thread. Null when there is no token after the request's.
+  // Any thread. Null when there is no token after the request's, or no cache any more.
   std::shared_ptr<Request> begin_next(const Request& request, std::shared_ptr<KvCache> cache) const;
   bool is_next(const Napi::CallbackInfo& info) const;
   Napi::Value take_next(const Napi::CallbackInfo& info);
