@@ -44,7 +44,7 @@ static inline void add_column(const typename Weights::Element* w, size_t panel_s
 }
 
 // The block [begin, end) of columns of kPanels panels times kTokens tokens, added to acc: as a sum
-// of its own, or, with kContinue, column by column.
+// of its own, or, with kContinue, column by column, as attention does.
 template <typename Weights, int kPanels, int kTokens, bool kContinue>
 static inline void float_tile(const typename Weights::Element* w, size_t panel_stride,
                               const float* x, int x_stride, int begin, int end, float* acc,
@@ -58,6 +58,9 @@ static inline void float_tile(const typename Weights::Element* w, size_t panel_s
   }
   int c = begin;
   for (; c + Weights::kColumns <= end; c += Weights::kColumns) {
+    if constexpr (kContinue && kPanels == 1) {
+      prefetch(reinterpret_cast<const char*>(w + size_t(c) * kPanelRows) + kPrefetchBytes);
+    }
     add_column<Weights, kPanels, kTokens, 0>(w, panel_stride, x, x_stride, c, sum);
     if constexpr (Weights::kColumns == 2) {
       add_column<Weights, kPanels, kTokens, 1>(w, panel_stride, x, x_stride, c, sum);

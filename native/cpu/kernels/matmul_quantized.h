@@ -4,10 +4,6 @@
 constexpr int kScaleBytes = kPanelRows * 2;
 constexpr int kGroupsPerBlock = 16;
 
-// How far ahead of one token's reading its weights are asked for. The processor itself looks ahead
-// within a page of memory only.
-constexpr int kPrefetchBytes = 12 * 1024;
-
 // pair<n>(w, quad) is columns 2 * (4 * quad + n) and the next of a group.
 struct Q8Weights {
   static constexpr int kGroupBytes = kScaleBytes + kPanelRows * kGroupSize;
