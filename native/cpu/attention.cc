@@ -14,6 +14,10 @@ AttentionSums sums_at(float* memory, int rows, int head_dim) {
   return {memory, max, max + rows};
 }
 
+// A block is one partition of one KV head. Those that one thread does in sequence ask ahead for
+// each other's memory, but nobody helps a thread with them.
+constexpr int kMostBlocks = 4;
+
 // The attention of a layer, in pieces: some partitions of one KV head for one tile of tokens.
 struct LayerAttention {
   using Tile = CpuBackend::Tile;
@@ -106,32 +110,43 @@ void CpuBackend::make_tiles(const Batch& batch) {
   }
 }
 
+// With little else to do, the threads share the partitions of a piece as well: runs of blocks, in
+// the order of the cache's memory, as far as each token's partitions reach.
 void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* q, float* a) {
   const int h = weights->config.head_dim;
   const LayerAttention op{kernels_, layer, batch, h, kv_cache_dtype_, q, a};
   const int kv_heads = layer.num_kv_heads;
   const int pieces = int(tiles_.size()) * kv_heads;
   const size_t max_size = sums_size(kTileTokens * op.group(), h);
+  const int threads = pool_.threads();
   int partitions = 1;
   for (const Tile& tile : tiles_) partitions = std::max(partitions, tile.partitions);
-
-  // With little else to do, the threads share the partitions of a piece as well.
-  if (pieces >= 4 * pool_.threads()) partitions = 1;
+  if (pieces >= 4 * threads) partitions = 1;
   attention_sums_.resize(
-      std::max(attention_sums_.size(), max_size * std::max(pieces * partitions, pool_.threads())));
+      std::max(attention_sums_.size(), max_size * std::max(pieces * partitions, threads)));
   const auto sums = [&](int index) { return attention_sums_.data() + index * max_size; };
 
-  parallel(pieces * partitions, [&](int task, int thread) {
-    const int piece = task / partitions;
-    const int partition = task % partitions;
-    const Tile& tile = tiles_[piece / kv_heads];
-    if (partition >= tile.partitions) return;
-    const int end = partitions == 1 ? tile.partitions : partition + 1;
-    float* to = sums(partitions == 1 ? thread : task);
-    op.attend(tile, piece % kv_heads, partition, end, attention_scratch_[thread], to);
-    if (partitions == 1) op.finish(tile, piece % kv_heads, to);
+  if (partitions == 1) {
+    parallel(pieces, [&](int piece, int thread) {
+      const Tile& tile = tiles_[piece / kv_heads];
+      const int kv_head = piece % kv_heads;
+      op.attend(tile, kv_head, 0, tile.partitions, attention_scratch_[thread], sums(thread));
+      op.finish(tile, kv_head, sums(thread));
+    });
+    return;
+  }
+  const int blocks = pieces * partitions;
+  const int run = std::clamp(blocks / (4 * threads), 1, kMostBlocks);
+  parallel((blocks + run - 1) / run, [&](int task, int thread) {
+    for (int block = task * run; block < std::min((task + 1) * run, blocks); ++block) {
+      const int kv_head = block % kv_heads;
+      const int partition = block / kv_heads % partitions;
+      const int index = block / kv_heads / partitions;
+      if (partition >= tiles_[index].partitions) continue;
+      op.attend(tiles_[index], kv_head, partition, partition + 1, attention_scratch_[thread],
+                sums((index * kv_heads + kv_head) * partitions + partition));
+    }
   });
-  if (partitions == 1) return;
   parallel(pieces, [&](int piece, int) {
     const Tile& tile = tiles_[piece / kv_heads];
     float* all = sums(piece * partitions);
