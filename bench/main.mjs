@@ -45,20 +45,25 @@ const results = { ...readResults(), machine: describeMachine(), command: command
 const machineSpeeds = []
 
 /**
- * Runs one case for both engines, who goes first taking turns. What the machine can do is measured each
- * time, for on a shared one it changes.
+ * Runs one case for both engines, who goes first taking turns. What the machine can do is measured
+ * before, between and after, for on a shared one it changes.
  */
 async function compare(round, kind, spec) {
   const order = round % 2 === 0 ? engines : engines.toReversed()
   const { threads } = spec
-  const machine = await runCase(prefix, 'openelm', 'machine', { threads })
-  machineSpeeds.push({ threads, ...machine })
-  const measured = { machine }
+  const measured = { machine: [] }
+  const measureMachine = async () => {
+    const speed = await runCase(prefix, 'openelm', 'machine', { threads })
+    machineSpeeds.push({ threads, ...speed })
+    measured.machine.push(speed)
+  }
+  await measureMachine()
   for (const engine of order) {
     const { size, dtype } = spec.model
     process.stderr.write(`round ${round + 1}: ${engine} ${kind} ${size} ${dtype ?? ''}\n`)
     await readThrough(spec.model, engine)
     measured[engine] = await runCase(prefix, engine, kind, spec)
+    await measureMachine()
   }
   return measured
 }

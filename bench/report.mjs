@@ -67,7 +67,7 @@ function roofOf({ model, rounds }, name) {
   const prompt = /^pp(\d+)$/.exec(name)
   const median = key =>
     quantile(
-      rounds.map(({ machine }) => machine[key]),
+      rounds.flatMap(({ machine }) => machine.map(speed => speed[key])),
       0.5,
     )
   return prompt
