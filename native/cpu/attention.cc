@@ -110,8 +110,6 @@ void CpuBackend::make_tiles(const Batch& batch) {
   }
 }
 
-// With little else to do, the threads share the partitions of a piece as well: runs of blocks, in
-// the order of the cache's memory, as far as each token's partitions reach.
 void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* q, float* a) {
   const int h = weights->config.head_dim;
   const LayerAttention op{kernels_, layer, batch, h, kv_cache_dtype_, q, a};
@@ -121,6 +119,7 @@ void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* 
   const int threads = pool_.threads();
   int partitions = 1;
   for (const Tile& tile : tiles_) partitions = std::max(partitions, tile.partitions);
+  // With little else to do, the threads share the partitions of a piece as well.
   if (pieces >= 4 * threads) partitions = 1;
   attention_sums_.resize(
       std::max(attention_sums_.size(), max_size * std::max(pieces * partitions, threads)));
@@ -135,6 +134,7 @@ void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* 
     });
     return;
   }
+  // Of each tile, blocks are counted in the order of the cache's memory.
   const int blocks = pieces * partitions;
   const int run = std::clamp(blocks / (4 * threads), 1, kMostBlocks);
   parallel((blocks + run - 1) / run, [&](int task, int thread) {

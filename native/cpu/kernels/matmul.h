@@ -58,6 +58,8 @@ static inline void float_tile(const typename Weights::Element* w, size_t panel_s
   }
   int c = begin;
   for (; c + Weights::kColumns <= end; c += Weights::kColumns) {
+    // So attention reads a cache for one token. Where tiles have one panel prompts come here, too:
+    // it costs them nothing beside their multiply-adds.
     if constexpr (kContinue && kPanels == 1) {
       prefetch(reinterpret_cast<const char*>(w + size_t(c) * kPanelRows) + kPrefetchBytes);
     }
