@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <numeric>
 
 #include "cpu/thread_pool.h"
 #include "pages.h"
@@ -28,14 +29,15 @@ static double shortest_of(int bursts, const Burst& burst) {
   return shortest;
 }
 
-// One cache line after the other, in sums that do not wait for each other.
+// One word of each cache line, which brings the whole line, in sums that do not wait for each other.
 static uint64_t sum_of(const uint64_t* words, size_t count) {
-  constexpr size_t kSums = 32;
+  constexpr size_t kSums = 8;
+  constexpr size_t kLine = 64 / sizeof(uint64_t);
   uint64_t sums[kSums] = {};
-  for (size_t i = 0; i < count; i += kSums) {
-    for (size_t j = 0; j < kSums; ++j) sums[j] += words[i + j];
+  for (size_t i = 0; i < count; i += kSums * kLine) {
+    for (size_t j = 0; j < kSums; ++j) sums[j] += words[i + j * kLine];
   }
-  return sums[0] + *std::max_element(sums, sums + kSums);
+  return std::accumulate(sums, sums + kSums, uint64_t(0));
 }
 
 static double measure_reading(ThreadPool& pool) {

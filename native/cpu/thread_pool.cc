@@ -1,6 +1,6 @@
 #include "thread_pool.h"
 
-#include <chrono>
+#include <algorithm>
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -10,6 +10,11 @@ namespace openelm {
 
 // Long enough to span the pause between two tokens, short enough not to heat an idle machine.
 static constexpr auto kSpin = std::chrono::microseconds(100);
+
+// How often a thread offers its core, and how much longer than it was away it then keeps it at
+// least.
+static constexpr auto kOfferInterval = std::chrono::microseconds(400);
+static constexpr int kKeep = 4;
 
 static void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -75,6 +80,7 @@ void ThreadPool::run_job(int tasks, const void* body, Call call) {
     wake_.notify_all();
   }
   take_tasks(job, 0);
+  offer_core(0);
   while (unfinished_.load(std::memory_order_acquire) > 0) pause();
 }
 
@@ -109,18 +115,31 @@ void ThreadPool::work(int thread) {
   while (!stopping_) {
     job = await_job(job);
     take_tasks(job, thread);
+    offer_core(thread);
   }
 }
 
+// Where every core computes, others, like the event loop that a token has woken, may be kept waiting
+// for one until the system's next tick, 4 ms on many. So each thread offers its own now and then,
+// while nobody waits for a task that it has begun.
+void ThreadPool::offer_core(int thread) {
+  Clock::time_point& next = shares_[thread].next_offer;
+  const Clock::time_point now = Clock::now();
+  if (now < next) return;
+  std::this_thread::yield();
+  const Clock::time_point back = Clock::now();
+  next = back + std::max<Clock::duration>(kOfferInterval, kKeep * (back - now));
+}
+
 uint32_t ThreadPool::await_job(uint32_t last_job) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  const auto deadline = Clock::now() + kSpin;
   do {
     for (int i = 0; i < 64; ++i) {
       const uint32_t job = job_.load(std::memory_order_acquire);
       if (job != last_job) return job;
       pause();
     }
-  } while (std::chrono::steady_clock::now() < deadline);
+  } while (Clock::now() < deadline);
 
   std::unique_lock lock(mutex_);
   parked_.fetch_add(1);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -40,6 +41,7 @@ class ThreadPool {
   static constexpr int kTaskBits = 22;
   static constexpr int kMaxTasks = (1 << kTaskBits) - 1;
 
+  using Clock = std::chrono::steady_clock;
   using Call = void (*)(const void* body, int task, int thread);
 
   // The tasks of a job that one thread has before it: the number of the job in the upper bits, then
@@ -49,6 +51,7 @@ class ThreadPool {
   // that took none.
   struct alignas(64) Share {
     std::atomic<uint64_t> tasks{0};
+    Clock::time_point next_offer;  // of its thread alone
   };
 
   static uint64_t make_share(uint32_t job, int begin, int end);
@@ -58,6 +61,7 @@ class ThreadPool {
   void work(int thread);
   void take_tasks(uint32_t job, int thread);
   bool take_task(Share& share, bool first, uint32_t job, int thread);
+  void offer_core(int thread);
   uint32_t await_job(uint32_t last_job);
 
   std::vector<Share> shares_;  // one a thread

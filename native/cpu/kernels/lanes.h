@@ -17,7 +17,7 @@
 
 // How far ahead of one token's reading its weights, keys and values are asked for. The processor
 // itself looks ahead within a page of memory only.
-constexpr int kPrefetchBytes = 12 * 1024;
+constexpr int kPrefetchBytes = 8 * 1024;
 
 // Asks for the memory at p, which need not exist, before it is read.
 static inline void prefetch(const void* p) {
