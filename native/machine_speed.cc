@@ -29,7 +29,8 @@ static double shortest_of(int bursts, const Burst& burst) {
   return shortest;
 }
 
-// One word of each cache line, which brings the whole line, in sums that do not wait for each other.
+// One word of each cache line, which brings the whole line, in sums that do not wait for each
+// other.
 static uint64_t sum_of(const uint64_t* words, size_t count) {
   constexpr size_t kSums = 8;
   constexpr size_t kLine = 64 / sizeof(uint64_t);

@@ -119,9 +119,9 @@ void ThreadPool::work(int thread) {
   }
 }
 
-// Where every core computes, others, like the event loop that a token has woken, may be kept waiting
-// for one until the system's next tick, 4 ms on many. So each thread offers its own now and then,
-// while nobody waits for a task that it has begun.
+// Where every core computes, others, like the event loop that a token has woken, may be kept
+// waiting for one until the system's next tick, 4 ms on many. So each thread offers its own now and
+// then, while nobody waits for a task that it has begun.
 void ThreadPool::offer_core(int thread) {
   Clock::time_point& next = shares_[thread].next_offer;
   const Clock::time_point now = Clock::now();

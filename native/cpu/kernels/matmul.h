@@ -60,8 +60,8 @@ static inline void float_tile(const typename Weights::Element* w, size_t panel_s
   for (; c + Weights::kColumns <= end; c += Weights::kColumns) {
     const char* columns = reinterpret_cast<const char*>(w + size_t(c) * kPanelRows);
     if constexpr (kContinue && kPanels == 1) {
-      // So attention reads a cache for one token. Where tiles have one panel prompts come here, too:
-      // it costs them nothing beside their multiply-adds.
+      // So attention reads a cache for one token. Where tiles have one panel prompts come here,
+      // too: it costs them nothing beside their multiply-adds.
       prefetch(columns + kPrefetchBytes);
     } else if constexpr (kTokens == 1 && kPanels == 4 && sizeof(*w) == 2) {
       // Together the four panels are as far ahead. Float32 weights are read as fast as memory gives
