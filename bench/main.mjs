@@ -46,12 +46,13 @@ const machineSpeeds = []
 
 /**
  * Runs one case for both engines, who goes first taking turns. What the machine can do is measured
- * before, between and after, for on a shared one it changes.
+ * before, between and after (`machine`, beside the engines in their `order`), for on a shared one it
+ * changes.
  */
 async function compare(round, kind, spec) {
   const order = round % 2 === 0 ? engines : engines.toReversed()
   const { threads } = spec
-  const measured = { machine: [] }
+  const measured = { order, machine: [] }
   const measureMachine = async () => {
     const speed = await runCase(prefix, 'openelm', 'machine', { threads })
     machineSpeeds.push({ threads, ...speed })

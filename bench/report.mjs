@@ -56,50 +56,99 @@ function describeMachine({ machine, command, machineSpeeds = [] }) {
 ${table(['threads', 'memory read', 'float32 multiply-adds'], lines)}`
 }
 
+const median = values => quantile(values, 0.5)
+
 function speedsOf({ rounds }, engine, name) {
-  const tests = rounds.map(round => round[engine].tests.find(test => test.name === name))
-  return spreadOf(tests.flatMap(test => test.tokensPerSecond))
+  return spreadOf(rounds.flatMap(round => speedsIn(round, engine, name)))
 }
 
-/** Tokens a second that the machine allowed meanwhile. */
-function roofOf({ model, rounds }, name) {
+function speedsIn(round, engine, name) {
+  return round[engine].tests.find(test => test.name === name).tokensPerSecond
+}
+
+/** Tokens a second that the machine allowed a round's engine: the mean of just before and just after. */
+function roofIn({ order, machine }, engine, model, name) {
   const config = presets[model.size]
   const prompt = /^pp(\d+)$/.exec(name)
-  const median = key =>
-    quantile(
-      rounds.flatMap(({ machine }) => machine.map(speed => speed[key])),
-      0.5,
-    )
+  const i = order.indexOf(engine)
+  const mean = key => (machine[i][key] + machine[i + 1][key]) / 2
   return prompt
-    ? (median('floatPeak') * Number(prompt[1])) / promptOperations(config, Number(prompt[1]))
-    : median('readBandwidth') / bytesPerToken(config, longDTypes[model.dtype])
+    ? (mean('floatPeak') * Number(prompt[1])) / promptOperations(config, Number(prompt[1]))
+    : mean('readBandwidth') / bytesPerToken(config, longDTypes[model.dtype])
+}
+
+/** The median of the rounds' shares of what the machine allowed. */
+function shareOf({ model, rounds }, engine, name) {
+  return median(
+    rounds.map(round => median(speedsIn(round, engine, name)) / roofIn(round, engine, model, name)),
+  )
+}
+
+/** The median of the rounds' ratios. */
+function ratioOf({ rounds }, name) {
+  return median(
+    rounds.map(round => {
+      const [own, rival] = engines.map(engine => median(speedsIn(round, engine, name)))
+      return own / rival
+    }),
+  )
+}
+
+function speedCells(one, name) {
+  const cells = engines.map(engine => {
+    const share = (100 * shareOf(one, engine, name)).toFixed(0)
+    return `${show(speedsOf(one, engine, name), formatSpeed)} (${share}%)`
+  })
+  return [...cells, `${ratioOf(one, name).toFixed(2)}x`]
+}
+
+/**
+ * The rounds of a case during which memory kept its speed, by that speed: [{ bandwidth, rounds }] in
+ * ascending order, a new group wherever the next round had a fifth more.
+ */
+function memoryStates({ rounds }) {
+  const states = []
+  const steady = rounds
+    .map(round => ({ round, ...spreadOf(round.machine.map(speed => speed.readBandwidth)) }))
+    .filter(({ low, high }) => high < 1.2 * low)
+    .sort((a, b) => a.median - b.median)
+  for (const { round, median } of steady) {
+    const last = states.at(-1)
+    if (last && median < 1.2 * last.bandwidths.at(-1)) {
+      last.bandwidths.push(median)
+      last.rounds.push(round)
+    } else {
+      states.push({ bandwidths: [median], rounds: [round] })
+    }
+  }
+  return states.map(({ bandwidths, rounds }) => ({ bandwidth: median(bandwidths), rounds }))
 }
 
 function speedSection(cases) {
   const rows = cases.flatMap(one =>
     one.rounds[0].openelm.tests.map(({ name }) => {
-      const [own, rival] = engines.map(engine => speedsOf(one, engine, name))
-      const roof = roofOf(one, name)
-      const share = speed => ` (${((100 * speed.median) / roof).toFixed(0)}%)`
-      return [
-        one.model.size,
-        one.model.dtype,
-        one.threads,
-        name,
-        show(own, formatSpeed) + share(own),
-        show(rival, formatSpeed) + share(rival),
-        `${(own.median / rival.median).toFixed(2)}x`,
-      ]
+      return [one.model.size, one.model.dtype, one.threads, name, ...speedCells(one, name)]
     }),
+  )
+  const states = cases.flatMap(one =>
+    memoryStates(one).map(({ bandwidth, rounds }) => [
+      one.model.size,
+      one.model.dtype,
+      one.threads,
+      `${(bandwidth / 1e9).toFixed(0)} GB/s`,
+      rounds.length,
+      ...speedCells({ ...one, rounds }, 'tg128'),
+    ]),
   )
   const details = cases.map(one => [
     one.model.size,
     one.model.dtype,
     one.threads,
     ...engines.map(engine => {
-      const tokenMs = one.rounds.flatMap(round => round[engine].tests.at(-1).tokenMs)
-      const [median, p99] = [quantile(tokenMs, 0.5), quantile(tokenMs, 0.99)]
-      return `${median.toFixed(1)} / ${p99.toFixed(1)} (${(p99 / median).toFixed(2)}x)`
+      const times = one.rounds.map(round => round[engine].tests.at(-1).tokenMs)
+      const [middles, p99s] = [0.5, 0.99].map(part => times.map(ms => quantile(ms, part)))
+      const ratio = median(p99s.map((p99, i) => p99 / middles[i]))
+      return `${median(middles).toFixed(1)} / ${median(p99s).toFixed(1)} (${ratio.toFixed(2)}x)`
     }),
     ...engines.map(engine => show(loadOf(one, engine), x => x.toFixed(0))),
     ...engines.map(engine => (memoryOf(one, engine).median / 1e6).toFixed(0)),
@@ -107,9 +156,13 @@ function speedSection(cases) {
   return `## Speed
 
 Tokens a second: the median of the rounds, their range, and the share of what the memory (tg) or \
-float32 multiply-adds (pp) allow.
+float32 multiply-adds (pp) allowed just before and after. Shares and ratios are medians of the rounds' own.
 
 ${table(['model', 'weights', 'threads', 'test', ...engines, 'ratio'], rows)}
+
+tg128 again, of the rounds during which memory kept its speed, by that speed:
+
+${table(['model', 'weights', 'threads', 'memory', 'rounds', ...engines, 'ratio'], states)}
 
 ![Decode](results/decode.svg)
 
@@ -117,7 +170,7 @@ ${table(['model', 'weights', 'threads', 'test', ...engines, 'ratio'], rows)}
 
 The black lines are what reading the weights once for each token, or float32 multiply-adds, allow on this machine.
 
-Of the same runs: milliseconds a token in tg128 (median / p99), milliseconds to load with the file \
+Of the same runs: milliseconds a token in tg128 (median / p99, and the median of the rounds' own ratios), milliseconds to load with the file \
 in the page cache (openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, \
 without \`getLlama\`), and peak memory of the process in MB.
 
@@ -162,11 +215,11 @@ ${table(['model', 'weights', ...engines, 'ratio'], rows)}`
 function depthSection(cases) {
   const rows = cases.flatMap(one => {
     const names = one.rounds[0].openelm.tests.map(({ name }) => name)
-    const firsts = engines.map(engine => speedsOf(one, engine, names[0]).median)
     return names.map(name => {
-      const cells = engines.map((engine, i) => {
-        const speed = speedsOf(one, engine, name)
-        return `${show(speed, formatSpeed)} (${((100 * speed.median) / firsts[i]).toFixed(0)}%)`
+      const cells = engines.map(engine => {
+        const of = (round, name) => median(speedsIn(round, engine, name))
+        const share = median(one.rounds.map(round => of(round, name) / of(round, names[0])))
+        return `${show(speedsOf(one, engine, name), formatSpeed)} (${(100 * share).toFixed(0)}%)`
       })
       return [one.model.dtype, name.replace('tg32@d', ''), ...cells]
     })
@@ -175,7 +228,7 @@ function depthSection(cases) {
   return `## Decode against the length of the context
 
 ${model.size}, ${threads} threads: tokens a second after so many tokens, and the share of the \
-first row. Each engine keeps keys and values as it does by default: openelm in float32 beside bf16 \
+first row (the median of the rounds' own). Each engine keeps keys and values as it does by default: openelm in float32 beside bf16 \
 weights and in float16 beside q8 and q4, node-llama-cpp in float16.
 
 ${table(['weights', 'context', ...engines], rows)}
@@ -278,7 +331,7 @@ async function drawCharts({ speed, depth, growth }) {
           dtype: one.model.dtype,
           engine,
           speed: speedsOf(one, engine, name).median,
-          roof: roofOf(one, name),
+          roof: median(one.rounds.map(round => roofIn(round, engine, one.model, name))),
         })),
       )
   if (speed) {
