@@ -173,7 +173,7 @@ ${table(['model', 'weights', 'threads', 'memory', 'rounds', ...engines, 'ratio']
 
 The black lines are what reading the weights once for each token, or float32 multiply-adds, allow on this machine.
 
-Of the same runs: milliseconds a token in tg128 (median / p99, and the median of the rounds' own ratios), milliseconds to load with the file \
+Of the same runs: milliseconds from a token to the next in tg128 (median / p99, and the median of the rounds' own ratios), milliseconds to load with the file \
 in the page cache (openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, \
 without \`getLlama\`), and peak memory of the process in MB.
 

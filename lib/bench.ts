@@ -20,7 +20,10 @@ export interface BenchTest {
   readonly name: string
   /** Of each repetition. */
   readonly tokensPerSecond: number[]
-  /** Of each token of each repetition, for tg without a depth. */
+  /**
+   * Milliseconds from one token to the next, of each repetition, for tg without a depth. What comes
+   * before the first is the prompt's.
+   */
   readonly tokenMs?: number[]
 }
 
@@ -134,7 +137,7 @@ async function generate(model: OpenELM, promptTokens: number, maxTokens: number)
   for await (const _ of model.stream(prompt, { maxTokens, ignoreEos: true })) {
     at.push(performance.now())
   }
-  const tokenMs = at.map((time, i) => time - (i === 0 ? start : at[i - 1]!))
+  const tokenMs = at.slice(1).map((time, i) => time - at[i]!)
   return { ms: at.at(-1)! - start, decodeMs: at.at(-1)! - at[0]!, tokenMs }
 }
 

@@ -83,7 +83,7 @@ async function generate(sequence, prompt, count) {
     if (at.length === count) break
   }
   if (at.length < count) throw new Error(`the text ended after ${at.length} tokens`)
-  const tokenMs = at.map((time, i) => time - (i === 0 ? start : at[i - 1]))
+  const tokenMs = at.slice(1).map((time, i) => time - at[i])
   return { ms: at.at(-1) - start, decodeMs: at.at(-1) - at[0], tokenMs }
 }
 
