@@ -77,21 +77,21 @@ function roofIn({ order, machine }, engine, model, name) {
     : mean('readBandwidth') / bytesPerToken(config, longDTypes[model.dtype])
 }
 
+function medianIn(round, engine, name) {
+  return median(speedsIn(round, engine, name))
+}
+
 /** The median of the rounds' shares of what the machine allowed. */
 function shareOf({ model, rounds }, engine, name) {
   return median(
-    rounds.map(round => median(speedsIn(round, engine, name)) / roofIn(round, engine, model, name)),
+    rounds.map(round => medianIn(round, engine, name) / roofIn(round, engine, model, name)),
   )
 }
 
 /** The median of the rounds' ratios. */
 function ratioOf({ rounds }, name) {
-  return median(
-    rounds.map(round => {
-      const [own, rival] = engines.map(engine => median(speedsIn(round, engine, name)))
-      return own / rival
-    }),
-  )
+  const [own, rival] = engines
+  return median(rounds.map(round => medianIn(round, own, name) / medianIn(round, rival, name)))
 }
 
 function speedCells(one, name) {
@@ -173,8 +173,9 @@ ${table(['model', 'weights', 'threads', 'memory', 'rounds', ...engines, 'ratio']
 
 The black lines are what reading the weights once for each token, or float32 multiply-adds, allow on this machine.
 
-Of the same runs: milliseconds from a token to the next in tg128 (median / p99, and the median of the rounds' own ratios), milliseconds to load with the file \
-in the page cache (openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, \
+Of the same runs: milliseconds from a token to the next in tg128 (median / p99, and the median of \
+the rounds' own ratios), milliseconds to load with the file in the page cache \
+(openelm: \`OpenELM.load\`; node-llama-cpp: \`loadModel\` and \`createContext\`, \
 without \`getLlama\`), and peak memory of the process in MB.
 
 ${table(
@@ -220,8 +221,11 @@ function depthSection(cases) {
     const names = one.rounds[0].openelm.tests.map(({ name }) => name)
     return names.map(name => {
       const cells = engines.map(engine => {
-        const of = (round, name) => median(speedsIn(round, engine, name))
-        const share = median(one.rounds.map(round => of(round, name) / of(round, names[0])))
+        const share = median(
+          one.rounds.map(
+            round => medianIn(round, engine, name) / medianIn(round, engine, names[0]),
+          ),
+        )
         return `${show(speedsOf(one, engine, name), formatSpeed)} (${(100 * share).toFixed(0)}%)`
       })
       return [one.model.dtype, name.replace('tg32@d', ''), ...cells]
@@ -231,8 +235,8 @@ function depthSection(cases) {
   return `## Decode against the length of the context
 
 ${model.size}, ${threads} threads: tokens a second after so many tokens, and the share of the \
-first row (the median of the rounds' own). Each engine keeps keys and values as it does by default: openelm in float32 beside bf16 \
-weights and in float16 beside q8 and q4, node-llama-cpp in float16.
+first row (the median of the rounds' own). Each engine keeps keys and values as it does by \
+default: openelm in float32 beside bf16 weights and in float16 beside q8 and q4, node-llama-cpp in float16.
 
 ${table(['weights', 'context', ...engines], rows)}
 

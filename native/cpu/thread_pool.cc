@@ -11,8 +11,8 @@ namespace openelm {
 // Long enough to span the pause between two tokens, short enough not to heat an idle machine.
 static constexpr auto kSpin = std::chrono::microseconds(100);
 
-// How often a thread offers its core, and how much longer than it was away it then keeps it at
-// least.
+// How often a thread offers its core at most, and how many times as long as others had it the
+// thread then keeps it.
 static constexpr auto kOfferInterval = std::chrono::microseconds(400);
 static constexpr int kKeep = 4;
 

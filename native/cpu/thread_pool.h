@@ -11,7 +11,8 @@
 namespace openelm {
 
 // Threads that wait by spinning for a short while and then by parking, so that the joins between
-// two ops of a token take a microsecond and an idle model takes no time at all.
+// two ops of a token take a microsecond and an idle model takes no time at all. Between jobs they
+// let others have their cores now and then.
 class ThreadPool {
  public:
   // `threads` includes the thread that calls run(). Throws std::system_error when the system has no
