@@ -88,10 +88,12 @@ void CpuBackend::begin(const Batch& batch) {
 
 Input CpuBackend::prepare(const Matrix& matrix, const float* rows, int tokens) {
   Input input;
-  input.values = rows;
   input.cols = matrix.cols;
   input.groups = (matrix.cols + kGroupSize - 1) / kGroupSize;
-  if (matrix.dtype != DType::kQ8 && matrix.dtype != DType::kQ4) return input;
+  if (matrix.dtype != DType::kQ8 && matrix.dtype != DType::kQ4) {
+    input.values = tokens == 1 ? rows : pack_input(rows, matrix.cols, tokens);
+    return input;
+  }
 
   const size_t groups = size_t(input.groups);
   quantized_.resize(std::max(quantized_.size(), tokens * groups * kGroupSize));
@@ -106,6 +108,14 @@ Input CpuBackend::prepare(const Matrix& matrix, const float* rows, int tokens) {
   input.scales = input_scales_.data();
   input.offsets = input_offsets_.data();
   return input;
+}
+
+const float* CpuBackend::pack_input(const float* rows, int cols, int tokens) {
+  packed_input_.resize(std::max(packed_input_.size(), size_t(tokens) * cols));
+  parallel((cols + kColumnBlock - 1) / kColumnBlock, [&](int block, int) {
+    kernels_.pack_input(rows, cols, tokens, block, packed_input_.data());
+  });
+  return packed_input_.data();
 }
 
 void CpuBackend::matmul_add(const Matrix& matrix, const Batch& batch, const float* rows, float* x) {

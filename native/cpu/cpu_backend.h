@@ -71,8 +71,9 @@ class CpuBackend : public Backend {
     });
   }
 
-  // Rows of float32 as the matmul of `matrix` wants them, quantised once for the whole op.
+  // Rows of float32 as the matmul of `matrix` wants them, quantised or packed once for the whole op.
   Input prepare(const Matrix& matrix, const float* rows, int tokens);
+  const float* pack_input(const float* rows, int cols, int tokens);
 
   // RMSNorm of `tokens` rows of x, the ones that row(i) names, then prepare().
   template <typename Row>
@@ -115,6 +116,7 @@ class CpuBackend : public Backend {
   ThreadPool pool_;
   PageArena weight_pages_;
   std::vector<float> normed_;            // [T, d]
+  std::vector<float> packed_input_;      // T * cols
   std::vector<int16_t> quantized_;       // [T, groups, 32]
   std::vector<float> input_scales_;      // [T, groups]
   std::vector<int32_t> input_offsets_;   // [T, groups]

@@ -43,9 +43,11 @@ inline int padded_head_dim(int head_dim) {
   return (head_dim + kPanelRows - 1) / kPanelRows * kPanelRows;
 }
 
-// What a matmul multiplies: T rows, float32, and for q8 and q4 weights also quantised.
+// What a matmul multiplies: T rows, for q8 and q4 weights quantised, for the others as float32. Those
+// of more than one token are packed: block by block of columns, and in each tile by tile of tokens,
+// as many as the kernel multiplies at once, [columns, tokens]. So it reads them in sequence.
 struct Input {
-  const float* values = nullptr;       // [T, cols], row stride `cols`
+  const float* values = nullptr;       // T * cols
   const int16_t* quantized = nullptr;  // [T, groups, 32]
   const float* scales = nullptr;       // [T, groups]
   const int32_t* offsets = nullptr;    // [T, groups]: -8 times the sums of the quantised values
@@ -85,6 +87,9 @@ struct Kernels {
   // One row to groups of 32 int16 with a scale each (padded with zeros), and -8 times their sums.
   void (*quantize_input)(const float* x, int cols, int16_t* quantized, float* scales,
                          int32_t* offsets);
+
+  // Packs block `block` of the columns of x [tokens, cols].
+  void (*pack_input)(const float* x, int cols, int tokens, int block, float* packed);
 
   // y[t * stride + r] = silu(gate_up[t, 32p + r]) * gate_up[t, 32p + 16 + r] for `pairs` panel
   // pairs.

@@ -66,7 +66,14 @@ struct Inputs {
 
 // [tokens, panels * 16]
 std::vector<float> multiply(const Kernels& kernels, const PackedMatrix& matrix, int first_panel,
-                            int panels, const Input& input, int tokens) {
+                            int panels, Input input, int tokens) {
+  std::vector<float> packed(size_t(tokens) * input.cols, NAN);
+  if (tokens > 1) {
+    for (int block = 0; block * kColumnBlock < input.cols; ++block) {
+      kernels.pack_input(input.values, input.cols, tokens, block, packed.data());
+    }
+    input.values = packed.data();
+  }
   std::vector<float> acc(size_t(tokens) * panels * kPanelRows, NAN);
   kernels.matmul[int(matrix.dtype)](matrix.data.data() + first_panel * matrix.panel_bytes(), panels,
                                     input, tokens, acc.data());

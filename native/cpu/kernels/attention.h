@@ -4,20 +4,31 @@
 // Sums of four rows fill a tile: most often the query heads of one token.
 constexpr int kAttentionRows = 4;
 
+// Columns of kPanels panels times rows x, of which the columns to multiply are the first.
+template <typename Cache, int kPanels>
+static inline void multiply_rows(const typename Cache::Element* w, size_t panel_stride,
+                                 const float* x, int x_stride, int rows, int columns, float* acc,
+                                 int acc_stride) {
+  for_each_tile<kAttentionRows>(rows, [&]<int n>(int first, Count<n>) {
+    float_tile<Cache, kPanels, n, true>(w, panel_stride, x + size_t(first) * x_stride, x_stride, 1,
+                                        columns, acc + size_t(first) * acc_stride, acc_stride);
+  });
+}
+
 // The product of some panels, added to acc, column by column. For one token they are read one after
 // the other, which is one run through the memory.
 template <typename Cache>
 static inline void multiply_panels(const typename Cache::Element* w, int panels,
-                                   size_t panel_stride, const Input& x, int rows, int begin,
-                                   int end, float* acc, int acc_stride) {
+                                   size_t panel_stride, const float* x, int x_stride, int rows,
+                                   int columns, float* acc, int acc_stride) {
   int p = 0;
   for (; rows > kAttentionRows && p + kTilePanels <= panels; p += kTilePanels) {
-    float_tiles<Cache, kTilePanels, kAttentionRows, true>(
-        w + p * panel_stride, panel_stride, x, rows, begin, end, acc + p * kPanelRows, acc_stride);
+    multiply_rows<Cache, kTilePanels>(w + p * panel_stride, panel_stride, x, x_stride, rows,
+                                      columns, acc + p * kPanelRows, acc_stride);
   }
   for (; p < panels; ++p) {
-    float_tiles<Cache, 1, kAttentionRows, true>(w + p * panel_stride, panel_stride, x, rows, begin,
-                                                end, acc + p * kPanelRows, acc_stride);
+    multiply_rows<Cache, 1>(w + p * panel_stride, panel_stride, x, x_stride, rows, columns,
+                            acc + p * kPanelRows, acc_stride);
   }
 }
 
@@ -43,17 +54,16 @@ template <typename Cache>
 static inline void weigh_values(const AttentionArgs& args, float* values) {
   const auto* v = static_cast<const typename Cache::Element*>(args.v);
   const int width = padded_head_dim(args.head_dim);
-  Input weights;
-  weights.values = args.scores;
-  weights.cols = kPartition;
-  multiply_panels<Cache>(v, width / kPanelRows, kPartition * kPanelRows, weights,
-                         args.tokens * args.heads, 0, args.positions, values, width);
+  const int panels = width / kPanelRows;
+  const size_t panel_stride = kPartition * kPanelRows;
+  multiply_panels<Cache>(v, panels, panel_stride, args.scores, kPartition, args.tokens * args.heads,
+                         args.positions, values, width);
   for (int t = 1; t < args.tokens; ++t) {
     const int end = args.positions + t < kPartition ? args.positions + t : kPartition;
-    weights.values += size_t(args.heads) * kPartition;
-    values += size_t(args.heads) * width;
-    multiply_panels<Cache>(v, width / kPanelRows, kPartition * kPanelRows, weights, args.heads,
-                           args.positions, end, values, width);
+    const size_t row = size_t(t) * args.heads;
+    multiply_panels<Cache>(v + size_t(args.positions) * kPanelRows, panels, panel_stride,
+                           args.scores + row * kPartition + args.positions, kPartition, args.heads,
+                           end - args.positions, values + row * width, width);
   }
 }
 
@@ -64,12 +74,9 @@ static void attention(const AttentionArgs& args, const AttentionSums& sums) {
   const int last = args.positions + args.tokens - 1;
   const int positions = last < kPartition ? last : kPartition;
   memset(args.scores, 0, size_t(rows) * kPartition * sizeof(float));
-  Input q;
-  q.values = args.q;
-  q.cols = args.head_dim;
   multiply_panels<Cache>(k, (positions + kPanelRows - 1) / kPanelRows,
-                         size_t(args.head_dim) * kPanelRows, q, rows, 0, args.head_dim, args.scores,
-                         kPartition);
+                         size_t(args.head_dim) * kPanelRows, args.q, args.head_dim, rows,
+                         args.head_dim, args.scores, kPartition);
   for (int row = 0; row < rows; ++row) {
     const int limit = args.positions + row / args.heads;
     sums.total[row] = exponentiate(args.scores + size_t(row) * kPartition,

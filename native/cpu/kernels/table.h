@@ -17,6 +17,7 @@ static constexpr Kernels make_kernels(const char* name) {
           rms_norm,
           rope,
           quantize_input,
+          pack_input,
           swiglu,
           silu_row,
           {float_matmul<Float32Weights>, float_matmul<Float16Weights>,
