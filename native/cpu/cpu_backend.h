@@ -71,7 +71,8 @@ class CpuBackend : public Backend {
     });
   }
 
-  // Rows of float32 as the matmul of `matrix` wants them, quantised or packed once for the whole op.
+  // Rows of float32 as the matmul of `matrix` wants them, quantised or packed once for the whole
+  // op.
   Input prepare(const Matrix& matrix, const float* rows, int tokens);
   const float* pack_input(const float* rows, int cols, int tokens);
 
