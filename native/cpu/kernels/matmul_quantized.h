@@ -4,8 +4,10 @@
 constexpr int kScaleBytes = kPanelRows * 2;
 constexpr int kGroupsPerBlock = 16;
 
-// pair<n>(w, quad) is columns 2 * (4 * quad + n) and the next of a group.
+// One token takes kRowPanels panels at a time. pair<n>(w, quad) is columns 2 * (4 * quad + n) and
+// the next of a group.
 struct Q8Weights {
+  static constexpr int kRowPanels = kQ8RowPanels;
   static constexpr int kGroupBytes = kScaleBytes + kPanelRows * kGroupSize;
   template <int n>
   static inline Pairs pair(const uint8_t* w, int quad) {
@@ -15,6 +17,7 @@ struct Q8Weights {
 };
 
 struct Q4Weights {
+  static constexpr int kRowPanels = 1;
   static constexpr int kGroupBytes = kScaleBytes + kPanelRows * kGroupSize / 2;
   template <int n>
   static inline Pairs pair(const uint8_t* w, int quad) {
@@ -91,27 +94,34 @@ static inline IntP add_pair(const uint8_t* w, int quad, const int16_t* x, IntP s
   return dot2(sum, Weights::template pair<n>(w, quad), broadcast_pair(x + 8 * quad + 2 * n));
 }
 
-// One panel times one token. A group has four sums, none of which waits for another: integers add
-// up exactly, in whatever order.
-template <typename Weights>
-static inline P quantized_row(const uint8_t* w, const Input& x) {
-  P total = broadcast16(0);
+// kPanels panels times one token, a group of each in turn. A group has four sums, none of which
+// waits for another: integers add up exactly, in whatever order.
+template <typename Weights, int kPanels>
+static inline void quantized_rows(const uint8_t* w, size_t panel_stride, const Input& x,
+                                  float* acc) {
+  // Of several panels at once the processor itself reads some ahead.
+  constexpr int kAhead = kPanels == 1 ? kPrefetchBytes : 512;
+  P total[kPanels];
+  for (int p = 0; p < kPanels; ++p) total[p] = broadcast16(0);
   for (int group = 0; group < x.groups; ++group, w += Weights::kGroupBytes) {
     const int16_t* inputs = x.quantized + size_t(group) * kGroupSize;
-    for (int i = 0; i < Weights::kGroupBytes; i += 64) prefetch(w + kPrefetchBytes + i);
-    const IntP zero = broadcast_int(0);
-    IntP sum[4] = {Weights::start(x.offsets[group]), zero, zero, zero};
-    for (int quad = 0; quad < kGroupSize / 8; ++quad) {
-      sum[0] = add_pair<Weights, 0>(w + kScaleBytes, quad, inputs, sum[0]);
-      sum[1] = add_pair<Weights, 1>(w + kScaleBytes, quad, inputs, sum[1]);
-      sum[2] = add_pair<Weights, 2>(w + kScaleBytes, quad, inputs, sum[2]);
-      sum[3] = add_pair<Weights, 3>(w + kScaleBytes, quad, inputs, sum[3]);
+    for (int p = 0; p < kPanels; ++p) {
+      const uint8_t* block = w + p * panel_stride;
+      for (int i = 0; i < Weights::kGroupBytes; i += 64) prefetch(block + kAhead + i);
+      const IntP zero = broadcast_int(0);
+      IntP sum[4] = {Weights::start(x.offsets[group]), zero, zero, zero};
+      for (int quad = 0; quad < kGroupSize / 8; ++quad) {
+        sum[0] = add_pair<Weights, 0>(block + kScaleBytes, quad, inputs, sum[0]);
+        sum[1] = add_pair<Weights, 1>(block + kScaleBytes, quad, inputs, sum[1]);
+        sum[2] = add_pair<Weights, 2>(block + kScaleBytes, quad, inputs, sum[2]);
+        sum[3] = add_pair<Weights, 3>(block + kScaleBytes, quad, inputs, sum[3]);
+      }
+      const IntP all = add(add(sum[0], sum[1]), add(sum[2], sum[3]));
+      const P scales = load16_f16(reinterpret_cast<const uint16_t*>(block));
+      total[p] = fma(to_float(all), mul(scales, broadcast16(x.scales[group])), total[p]);
     }
-    const IntP all = add(add(sum[0], sum[1]), add(sum[2], sum[3]));
-    const P scales = load16_f16(reinterpret_cast<const uint16_t*>(w));
-    total = fma(to_float(all), mul(scales, broadcast16(x.scales[group])), total);
   }
-  return total;
+  for (int p = 0; p < kPanels; ++p) store(acc + p * kPanelRows, total[p]);
 }
 
 template <typename Weights>
@@ -121,8 +131,13 @@ static void quantized_matmul(const void* packed, int panels, const Input& x, int
   const size_t panel_stride = size_t(x.groups) * Weights::kGroupBytes;
   const int stride = panels * kPanelRows;
   if (tokens == 1) {
-    for (int p = 0; p < panels; ++p) {
-      store(acc + p * kPanelRows, quantized_row<Weights>(w + p * panel_stride, x));
+    int p = 0;
+    for (; p + Weights::kRowPanels <= panels; p += Weights::kRowPanels) {
+      quantized_rows<Weights, Weights::kRowPanels>(w + p * panel_stride, panel_stride, x,
+                                                   acc + p * kPanelRows);
+    }
+    for (; p < panels; ++p) {
+      quantized_rows<Weights, 1>(w + p * panel_stride, panel_stride, x, acc + p * kPanelRows);
     }
     return;
   }

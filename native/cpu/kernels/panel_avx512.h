@@ -3,6 +3,7 @@
 constexpr int kTilePanels = 4;
 constexpr int kTileTokens = 6;  // 24 sums, 4 registers of weights and one of inputs: 29 of 32
 constexpr int kQuantizedTileTokens = 4;  // 16 sums, 4 of quads and 4 of what is taken from them
+constexpr int kQ8RowPanels = 1;
 
 using P = __m512;
 using IntP = __m512i;

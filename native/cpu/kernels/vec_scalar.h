@@ -73,6 +73,7 @@ static inline int32_t store_int16(int16_t* p, F8 x) {
 constexpr int kTilePanels = 1;
 constexpr int kTileTokens = 6;
 constexpr int kQuantizedTileTokens = 6;
+constexpr int kQ8RowPanels = 1;
 
 struct P {
   float lane[16];
