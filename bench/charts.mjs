@@ -1,5 +1,4 @@
 import { writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { parse, View } from 'vega'
 import { compile } from 'vega-lite'
 
@@ -9,17 +8,17 @@ const engineColor = {
   scale: { domain: ['openelm', 'node-llama-cpp'], range: ['#0b6e99', '#d98324'] },
 }
 
-/** Draws a Vega-Lite chart as results/NAME.svg. */
-async function draw(name, spec) {
+/** Draws a Vega-Lite chart as SVG. */
+async function draw(file, spec) {
   const { spec: vega } = compile({ background: 'white', ...spec })
   const svg = await new View(parse(vega), { renderer: 'none' }).toSVG()
-  writeFileSync(fileURLToPath(new URL(`results/${name}.svg`, import.meta.url)), `${svg}\n`)
+  writeFileSync(file, `${svg}\n`)
 }
 
 /** Tokens a second as bars, a panel for each model: [{ model, dtype, engine, speed, roof }]. */
-export function drawSpeeds(name, title, values) {
+export function drawSpeeds(file, title, values) {
   const models = [...new Set(values.map(({ model }) => model))]
-  return draw(name, {
+  return draw(file, {
     title,
     data: { values },
     facet: { column: { field: 'model', title: null, sort: models } },
@@ -48,8 +47,8 @@ export function drawSpeeds(name, title, values) {
 }
 
 /** Lines over a quantity: [{ x, y, engine }]. */
-export function drawLines(name, title, xTitle, yTitle, values) {
-  return draw(name, {
+export function drawLines(file, title, xTitle, yTitle, values) {
+  return draw(file, {
     title,
     width: 420,
     height: 240,

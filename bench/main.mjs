@@ -2,6 +2,7 @@
 // README.md and the charts. See --help.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { ownInstallSize, rivalInstallSize } from './install-size.mjs'
@@ -25,6 +26,7 @@ const options = new Command('bench')
   .option('--stories <dir>', 'stories260K, for the speed of small models and for quality')
   .option('--rounds <n>', 'interleaved rounds; one less of the larger sizes', Number, 3)
   .option('--only <part,...>', 'speed, start, depth, growth, stories, install, quality', list)
+  .option('--results <folder>', 'beside this file, for results.json and charts', 'results')
   .option('--prefix <command>', 'before each measured process, e.g. "taskset -c 0,1"', '')
   .option('--quick', 'one round, 270M, q8, short: to see whether it runs')
   .parse()
@@ -37,9 +39,10 @@ const prefix = options.prefix.split(' ').filter(Boolean)
 const threads = options.threads.map(Number)
 const mostThreads = threads.at(-1)
 const engines = ['openelm', 'node-llama-cpp']
-const file = fileURLToPath(new URL('results/results.json', import.meta.url))
+const folder = fileURLToPath(new URL(options.results, import.meta.url))
+const file = join(folder, 'results.json')
 mkdirSync(options.models, { recursive: true })
-mkdirSync(fileURLToPath(new URL('results', import.meta.url)), { recursive: true })
+mkdirSync(folder, { recursive: true })
 
 const results = { ...readResults(), machine: describeMachine(), command: commandLine() }
 const machineSpeeds = []
@@ -141,7 +144,7 @@ for (const name of options.only ?? Object.keys(parts)) {
   if (machineSpeeds.length > 0) results.machineSpeeds = machineSpeeds
   writeFileSync(file, `${JSON.stringify(results, rounded)}\n`)
 }
-await writeReport(results)
+await writeReport(results, options.results)
 
 /** Six digits are more than any measurement is worth, and where files are is nobody's business. */
 function rounded(key, value) {

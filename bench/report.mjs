@@ -1,15 +1,17 @@
-// Writes the tables of README.md and the charts from results/results.json: npm run report.
+// Writes the tables and charts of a folder's results.json: npm run report -- [results]. Those of
+// `results` stand in README.md, those of any other folder in a README.md of its own.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { bytesPerToken, promptOperations, quantile } from '../dist/bench.js'
 import { countParameters, presets } from '../dist/config.js'
 import { drawLines, drawSpeeds } from './charts.mjs'
 
 const engines = ['openelm', 'node-llama-cpp']
-const readme = fileURLToPath(new URL('README.md', import.meta.url))
+const bench = fileURLToPath(new URL('.', import.meta.url))
 const longDTypes = { bf16: 'bfloat16', q8: 'q8', q4: 'q4' }
 
-export async function writeReport(results) {
+export async function writeReport(results, folder) {
   const sections = [
     describeMachine(results),
     results.speed && speedSection(results.speed),
@@ -20,11 +22,18 @@ export async function writeReport(results) {
     results.install && installSection(results.install),
     results.quality && qualitySection(results.quality),
   ]
-  const begin = '<!-- results -->'
-  const text = readFileSync(readme, 'utf8')
-  const kept = text.slice(0, text.indexOf(begin) + begin.length)
-  writeFileSync(readme, `${kept}\n\n${sections.filter(Boolean).join('\n\n')}\n`)
-  await drawCharts(results)
+  const tables = sections.filter(Boolean).join('\n\n')
+  if (folder === 'results') {
+    const begin = '<!-- results -->'
+    const page = join(bench, 'README.md')
+    const text = readFileSync(page, 'utf8')
+    const kept = text.slice(0, text.indexOf(begin) + begin.length)
+    writeFileSync(page, `${kept}\n\n${tables.replaceAll('](', '](results/')}\n`)
+  } else {
+    const head = '# Benchmarks on another machine\n\n[What is measured](../README.md).'
+    writeFileSync(join(bench, folder, 'README.md'), `${head}\n\n${tables}\n`)
+  }
+  await drawCharts(results, join(bench, folder))
 }
 
 /** The median of what the machine reached in the rounds, by number of threads. */
@@ -167,9 +176,9 @@ tg128 with ${most} threads again, of the rounds during which memory kept its spe
 
 ${table(['model', 'weights', 'threads', 'memory', 'rounds', ...engines, 'ratio'], states)}
 
-![Decode](results/decode.svg)
+![Decode](decode.svg)
 
-![Prefill](results/prefill.svg)
+![Prefill](prefill.svg)
 
 The black lines are what reading the weights once for each token, or float32 multiply-adds, allow on this machine.
 
@@ -240,7 +249,7 @@ default: openelm in float32 beside bf16 weights and in float16 beside q8 and q4,
 
 ${table(['weights', 'context', ...engines], rows)}
 
-![Decode against context](results/depth.svg)`
+![Decode against context](depth.svg)`
 }
 
 function growthSection(cases) {
@@ -261,9 +270,9 @@ bf16, ${cases[0].threads} threads: milliseconds to load as above, and peak memor
 
 ${table(['model', ...head], rows)}
 
-![Load](results/load.svg)
+![Load](load.svg)
 
-![Memory](results/memory.svg)`
+![Memory](memory.svg)`
 }
 
 function storiesSection([one]) {
@@ -327,7 +336,8 @@ rounds, to as many bits.
 ${sections.join('\n\n')}`
 }
 
-async function drawCharts({ speed, depth, growth }) {
+async function drawCharts({ speed, depth, growth }, folder) {
+  const chart = name => join(folder, `${name}.svg`)
   const most = Math.max(...(speed ?? []).map(({ threads }) => threads))
   const speeds = name =>
     speed
@@ -342,8 +352,8 @@ async function drawCharts({ speed, depth, growth }) {
         })),
       )
   if (speed) {
-    await drawSpeeds('decode', `Decode, ${most} threads`, speeds('tg128'))
-    await drawSpeeds('prefill', `Prefill, ${most} threads`, speeds('pp512'))
+    await drawSpeeds(chart('decode'), `Decode, ${most} threads`, speeds('tg128'))
+    await drawSpeeds(chart('prefill'), `Prefill, ${most} threads`, speeds('pp512'))
   }
   if (depth) {
     const values = engines.flatMap(engine =>
@@ -352,7 +362,7 @@ async function drawCharts({ speed, depth, growth }) {
       }),
     )
     const title = `Decode against context, ${depth[0].model.dtype}`
-    await drawLines('depth', title, 'tokens before', 'tokens a second', values)
+    await drawLines(chart('depth'), title, 'tokens before', 'tokens a second', values)
   }
   if (growth) {
     const values = measure =>
@@ -365,8 +375,8 @@ async function drawCharts({ speed, depth, growth }) {
     const [load, memory] = [values(loadOf), values(memoryOf)]
     const inUnits = (list, unit) => list.map(value => ({ ...value, y: value.y / unit }))
     const xTitle = 'billion parameters, bf16'
-    await drawLines('load', 'Load', xTitle, 'seconds', inUnits(load, 1e3))
-    await drawLines('memory', 'Peak memory', xTitle, 'GB', inUnits(memory, 1e9))
+    await drawLines(chart('load'), 'Load', xTitle, 'seconds', inUnits(load, 1e3))
+    await drawLines(chart('memory'), 'Peak memory', xTitle, 'GB', inUnits(memory, 1e9))
   }
 }
 
@@ -384,6 +394,6 @@ function table(head, rows) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const file = fileURLToPath(new URL('results/results.json', import.meta.url))
-  await writeReport(JSON.parse(readFileSync(file, 'utf8')))
+  const folder = process.argv[2] ?? 'results'
+  await writeReport(JSON.parse(readFileSync(join(bench, folder, 'results.json'), 'utf8')), folder)
 }
