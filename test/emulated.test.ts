@@ -70,7 +70,7 @@ t.test('the suite', { skip }, async t => {
           OPENELM_TEST_BACKEND: backend,
           OPENELM_EMULATED_FAULT: fault,
         },
-        timeout: 600_000,
+        timeout: 1_800_000,
       })
     })
   }
