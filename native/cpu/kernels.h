@@ -44,9 +44,9 @@ inline int padded_head_dim(int head_dim) {
 }
 
 // What a matmul multiplies: T rows, for q8 and q4 weights quantised, for the others as float32.
-// Those of more than one token are packed: block by block of columns, and in each tile by tile of
-// tokens, as many as the kernel multiplies at once, [columns, tokens]. So it reads them in
-// sequence.
+// Float32 rows are packed where there are several: block by block of columns, and in each tile by
+// tile of the tokens that the kernel multiplies at once, [columns, tokens]. So it reads them in
+// sequence. One row is packed as it is.
 struct Input {
   const float* values = nullptr;       // T * cols
   const int16_t* quantized = nullptr;  // [T, groups, 32]
