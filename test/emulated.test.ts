@@ -63,7 +63,11 @@ t.test('the suite', { skip }, async t => {
   const spawn = (file: string, backend: string, fault?: string) => {
     const name = `${file} on ${backend}${fault ? `, where its ${fault} fails` : ''}`
     t.test(name, async t => {
-      await t.spawn(process.execPath, [...process.execArgv, join(import.meta.dirname, file)], {
+      const path = join(import.meta.dirname, file)
+      // tap names a file's folder of fixtures by its arguments, too: without them, runs of one file
+      // at the same time would write into one folder.
+      const run = [backend, ...(fault ? [fault] : [])]
+      await t.spawn(process.execPath, [...process.execArgv, path, ...run], {
         env: {
           ...process.env,
           OPENELM_ADDON: addon,
