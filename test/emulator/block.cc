@@ -61,17 +61,12 @@ class Block {
         warps_((lanes + kWarpSize - 1) / kWarpSize),
         shared_left_(shared_limit),
         shared_limit_(shared_limit),
+        body_(body),
+        fibers_(fibers(lanes)),
         random_(seed()) {
-    while (int(fibers().size()) < lanes) fibers().push_back(std::make_unique<Fiber>());
     for (int lane = 0; lane < lanes; ++lane) {
       warps_[lane / kWarpSize].ready |= 1u << lane % kWarpSize;
-      fibers()[lane]->start([this, lane, &body] {
-        try {
-          body(lane);
-        } catch (...) {
-          if (!error_) error_ = std::current_exception();
-        }
-      });
+      fibers_[lane]->start([this, lane] { run_lane(lane); });
     }
   }
 
@@ -101,14 +96,14 @@ class Block {
     Warp& warp = warps_[current_ / kWarpSize];
     warp.in_barrier |= 1u << current_ % kWarpSize;
     warp.lanes[current_ % kWarpSize].site = site;
-    fibers()[current_]->suspend();
+    fibers_[current_]->suspend();
   }
 
   void wait_in_collective(const Lane& lane) {
     Warp& warp = warps_[current_ / kWarpSize];
     warp.in_collective |= 1u << current_ % kWarpSize;
     warp.lanes[current_ % kWarpSize] = lane;
-    fibers()[current_]->suspend();
+    fibers_[current_]->suspend();
   }
 
   void* shared(size_t bytes, const Site& site) {
@@ -137,14 +132,23 @@ class Block {
   };
 
   // Stacks stay with the thread: mapping a thousand of them costs more than most blocks do.
-  static std::vector<std::unique_ptr<Fiber>>& fibers() {
+  static std::unique_ptr<Fiber>* fibers(int lanes) {
     static thread_local std::vector<std::unique_ptr<Fiber>> pool;
-    return pool;
+    while (int(pool.size()) < lanes) pool.push_back(std::make_unique<Fiber>());
+    return pool.data();
   }
 
   static uint64_t seed() {
     static thread_local uint64_t blocks = 0;
     return settings.seed * 0x9e3779b97f4a7c15u + ++blocks;
+  }
+
+  void run_lane(int lane) {
+    try {
+      body_(lane);
+    } catch (...) {
+      if (!error_) error_ = std::current_exception();
+    }
   }
 
   // Runs the warp's ready lanes until each waits or ends. Forward and reverse then take the same
@@ -159,7 +163,7 @@ class Block {
     warp.ready = 0;
     for (int i = 0; i < count; ++i) {
       current_ = index * kWarpSize + order[i];
-      fibers()[current_]->resume();
+      fibers_[current_]->resume();
       if (error_) std::rethrow_exception(error_);
     }
     release_groups(warp);
@@ -239,6 +243,8 @@ class Block {
   std::vector<Shared> shared_;
   size_t shared_left_;
   const size_t shared_limit_;
+  const std::function<void(int)>& body_;
+  std::unique_ptr<Fiber>* const fibers_;
   std::mt19937_64 random_;
   std::exception_ptr error_;
   int current_ = 0;

@@ -65,7 +65,7 @@ export function dequantizeCheckpoint(
     const scale = tensors.get(`${storedName}_scale`)!
     const scales = decodeFloats(scale.bytes, scale.dtype)
     const [rows, columns] = shapes.get(name) as [number, number]
-    const values = dtype === 'I8' ? Float64Array.from(bytes, toSigned) : unpackNibbles(bytes)
+    const values = dtype === 'I8' ? new Float64Array(new Int8Array(bytes)) : unpackNibbles(bytes)
     weights.set(name, scaleGroups(values, scales, rows, columns))
   }
   return weights
@@ -92,7 +92,9 @@ function randomWeight(name: string, shape: number[], normal: () => number): Floa
   // Scores this wide apart have a clear winner, as those of a trained model do.
   const spread = name.includes('embeddings') || name.startsWith('lm_head') ? 3 : 1
   const deviation = spread / Math.sqrt(columns)
-  return new Float64Array(rows * columns).map(() => deviation * normal())
+  const weight = new Float64Array(rows * columns)
+  for (let i = 0; i < weight.length; i++) weight[i] = deviation * normal()
+  return weight
 }
 
 /** Standard normal numbers, always the same ones for the same seed. */
@@ -154,10 +156,6 @@ function coreNetName(name: string): string {
 function huggingFaceName(name: string): string {
   if (name === 'classifier.weight') return 'lm_head.weight'
   return /^(transformer|lm_head)\./.test(name) ? name : `transformer.${name}`
-}
-
-function toSigned(byte: number): number {
-  return (byte << 24) >> 24
 }
 
 /** A group of 32 is 16 bytes: the low nibbles are its first half, the high nibbles its second. */

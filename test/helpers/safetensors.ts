@@ -65,12 +65,13 @@ export function encodeFloats(values: Float64Array, dtype: FloatDType): Uint8Arra
 }
 
 export function decodeFloats(bytes: Uint8Array, dtype: string): Float64Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (dtype === 'F32') {
-    return new Float64Array(bytes.length / 4).map((_, i) => view.getFloat32(4 * i, true))
-  }
+  const aligned = new Uint8Array(bytes).buffer
+  if (dtype === 'F32') return new Float64Array(new Float32Array(aligned))
   const values = halfValues[dtype as 'F16' | 'BF16']
-  return new Float64Array(bytes.length / 2).map((_, i) => values[view.getUint16(2 * i, true)]!)
+  const halves = new Uint16Array(aligned)
+  const floats = new Float64Array(halves.length)
+  for (let i = 0; i < halves.length; i++) floats[i] = values[halves[i]!]!
+  return floats
 }
 
 // Looking a half up is a hundred times faster than asking the library for each.

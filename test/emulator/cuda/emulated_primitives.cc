@@ -1,5 +1,7 @@
 #include "emulated_primitives.h"
 
+#include <bit>
+
 namespace emulator::cuda {
 
 namespace {
@@ -81,12 +83,7 @@ void load_matrices(uint32_t* d, const void* row, void (*combine)(const emulator:
   emulator::warp_collective(~0u, &mine, combine, site);
 }
 
-float half_to_float(uint16_t bits) {
-  __half value;
-  std::memcpy(&value, &bits, sizeof value);
-  return __half2float(value);
-}
-
+float half_to_float(uint16_t bits) { return std::bit_cast<_Float16>(bits); }
 float bfloat_to_float(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
 
 // Lane 4g + t holds, as pairs of consecutive k: a rows g and g + 8 at k = 2t and again at k = 2t +
@@ -95,6 +92,15 @@ template <float (*to_float)(uint16_t)>
 void multiply(const emulator::Group& group) {
   float a[16][16];
   float b[16][8];
+  float c[16][8];
+  const auto for_each_of_c = [&](const auto& visit) {
+    for (int lane = 0; lane < 32; ++lane) {
+      auto& posted = *static_cast<MmaOperands*>(group.posted[lane]);
+      for (int i = 0; i < 4; ++i) {
+        visit(posted.c[i], c[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2]);
+      }
+    }
+  };
   for (int lane = 0; lane < 32; ++lane) {
     const auto& posted = *static_cast<MmaOperands*>(group.posted[lane]);
     const int g = lane / 4;
@@ -107,16 +113,13 @@ void multiply(const emulator::Group& group) {
       for (int i = 0; i < 2; ++i) b[2 * t + i * 8 + odd][g] = unpack(posted.b[i]);
     }
   }
-  for (int lane = 0; lane < 32; ++lane) {
-    const auto& posted = *static_cast<MmaOperands*>(group.posted[lane]);
-    for (int i = 0; i < 4; ++i) {
-      const int row = lane / 4 + i / 2 * 8;
-      const int column = lane % 4 * 2 + i % 2;
-      float sum = posted.c[i];
-      for (int k = 0; k < 16; ++k) sum += a[row][k] * b[k][column];
-      posted.c[i] = sum;
+  for_each_of_c([](float& of_lane, float& element) { element = of_lane; });
+  for (int row = 0; row < 16; ++row) {
+    for (int k = 0; k < 16; ++k) {
+      for (int column = 0; column < 8; ++column) c[row][column] += a[row][k] * b[k][column];
     }
   }
+  for_each_of_c([](float& of_lane, float& element) { of_lane = element; });
 }
 
 }  // namespace

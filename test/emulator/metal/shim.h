@@ -127,12 +127,16 @@ inline void simdgroup_multiply_accumulate(simdgroup_float8x8& d, simdgroup_float
         const auto of = [&](int row, int col) -> Operands& {
           return *static_cast<Operands*>(group.posted[row * 4 + col / 2]);
         };
+        float b[8][8];
+        for (int row = 0; row < 8; ++row) {
+          for (int col = 0; col < 8; ++col) b[row][col] = of(row, col).b.elements[col % 2];
+        }
         for (int row = 0; row < 8; ++row) {
           float sums[8];
           for (int col = 0; col < 8; ++col) sums[col] = of(row, col).c.elements[col % 2];
           for (int k = 0; k < 8; ++k) {
             const float factor = of(row, k).a.elements[k % 2];
-            for (int col = 0; col < 8; ++col) sums[col] += factor * of(k, col).b.elements[col % 2];
+            for (int col = 0; col < 8; ++col) sums[col] += factor * b[k][col];
           }
           for (int col = 0; col < 8; ++col) of(row, col).c.elements[col % 2] = sums[col];
         }
