@@ -13,10 +13,18 @@ const skip = !existsSync(addon) && 'there is no build/emulated: npm run build:em
 /** Files that have nothing to do with a GPU, and why. All others run. */
 const optOuts = new Map([
   ...filesFor('they run no model', [
+    'checkpoint-damage.test.ts',
     'checkpoint.test.ts',
     'config.test.ts',
+    'conversation.test.ts',
     'errors.test.ts',
+    'floats.test.ts',
+    'gguf/blocks.test.ts',
+    'gguf/convert.test.ts',
+    'gguf/damage.test.ts',
     'helpers/checkpoints.test.ts',
+    'llama-vocabulary.test.ts',
+    'native.test.ts',
     'oracle-file.test.ts',
     'reference.test.ts',
     'safetensors.test.ts',
@@ -27,7 +35,11 @@ const optOuts = new Map([
     'weight-files.test.ts',
     'write-checkpoint.test.ts',
   ]),
-  ...filesFor('they are about the cpu backend', ['bitwise.test.ts', 'kernels.test.ts']),
+  ...filesFor('they are about the cpu backend', [
+    'bench.test.ts',
+    'bitwise.test.ts',
+    'kernels.test.ts',
+  ]),
   ...filesFor(
     'training is for the CPU',
     files('train').map(name => `train/${name}`),

@@ -32,8 +32,8 @@ namespace emulator {
 
 // Saves the callee-saved registers of the System V ABI on the current stack, leaves the stack
 // pointer at *from, and takes the other stack's up. Half the time of swapcontext is a system call
-// for the signal mask, which nobody here changes. It ends with a jump, because processors predict that
-// a `ret` goes back to the last `call`, and here it never does.
+// for the signal mask, which nobody here changes. It ends with a jump, because processors predict
+// that a `ret` goes back to the last `call`, and here it never does.
 extern "C" void emulator_switch_stack(void** from, void* to);
 asm(R"(
   .text
@@ -62,6 +62,7 @@ emulator_switch_stack:
 struct Fiber::Context {
   char* mapping = nullptr;
   char* stack = nullptr;
+  size_t stack_size = 0;
 #ifdef EMULATOR_X86_64
   void* fiber_sp = nullptr;
   void* caller_sp = nullptr;
@@ -80,6 +81,9 @@ namespace {
 
 constexpr size_t kStackSize =
     256 * 1024;  // touched pages only; AddressSanitizer's frames are large
+
+// Stacks that began at the same place of a page would share a few sets of the cache.
+constexpr size_t kStackOffset = 128;
 
 size_t page_size() {
   static const size_t size = size_t(sysconf(_SC_PAGESIZE));
@@ -100,6 +104,8 @@ Fiber::Fiber() : context_(new Context) {
   }
   context_->mapping = static_cast<char*>(mapping);
   context_->stack = context_->mapping + page_size();
+  static thread_local size_t fibers = 0;
+  context_->stack_size = kStackSize - fibers++ * kStackOffset % page_size();
 }
 
 Fiber::~Fiber() {
@@ -133,16 +139,16 @@ void Fiber::run() {
 void Fiber::start(std::function<void()> body) {
   Context& c = *context_;
 #ifdef EMULATOR_ASAN
-  if (!done_) __asan_unpoison_memory_region(c.stack, kStackSize);  // frames that never returned
+  if (!done_) __asan_unpoison_memory_region(c.stack, c.stack_size);  // frames that never returned
 #endif
   body_ = std::move(body);
   done_ = false;
   c.fiber_fake_stack = nullptr;
   void (*entry)() = [] { enter(entering); };
 #ifdef EMULATOR_X86_64
-  // Six registers, the entry point, and no return address: the ABI wants the stack
-  // pointer at 8 modulo 16 where a function begins.
-  void** sp = reinterpret_cast<void**>(c.stack + kStackSize) - 2;
+  // Six registers, the entry point, and no return address: the ABI wants the stack pointer at 8
+  // modulo 16 where a function begins.
+  void** sp = reinterpret_cast<void**>(c.stack + c.stack_size) - 2;
   sp[0] = reinterpret_cast<void*>(entry);
   sp[1] = nullptr;
   for (int i = 0; i < 6; ++i) *--sp = nullptr;
@@ -150,7 +156,7 @@ void Fiber::start(std::function<void()> body) {
 #else
   getcontext(&c.fiber);
   c.fiber.uc_stack.ss_sp = c.stack;
-  c.fiber.uc_stack.ss_size = kStackSize;
+  c.fiber.uc_stack.ss_size = c.stack_size;
   c.fiber.uc_link = nullptr;
   makecontext(&c.fiber, entry, 0);
 #endif
@@ -160,7 +166,7 @@ void Fiber::resume() {
   Context& c = *context_;
   entering = this;
 #ifdef EMULATOR_ASAN
-  __sanitizer_start_switch_fiber(&c.caller_fake_stack, c.stack, kStackSize);
+  __sanitizer_start_switch_fiber(&c.caller_fake_stack, c.stack, c.stack_size);
 #endif
 #ifdef EMULATOR_X86_64
   emulator_switch_stack(&c.caller_sp, c.fiber_sp);
