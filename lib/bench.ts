@@ -47,14 +47,14 @@ const depthTokens = 32
  */
 export async function bench(
   source: string,
-  options: LoadOptions,
+  options: Omit<LoadOptions, 'contextLength'>,
   { prompts, generated, depths, repetitions }: BenchPlan,
 ): Promise<BenchResult> {
   const lengths = [...prompts, generated + 1, ...depths.map(depth => depth + depthTokens + 1)]
   const start = performance.now()
   await using model = await OpenELM.load(source, {
-    contextLength: Math.max(...lengths),
     ...options,
+    contextLength: Math.max(...lengths),
   })
   const loadMs = performance.now() - start
 

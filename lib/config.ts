@@ -218,7 +218,11 @@ export function configToJson(config: OpenELMConfig, dtype: string): Record<strin
     bos_token_id: config.bosTokenId,
     eos_token_id: config.eosTokenId,
     ffn_dim_divisor: config.ffnDimDivisor,
-    ffn_multipliers: perLayer(config.ffnMultipliers, config.numLayers),
+    // A list of two would be a range, which is rounded.
+    ffn_multipliers:
+      typeof config.ffnMultipliers === 'number' && config.numLayers === 2
+        ? config.ffnMultipliers
+        : perLayer(config.ffnMultipliers, config.numLayers),
     ffn_with_glu: config.ffnWithGlu,
     head_dim: config.headDim,
     initializer_range: config.initializerRange,

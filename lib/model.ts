@@ -79,7 +79,8 @@ export class OpenELM {
   readonly backend: BackendName
   readonly dtype: DType
   readonly #native: NativeModel
-  readonly #contextLength: number
+  /** @internal Tokens that its sessions hold. */
+  readonly contextLength: number
   readonly #tokenizer: Tokenizer | OpenELMError
 
   private constructor(
@@ -92,7 +93,7 @@ export class OpenELM {
     this.backend = options.backend
     this.dtype = options.dtype ?? checkpoint.dtype
     this.#native = native
-    this.#contextLength = options.contextLength ?? checkpoint.config.maxContextLength
+    this.contextLength = options.contextLength ?? checkpoint.config.maxContextLength
     this.#tokenizer = tokenizer
   }
 
@@ -169,7 +170,7 @@ export class OpenELM {
     const valid = validateGenerateOptions(readObject('options', options))
     const tokens = this.#encode('prompt', prompt)
     const writer = this.#writer(valid.stopSequences)
-    const session = this.#native.createSession(this.#contextLength)
+    const session = this.#native.createSession(this.contextLength)
     try {
       return yield* decode(session, writer, tokens, valid)
     } finally {
@@ -189,8 +190,9 @@ export class OpenELM {
 
   /**
    * How likely a continuation is: the sum of the natural logarithms of the probabilities of its
-   * tokens, their number, and whether greedy decoding would produce it. Two texts are encoded together
-   * and split where the context alone ends, as lm-evaluation-harness does.
+   * tokens, their number, and whether greedy decoding would produce it. Two texts are encoded together,
+   * and white space at the end of the context is the continuation's, as lm-evaluation-harness has it.
+   * A token that both have a part in is the continuation's, too.
    *
    * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
    */
@@ -199,15 +201,13 @@ export class OpenELM {
     continuation: Prompt,
   ): Promise<{ logprob: number; tokens: number; isGreedy: boolean }> {
     const before = this.#encode('context', context)
-    const after = this.#encodeContinuation(context, before, continuation)
-    if (after.length === 0) return { logprob: 0, tokens: 0, isGreedy: true }
-    const all = new Int32Array(before.length + after.length)
-    all.set(before)
-    all.set(after, before.length)
+    const { all, contextTokens } = this.#encodeBoth(context, before, continuation)
+    const tokens = all.length - contextTokens
+    if (tokens === 0) return { logprob: 0, tokens, isGreedy: true }
     const { logprob, isGreedy } = await this.#withSession(all.length, session =>
-      session.native.score(all, before.length),
+      session.native.score(all, contextTokens),
     )
-    return { logprob, tokens: after.length, isGreedy }
+    return { logprob, tokens, isGreedy }
   }
 
   /**
@@ -218,7 +218,7 @@ export class OpenELM {
    */
   createSession(options?: { contextLength?: number }): Session {
     const contextLength = readContextLength(readObject('options', options).contextLength)
-    const native = this.#native.createSession(contextLength ?? this.#contextLength)
+    const native = this.#native.createSession(contextLength ?? this.contextLength)
     return new Session(native, this.config.vocabSize)
   }
 
@@ -237,10 +237,10 @@ export class OpenELM {
     length: number,
     use: (session: Session) => Promise<Result>,
   ): Promise<Result> {
-    if (length > this.#contextLength) {
+    if (length > this.contextLength) {
       throw new OpenELMError(
         'CONTEXT_OVERFLOW',
-        `${length} tokens do not fit in a context of ${this.#contextLength}`,
+        `${length} tokens do not fit in a context of ${this.contextLength}`,
       )
     }
     const session = this.createSession({ contextLength: length })
@@ -265,15 +265,21 @@ export class OpenELM {
       : readTokens(name, prompt, this.config.vocabSize, { expected: promptKinds })
   }
 
-  #encodeContinuation(context: Prompt, before: Int32Array, continuation: Prompt): Int32Array {
-    if (typeof continuation !== 'string') {
-      const options = { min: 0, expected: promptKinds }
-      return readTokens('continuation', continuation, this.config.vocabSize, options)
+  #encodeBoth(context: Prompt, before: Int32Array, continuation: Prompt) {
+    if (typeof context === 'string' && typeof continuation === 'string' && continuation !== '') {
+      const all = this.#encode('context', context + continuation)
+      const alone = this.#encode('context', context.trimEnd())
+      const differs = alone.findIndex((token, i) => token !== all[i])
+      return { all, contextTokens: differs < 0 ? alone.length : differs }
     }
-    if (typeof context === 'string') {
-      return Int32Array.from(this.tokenizer.encode(context + continuation)).subarray(before.length)
-    }
-    return Int32Array.from(this.tokenizer.encode(continuation, { addBos: false }))
+    const after =
+      typeof continuation === 'string'
+        ? this.tokenizer.encode(continuation, { addBos: false })
+        : readTokens('continuation', continuation, this.config.vocabSize, {
+            min: 0,
+            expected: promptKinds,
+          })
+    return { all: Int32Array.from([...before, ...after]), contextTokens: before.length }
   }
 }
 

@@ -254,8 +254,7 @@ export function loadNative(): NativeAddon {
  * old prebuild never hides a new build.
  */
 export function addonPaths(root: string): string[] {
-  // The system's loader cannot read Electron's archive, which keeps binaries in a folder beside it.
-  const folder = root.replace(/\bapp\.asar(?=[\\/]|$)/, 'app.asar.unpacked')
+  const folder = unpacked(root)
   const { platform, arch } = process
   const tags = [arch === 'arm64' ? '.armv8' : '', libc() === 'musl' ? '.musl' : '']
   return [
@@ -263,6 +262,11 @@ export function addonPaths(root: string): string[] {
     join(folder, 'build', 'cmake', 'openelm.node'),
     join(folder, 'prebuilds', `${platform}-${arch}`, `node.napi${tags.join('')}.node`),
   ]
+}
+
+/** Where an Electron app keeps what native code opens: beside its archive, which JavaScript alone can read. */
+export function unpacked(path: string): string {
+  return path.replace(/\bapp\.asar(?=[\\/]|$)/, 'app.asar.unpacked')
 }
 
 /** Opens the first of the files that will open. */

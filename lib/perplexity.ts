@@ -3,7 +3,10 @@ import type { OpenELM } from './model.js'
 import { readInteger, readObject, readSignal } from './validate.js'
 
 export interface PerplexityOptions {
-  /** Tokens that the model sees at a time, from 2. Default the context length it was trained for. */
+  /**
+   * Tokens that the model sees at a time, from 2 to what it was loaded for. Default that, or the context
+   * length it was trained for where that is less.
+   */
   contextLength?: number | undefined
   /**
    * Tokens from one window to the next, from 1: each is scored once, after at least `contextLength -
@@ -43,8 +46,8 @@ export async function perplexity(
   const options = readObject('options', given)
   const contextLength = readInteger('options.contextLength', options.contextLength, {
     min: 2,
-    max: model.config.maxContextLength,
-    fallback: model.config.maxContextLength,
+    max: model.contextLength,
+    fallback: Math.min(model.contextLength, model.config.maxContextLength),
   })
   const stride = readInteger('options.stride', options.stride, {
     min: 1,

@@ -93,6 +93,11 @@ export function readTokens(
   return Int32Array.from(value)
 }
 
+export function readPath(name: string, value: unknown): string {
+  if (typeof value === 'string') return value
+  throw invalidArgument(name, 'a path', value)
+}
+
 export function readFiles(name: string, value: unknown): readonly string[] {
   if (Array.isArray(value) && value.every(file => typeof file === 'string')) return value
   throw invalidArgument(name, 'a list of file names', value)

@@ -437,13 +437,31 @@ t.test('chat begins anew when the context is full', async t => {
   t.match(notices[2], /^openelm: .*40/, 'a message that fits nowhere does not end the chat')
 })
 
-t.test('chat in a terminal', { skip: process.platform !== 'linux' }, async t => {
-  const quote = (word: string) => `'${word}'`
-  const args = ['chat', '-m', tiny, '--max-tokens', '500000', '--context-length', '500000']
-  const line = [process.execPath, main, ...args, '--temperature', '1'].map(quote).join(' ')
-  const child = spawn('script', ['-qec', line, '/dev/null'], {
+/** Runs the command line in a terminal. */
+function startInTerminal(...args: string[]) {
+  const line = [process.execPath, main, ...args].map(word => `'${word}'`).join(' ')
+  return spawn('script', ['-qec', line, '/dev/null'], {
     env: { ...process.env, OPENELM_ADDON: addon },
   })
+}
+const needsScript = process.platform !== 'linux' && 'it needs the command script of Linux'
+
+t.test('a bar is gone before the result comes', { skip: needsScript }, async t => {
+  const child = startInTerminal('perplexity', tiny, join(import.meta.dirname, 'cli.test.ts'))
+  let screen = ''
+  child.stdout.setEncoding('utf8').on('data', data => {
+    screen += data
+  })
+  const [code] = await once(child, 'close')
+  t.equal(code, 0)
+  t.match(screen, /Reading .*100%/)
+  t.match(screen, /\nbytes +[\d,]+\r?\n$/)
+  t.notOk(screen.slice(screen.lastIndexOf('perplexity')).includes('\x1b'))
+})
+
+t.test('chat in a terminal', { skip: needsScript }, async t => {
+  const sizes = ['--max-tokens', '500000', '--context-length', '500000']
+  const child = startInTerminal('chat', '-m', tiny, ...sizes, '--temperature', '1')
   let screen = ''
   child.stdout.setEncoding('utf8').on('data', data => {
     screen += data

@@ -123,6 +123,13 @@ t.test('makeDivisible rounds to the nearest multiple, but loses less than 10%', 
   t.equal(makeDivisible(284, 256), 256, 'less than 10% below')
 })
 
+t.test('what is written is read as the same shape, of two layers, too', async t => {
+  for (const ffn_multipliers of [2.6667, [1, 2.5]]) {
+    const config = parse({ num_transformer_layers: 2, ffn_multipliers, ffn_dim_divisor: 1 })
+    t.same(parseConfig(configToJson(config, 'float32'), 'copy'), config)
+  }
+})
+
 t.test('a range is rounded as NumPy rounds', async t => {
   const ffnMultipliers = (layers: number, first: number, last: number) =>
     configToJson(

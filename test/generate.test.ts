@@ -162,6 +162,21 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
     t.ok(Math.abs(logprob - expected) < 1e-4)
   })
 
+  t.test('scores every token that a continuation has a part in', async t => {
+    const text = 'Once upon a time'
+    const all = model.tokenizer.encode(text)
+    for (let cut = 0; cut < text.length; cut++) {
+      const context = text.slice(0, cut)
+      const scored = await model.score(context, text.slice(cut))
+      const before = all.slice(0, all.length - scored.tokens)
+      t.ok(context.startsWith(model.tokenizer.decode(before).trimStart()), `cut at ${cut}`)
+      const next = model.tokenizer.decode(all.slice(0, before.length + 1)).trimStart()
+      t.ok(next.trim().length > context.trim().length, 'and no other')
+      t.same(scored, await model.score(before, all.slice(before.length)))
+    }
+    t.same(await model.score('Once upon ', 'a time'), await model.score('Once upon', ' a time'))
+  })
+
   t.test('tells what it is', async t => {
     t.equal(model.backend, testBackend)
     t.equal(model.dtype, 'float32')

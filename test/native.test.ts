@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import t from 'tap'
-import { addonPaths, loadNative, openAddon } from '../lib/native.js'
+import { bundledModels } from '../lib/bundled-models.js'
+import { addonPaths, loadNative, openAddon, unpacked } from '../lib/native.js'
 
 const root = join(import.meta.dirname, '..')
 
@@ -28,6 +29,12 @@ t.test('inside an Electron archive, the addon is in the folder beside it', async
     t.equal(dirname(addonPaths(`${archive}/node_modules/openelm`)[0]!), expected)
   }
   t.equal(dirname(addonPaths('/my-app.asar-tools')[0]!), join('/my-app.asar-tools/build/Release'))
+})
+
+t.test('so is the bundled model', async t => {
+  const module = join('/app.asar', 'node_modules', 'openelm', 'dist')
+  t.equal(unpacked(module), join('/app.asar.unpacked', 'node_modules', 'openelm', 'dist'))
+  t.ok(existsSync(bundledModels.get('openelm-nano')!))
 })
 
 t.test('a file that does not open gives way to the next', async t => {

@@ -48,6 +48,14 @@ for (const [contextLength, stride] of [
   })
 }
 
+t.test('windows are no longer than the context of the model', async t => {
+  await using short = await OpenELM.load(dir, { contextLength: 16 })
+  t.same(await perplexity(short, text), await perplexity(model, text, { contextLength: 16 }))
+  await t.rejects(perplexity(short, text, { contextLength: 17 }), { code: 'INVALID_ARGUMENT' })
+  await using long = await OpenELM.load(dir, { contextLength: 64 })
+  t.same(await perplexity(long, text), await perplexity(model, text))
+})
+
 t.test('half a window is the default; progress and aborts', async t => {
   const reports: number[] = []
   const onProgress = (done: number, total: number) => reports.push(done / total)

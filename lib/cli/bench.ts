@@ -44,7 +44,10 @@ Example:
     else print(`${format(result, machine)}\n`)
   })
 
-const modelOptions = loadOptions.filter(option => option.attributeName() !== 'model')
+// The plan says how long contexts are.
+const modelOptions = loadOptions.filter(
+  option => !['model', 'contextLength'].includes(option.attributeName()),
+)
 addOptions(bench, modelOptions)
 
 function lengths(flags: string, description: string, fallback: number[]): Option {

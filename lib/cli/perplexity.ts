@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { Command, Option } from 'commander'
 import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
-import { perplexity as measure } from '../perplexity.js'
+import type { OpenELM } from '../model.js'
+import { perplexity as measure, type PerplexityOptions } from '../perplexity.js'
 import { formatCount } from './format.js'
 import { interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
@@ -34,12 +35,7 @@ Example:
     const text = await readText(file)
     const signal = interruptSignal()
     await using model = await loadModel({ ...options, model: dir }, signal)
-    using bar = new Progress('Reading', formatCount)
-    const result = await measure(model, text, {
-      stride: options.stride,
-      signal,
-      onProgress: bar.update,
-    })
+    const result = await measureWithBar(model, text, { stride: options.stride, signal })
     if (options.json) {
       console.log(JSON.stringify(result))
       return
@@ -56,6 +52,12 @@ addOptions(
   perplexity,
   loadOptions.filter(option => option.attributeName() !== 'model'),
 )
+
+/** The bar is gone before anything else is written. */
+async function measureWithBar(model: OpenELM, text: string, options: PerplexityOptions) {
+  using bar = new Progress('Reading', formatCount)
+  return await measure(model, text, { ...options, onProgress: bar.update })
+}
 
 async function readText(file: string): Promise<string> {
   const bytes = await readFile(file).catch(cause => {

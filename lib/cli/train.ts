@@ -6,7 +6,7 @@ import { readJsonObject } from '../files.js'
 import { Corpus } from '../train/corpus.js'
 import { hyperparameters } from '../train/presets.js'
 import type { TrainOptions } from '../train/recipe.js'
-import { train as trainModel } from '../train/train.js'
+import { type TrainStep, train as trainModel } from '../train/train.js'
 import { trainTokenizer } from '../train/train-tokenizer.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { interruptSignal } from './interrupt.js'
@@ -68,25 +68,20 @@ Examples:
     const config = await readNamedConfig(options)
     if (!config) return command.error('expected --preset or --config')
     if (!options.data) return command.error('expected --data')
+    // Learning it cannot be interrupted but by ending the process: it comes before Ctrl-C saves.
+    const tokenizer = options.tokenizer ?? (await learnTokenizer(options.data, config))
     const signal = interruptSignal()
     const steps = trainModel({
       ...(options.preset && hyperparameters[options.preset as keyof typeof hyperparameters]),
       ...(options.recipe && (await readRecipe(options.recipe))),
       ...pick(options, [...runOptions, ...recipeOptions]),
       config,
-      tokenizer: options.tokenizer ?? (await learnTokenizer(options.data, config)),
+      tokenizer,
       out,
       signal,
     } as TrainOptions)
 
-    using bar = new TrainingProgress()
-    let log: TrainingLog | undefined
-    for await (const step of steps) {
-      log ??= await TrainingLog.open(out, step.step)
-      await log.add(step)
-      bar.update(step)
-      if (step.checkpoint) await log.drawCurve()
-    }
+    await follow(steps, out)
     note(`the model is in ${join(out, 'step-*')}; openelm average makes one of several`)
   })
 addOptions(train, [...runOptions, ...recipeOptions])
@@ -105,6 +100,18 @@ async function readRecipe(file: string): Promise<Record<string, unknown>> {
   const stranger = Object.keys(recipe).find(name => !known.includes(name))
   if (stranger === undefined) return recipe
   throw new OpenELMError('INVALID_CONFIG', `${file}: there is no option ${stranger}`)
+}
+
+/** Draws the bar, which is gone afterwards, and keeps the log. */
+async function follow(steps: AsyncIterable<TrainStep>, out: string): Promise<void> {
+  using bar = new TrainingProgress()
+  let log: TrainingLog | undefined
+  for await (const step of steps) {
+    log ??= await TrainingLog.open(out, step.step)
+    await log.add(step)
+    bar.update(step)
+    if (step.checkpoint) await log.drawCurve()
+  }
 }
 
 /** The same data gives the same tokenizer, also when a run is resumed. */

@@ -1,4 +1,10 @@
-import { configToJson, type OpenELMConfig, parseConfig, presets } from '../config.js'
+import {
+  configToJson,
+  type Multipliers,
+  type OpenELMConfig,
+  parseConfig,
+  presets,
+} from '../config.js'
 import { OpenELMError } from '../errors.js'
 import type { Metadata, MetadataValue } from './header.js'
 import { architectureOf } from './layout.js'
@@ -82,8 +88,8 @@ function withSameLists(file: string, known: Partial<OpenELMConfig>): OpenELMConf
   const candidates = [
     {},
     {
-      qkvMultipliers: numQueryHeads.map(heads => (heads * headDim) / modelDim),
-      ffnMultipliers: ffnDims.map(dim => dim / modelDim),
+      qkvMultipliers: oneIfEqual(numQueryHeads.map(heads => (heads * headDim) / modelDim)),
+      ffnMultipliers: oneIfEqual(ffnDims.map(dim => dim / modelDim)),
       ffnDimDivisor: ffnDims.reduce(greatestCommonDivisor),
     },
   ]
@@ -97,6 +103,11 @@ function withSameLists(file: string, known: Partial<OpenELMConfig>): OpenELMConf
     if (isSame) return config
   }
   throw notConvertible(`${file}: no multipliers give its numbers of heads and FFN widths`)
+}
+
+/** A list of two would be a range, which is rounded. */
+function oneIfEqual(multipliers: readonly number[]): Multipliers {
+  return multipliers.every(value => value === multipliers[0]) ? multipliers[0]! : multipliers
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

@@ -34,9 +34,12 @@ export async function tokenizerFromMetadata(
     throw new OpenELMError('NOT_CONVERTIBLE', message)
   }
   const tokens = readTokens(read, config.vocabSize)
-  const json = tokenizerJson(tokens, kind === 'llama' ? sentencePiece(read, tokens) : gpt2(read))
+  const prepends = read.boolean('tokenizer.ggml.add_space_prefix', true)
+  const isSentencePiece = kind === 'llama'
+  const algorithm = isSentencePiece ? sentencePiece(read, tokens, prepends) : gpt2(read)
+  const json = tokenizerJson(tokens, algorithm)
   await loadTokenizer(json, config)
-  return kind === 'llama' && (await isLlama(tokens)) ? undefined : json
+  return isSentencePiece && prepends && (await isLlama(tokens)) ? undefined : json
 }
 
 function readTokens(read: MetadataReader, vocabSize: number): Token[] {
@@ -90,14 +93,13 @@ function gpt2(read: MetadataReader) {
   }
 }
 
-function sentencePiece(read: MetadataReader, tokens: readonly Token[]) {
+function sentencePiece(read: MetadataReader, tokens: readonly Token[], prepends: boolean) {
   const scores = read.list('tokenizer.ggml.scores', 'numbers', isNumber)
   if (scores.length !== tokens.length) {
     throw read.invalid(`expected ${tokens.length} scores, received ${scores.length}`)
   }
   const prepend = { type: 'Prepend', prepend: metaspace }
   const replace = { type: 'Replace', pattern: { String: ' ' }, content: metaspace }
-  const prepends = read.boolean('tokenizer.ggml.add_space_prefix', true)
   return {
     normalizer: { type: 'Sequence', normalizers: [...(prepends ? [prepend] : []), replace] },
     pre_tokenizer: null,

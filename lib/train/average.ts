@@ -1,12 +1,18 @@
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Checkpoint, openCheckpoint, writeCheckpoint } from '../checkpoint.js'
+import {
+  type Checkpoint,
+  type CheckpointTensor,
+  openCheckpoint,
+  writeCheckpoint,
+} from '../checkpoint.js'
 import { configToJson } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
 import { encodeFloats } from '../floats.js'
 import { readFloat32 } from '../read-float32.js'
 import { floatTypes, type TensorHeader } from '../tensor-headers.js'
+import { readChoice, readFiles, readObject, readPath } from '../validate.js'
 import type { WriteOptions } from '../write-checkpoint.js'
 
 export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
@@ -26,19 +32,28 @@ export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signa
 export async function average(
   directories: readonly string[],
   out: string,
-  { dtype = 'float32', ...options }: AverageOptions = {},
+  options: AverageOptions = {},
 ): Promise<void> {
-  if (!Array.isArray(directories) || directories.length === 0) {
+  if (readFiles('directories', directories).length === 0) {
     throw invalidArgument('directories', 'a list of at least one', directories)
   }
+  readPath('out', out)
+  const { onProgress, signal, ...given } = readObject('options', options) as AverageOptions
+  const dtype = readChoice(
+    'options.dtype',
+    given.dtype,
+    ['float32', 'bfloat16'] as const,
+    'float32',
+  )
   const checkpoints = await Promise.all(directories.map(openCheckpoint))
   const [first] = checkpoints as [Checkpoint]
   for (const checkpoint of checkpoints) requireSameShape(checkpoint, first)
-  const source = async function* ({ name }: TensorHeader) {
-    const mean = await meanOf(checkpoints.map(({ tensors }) => tensors.get(name)!))
+  const source = async function* ({ name, shape }: TensorHeader) {
+    const tensors = checkpoints.map(checkpoint => checkpoint.tensors.get(name)!)
+    const mean = await meanOf(tensors, shape)
     yield encodeFloats(mean, floatTypes[dtype])
   }
-  await writeCheckpoint(out, first.config, dtype, source, options)
+  await writeCheckpoint(out, first.config, dtype, source, { onProgress, signal })
   await copyTokenizer(first.directory, out)
 }
 
@@ -52,10 +67,13 @@ function requireSameShape({ directory, config, dtype }: Checkpoint, first: Check
   if (complaint) throw new OpenELMError('INVALID_CHECKPOINT', `${directory}: ${complaint}`)
 }
 
-async function meanOf(tensors: Parameters<typeof readFloat32>[0][]): Promise<Float32Array> {
+async function meanOf(
+  tensors: readonly CheckpointTensor[],
+  shape: readonly number[],
+): Promise<Float32Array> {
   let sum: Float64Array | undefined
   for (const tensor of tensors) {
-    const values = await readFloat32(tensor)
+    const values = await readFloat32(tensor, shape)
     sum ??= new Float64Array(values.length)
     for (let i = 0; i < values.length; i++) sum[i]! += values[i]!
   }

@@ -7,6 +7,7 @@ import {
   readInteger,
   readNumber,
   readObject,
+  readPath,
   readSignal,
 } from '../validate.js'
 import { commonHyperparameters } from './presets.js'
@@ -96,14 +97,13 @@ export function readRecipe(given: TrainOptions) {
     readNumber(`options.${name}`, options[name], { min: 0, above, fallback })
   const flag = (name: string) => readBoolean(`options.${name}`, options[name], false)
 
-  const config = given.config
+  const { config, tokenizer, out } = options as Partial<TrainOptions>
   if (typeof config?.modelDim !== 'number') {
     throw invalidArgument('options.config', 'an OpenELMConfig', config)
   }
-  if (typeof given.tokenizer !== 'string' && typeof given.tokenizer !== 'object') {
-    throw invalidArgument('options.tokenizer', 'a path or an object', given.tokenizer)
+  if (typeof tokenizer !== 'string' && (typeof tokenizer !== 'object' || tokenizer === null)) {
+    throw invalidArgument('options.tokenizer', 'a path or an object', tokenizer)
   }
-  if (typeof given.out !== 'string') throw invalidArgument('options.out', 'a path', given.out)
   const sequenceLength = integer('sequenceLength', config.maxContextLength)
   const batchSize = integer('batchSize', defaults.batchSize)
   const fits = Math.max(1, Math.floor(4096 / sequenceLength))
@@ -111,10 +111,10 @@ export function readRecipe(given: TrainOptions) {
   const checkpointSteps = integer('checkpointSteps', defaults.checkpointSteps)
   return {
     config,
-    tokenizer: given.tokenizer,
+    tokenizer,
     data: readFiles('options.data', options.data),
     validation: readFiles('options.validation', options.validation ?? []),
-    out: given.out,
+    out: readPath('options.out', out),
     resume: flag('resume'),
     steps: integer('steps', defaults.steps),
     batchSize,

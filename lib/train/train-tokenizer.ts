@@ -27,6 +27,9 @@ export function trainTokenizer(documents: Iterable<string>, vocabSize: number): 
   if (!Number.isInteger(vocabSize) || vocabSize < smallest) {
     throw invalidArgument('vocabSize', `an integer from ${smallest} up`, vocabSize)
   }
+  if (typeof documents === 'string' || typeof documents?.[Symbol.iterator] !== 'function') {
+    throw invalidArgument('documents', 'texts', documents)
+  }
   const pieces = [...controlTokens, ...byteLevelCharacters]
   const words = countWords(documents)
   if (words.length === 0) throw new OpenELMError('INVALID_DATA', 'there is no text to learn from')
@@ -46,6 +49,7 @@ export function trainTokenizer(documents: Iterable<string>, vocabSize: number): 
 function countWords(documents: Iterable<string>): Word[] {
   const counts = new Map<string, number>()
   for (const document of documents) {
+    if (typeof document !== 'string') throw invalidArgument('documents', 'texts', document)
     for (const [word] of document.normalize('NFC').matchAll(wordPattern)) {
       counts.set(word, (counts.get(word) ?? 0) + 1)
     }

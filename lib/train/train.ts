@@ -93,6 +93,10 @@ class Run {
     const stream = new BatchStream(corpus, tokenizer, recipe)
     const heldOut = await Corpus.open(recipe.validation, { ...recipe, minCharacters: 0 })
     const validation = validationBatches(heldOut, tokenizer, recipe)
+    if (recipe.validation.length > 0 && validation.length === 0) {
+      const what = `the validation data has fewer tokens than a sequence, ${recipe.sequenceLength}`
+      throw new OpenELMError('INVALID_DATA', what)
+    }
     const trainer = createTrainer(recipe)
     const fixed = fixedOptions(recipe, corpus, tokenizerJson)
     const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { openCheckpoint, writeCheckpoint } from '../checkpoint.js'
 import { type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
-import { ioError, openFile, readBytes, readJsonObject, writeWhole } from '../files.js'
+import { ioError, readJsonObject, readRange, writeWhole } from '../files.js'
 import type { NativeTrainer, NativeTrainerArray } from '../native.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
@@ -18,6 +18,9 @@ export interface TrainingState {
   /** What the run was started with. It can only be continued with the same. */
   recipe: Record<string, unknown>
 }
+
+/** A piece of text without spaces can leave millions of tokens to later sequences. */
+const mostStateBytes = 2 ** 29
 
 const optimizerName = 'optimizer.safetensors'
 const stateName = 'training.json'
@@ -126,30 +129,32 @@ export async function loadTraining(
   recipe: Record<string, unknown>,
 ): Promise<TrainingState> {
   const file = join(directory, stateName)
-  const state = (await readJsonObject(file, 2 ** 24, 'INVALID_CHECKPOINT')) as unknown
+  const state = (await readJsonObject(file, mostStateBytes, 'INVALID_CHECKPOINT')) as unknown
   checkSame((state as TrainingState).recipe, recipe, file)
   const { tensors } = await openCheckpoint(directory)
   const optimizer = join(directory, optimizerName)
   const header = await readSafetensorsHeader(optimizer)
   for (const [name, place] of placesOf(config)) {
     const { file, offset } = tensors.get(name)!
-    trainer.write('weights', place.begin, await readFloats(file, offset, place.shape))
+    trainer.write('weights', place.begin, await readFloat32Bytes(file, offset, place.shape))
     for (const [moment, array] of Object.entries(moments)) {
       const entry = header.tensors.get(`${name}.${moment}`)
       if (entry?.dtype !== 'F32' || String(entry.shape) !== String(place.shape)) {
         const what = `expected ${name}.${moment} to be [${place.shape}]`
         throw new OpenELMError('INVALID_CHECKPOINT', `${optimizer}: ${what}`)
       }
-      trainer.write(array, place.begin, await readFloats(optimizer, entry.offset, place.shape))
+      trainer.write(
+        array,
+        place.begin,
+        await readFloat32Bytes(optimizer, entry.offset, place.shape),
+      )
     }
   }
   return state as TrainingState
 }
 
-async function readFloats(file: string, offset: number, shape: readonly number[]): Promise<Buffer> {
-  const { handle } = await openFile(file)
-  await using _ = handle
-  return readBytes(handle, file, offset, byteLengthOf({ dtype: 'F32', shape }))
+function readFloat32Bytes(file: string, offset: number, shape: readonly number[]): Promise<Buffer> {
+  return readRange(file, offset, byteLengthOf({ dtype: 'F32', shape }))
 }
 
 function checkSame(saved: unknown, given: Record<string, unknown>, file: string, path = '') {

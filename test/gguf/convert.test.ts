@@ -247,6 +247,23 @@ t.test("LLaMA's vocabulary needs no tokenizer.json", async t => {
   await sameTokenizer(t, back, dir)
 })
 
+t.test("LLaMA's vocabulary without a space in front needs one", async t => {
+  const dir = newDir()
+  const config = { ...testConfigs['one-layer'], vocab_size: 32000, model_dim: 32, head_dim: 8 }
+  writeTestCheckpoint(dir, config, { dtype: 'BF16', seed: 1 })
+  const file = join(newDir(), 'model.gguf')
+  await writeGguf(file, await openCheckpoint(dir))
+  const bytes = readFileSync(file)
+  const key = 'tokenizer.ggml.add_space_prefix'
+  bytes.writeUInt8(0, bytes.indexOf(key) + key.length + 4)
+  writeFileSync(file, bytes)
+  const back = join(newDir(), 'back')
+  await ggufToCheckpoint(file, back)
+  const load = async (dir: string) => loadTokenizer(dir, await readConfig(join(dir, 'config.json')))
+  const [plain, prefixed] = [await load(back), await load(dir)]
+  t.same(plain.encode(' Once upon'), prefixed.encode('Once upon'))
+})
+
 async function sameTokenizer(t: Test, actual: string, expected: string): Promise<void> {
   const text = 'Once upon a time, there was  a café\n(€ 3.50)\t"Don\'t go!" 龍 🐉 <s>'
   const load = async (dir: string) => loadTokenizer(dir, await readConfig(join(dir, 'config.json')))

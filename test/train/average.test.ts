@@ -3,7 +3,12 @@ import { join } from 'node:path'
 import t from 'tap'
 import { average } from '../../lib/train/average.js'
 import { testConfigs, writeTestCheckpoint } from '../helpers/checkpoints.js'
-import { decodeFloats, encodeFloats, readSafetensors } from '../helpers/safetensors.js'
+import {
+  decodeFloats,
+  encodeFloats,
+  readSafetensors,
+  writeSafetensors,
+} from '../helpers/safetensors.js'
 
 const config = testConfigs['odder-widths']
 
@@ -37,6 +42,23 @@ t.test('every weight is the mean, to the last bit', async t => {
   }
 })
 
+t.test('the rows that CoreNet pads the vocabulary with are left out', async t => {
+  const dir = t.testdir()
+  const [padded, out] = [join(dir, 'padded'), join(dir, 'out')]
+  const options = { dtype: 'F32', seed: 1, coreNetNames: true } as const
+  const { weights } = writeTestCheckpoint(padded, config, options)
+  const name = 'token_embeddings.weight'
+  const file = join(padded, 'model.safetensors')
+  const tensors = readSafetensors(file)
+  const [rows, columns] = tensors.get(name)!.shape as [number, number]
+  const bytes = Buffer.concat([tensors.get(name)!.bytes, Buffer.alloc(3 * columns * 4, 1)])
+  tensors.set(name, { dtype: 'F32', shape: [rows + 3, columns], bytes })
+  writeSafetensors(file, tensors)
+  await average([padded, padded], out)
+  const mean = readSafetensors(join(out, 'model.safetensors')).get(`transformer.${name}`)!
+  t.same(decodeFloats(mean.bytes, 'F32'), weights.get(`transformer.${name}`))
+})
+
 t.test('checkpoints of another shape, or none', async t => {
   const dir = t.testdir()
   const [a, b] = [join(dir, 'a'), join(dir, 'b')]
@@ -46,7 +68,17 @@ t.test('checkpoints of another shape, or none', async t => {
     code: 'INVALID_CHECKPOINT',
     message: /differs/,
   })
-  await t.rejects(average([], join(dir, 'out')), { code: 'INVALID_ARGUMENT' })
+  for (const [directories, out, options] of [
+    [[], join(dir, 'out'), {}],
+    [[1], join(dir, 'out'), {}],
+    [a, join(dir, 'out'), {}],
+    [[a], undefined, {}],
+    [[a], join(dir, 'out'), { dtype: 'q8' }],
+    [[a], join(dir, 'out'), null],
+  ]) {
+    const call = average(directories as string[], out as string, options as object)
+    await t.rejects(call, { code: 'INVALID_ARGUMENT' })
+  }
   await t.rejects(average([a, join(dir, 'c')], join(dir, 'out')), { code: 'MODEL_NOT_FOUND' })
   await t.rejects(average([a], a), { code: 'IO_ERROR' })
 })

@@ -30,5 +30,8 @@ t.test('any text can be encoded and comes back', async t => {
 t.test('bad input', async t => {
   t.throws(() => trainTokenizer([page], 258), { code: 'INVALID_ARGUMENT' })
   t.throws(() => trainTokenizer([page], 300.5), { code: 'INVALID_ARGUMENT' })
+  for (const documents of [5, page, [5], undefined]) {
+    t.throws(() => trainTokenizer(documents as never, 300), { code: 'INVALID_ARGUMENT' })
+  }
   t.throws(() => trainTokenizer(['', ''], 300), { code: 'INVALID_DATA' })
 })

@@ -128,6 +128,7 @@ t.test('bad input is one clear error, and nothing already trained is lost', asyn
     [{ data: [join(dir, 'broken.jsonl')] }, 'INVALID_DATA', /broken.jsonl:2: malformed JSON/],
     [{ data: [join(dir, 'nowhere')] }, 'IO_ERROR', /nowhere/],
     [{ data: [] }, 'INVALID_DATA', /no piece/],
+    [{ validation: [join(dir, 'short')] }, 'INVALID_DATA', /validation data has fewer tokens/],
     [{ minTokens: 10_000 }, 'INVALID_DATA', /minTokens, 10000/],
     [{ config: presets['3B'], microBatchSize: 2048 }, 'OUT_OF_MEMORY', /training needs .* GB/],
     [{}, 'IO_ERROR', /already holds a run/],
@@ -152,6 +153,7 @@ t.test('bad input is one clear error, and nothing already trained is lost', asyn
     await t.rejects(runAll({ ...options, ...change }), { code, message }, message.source)
   }
   t.same(readdirSync(options.out), before)
+  await t.rejects(train(undefined as never).next(), { code: 'INVALID_ARGUMENT' })
 })
 
 t.test('a full disk', { skip: process.platform === 'win32' }, async t => {
