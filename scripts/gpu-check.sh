@@ -51,6 +51,10 @@ else
 fi
 step "benchmark" "$build/gpu_bench"
 if command -v node > /dev/null && [ -d node_modules/tap ]; then
+  step "the addon" npm run build:native
+  step "the addon finds the GPU" node -e "
+    const cuda = require('./build/Release/openelm.node').backends().find(({ name }) => name === 'cuda')
+    if (!cuda.available) throw new Error(cuda.reason)"
   step "the package's tests" env OPENELM_TEST_BACKEND=cuda npm test
 fi
 

@@ -1,5 +1,10 @@
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { quantize } from '../lib/cli/quantize.js'
+import { OpenELM } from '../lib/index.js'
+import { testBackend } from './helpers/backend.js'
+import { testConfigs, writeTestCheckpoint } from './helpers/checkpoints.js'
 import { childRunner } from './helpers/child.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -68,4 +73,46 @@ t.test('damaged files give a model that works or an error that names one of them
     `${refused} refused, ${works} worked, at most ${(more / 1e6).toFixed(1)} MB more in use`,
   )
   t.ok(more < 50e6)
+})
+
+/** Overwrites the first bytes of a tensor. */
+function spoil(directory: string, name: string, bytes: number[]): void {
+  const file = join(directory, 'model.safetensors')
+  const contents = readFileSync(file)
+  const begin = 8 + Number(contents.readBigUInt64LE())
+  const header = JSON.parse(contents.toString('utf8', 8, begin))
+  contents.set(bytes, begin + header[name].data_offsets[0])
+  writeFileSync(file, contents)
+}
+
+t.test('what is not a number comes to light', async t => {
+  const folder = t.testdir()
+  const nan = [0, 0, 0xc0, 0x7f]
+  for (const name of ['layers.0.attn.q_norm', 'layers.0.ffn_norm', 'norm']) {
+    const dir = join(folder, name)
+    writeTestCheckpoint(dir, testConfigs.golden, { dtype: 'F32', seed: 1 })
+    spoil(dir, `transformer.${name}.weight`, nan)
+    for (const dtype of ['float32', 'bfloat16', 'q8', 'q4'] as const) {
+      await using model = await OpenELM.load(dir, { backend: testBackend, dtype })
+      const code = 'NON_FINITE_LOGITS'
+      await t.rejects(model.generate([5], { maxTokens: 2 }), { code }, `${name} ${dtype}`)
+      await t.rejects(model.score([5], [0]), { code }, `${name} ${dtype}`)
+    }
+  }
+})
+
+t.test('a quantised checkpoint whose scale is not a number is refused', async t => {
+  const folder = t.testdir()
+  for (const dtype of ['q8', 'q4'] as const) {
+    const dir = join(folder, dtype)
+    writeTestCheckpoint(join(dir, 'in'), testConfigs.golden, { dtype: 'F32', seed: 1 })
+    await quantize.parseAsync([join(dir, 'in'), join(dir, 'out'), '--dtype', dtype], {
+      from: 'user',
+    })
+    spoil(join(dir, 'out'), 'transformer.layers.0.ffn.proj_1.weight_scale', [0, 0x7e])
+    await t.rejects(OpenELM.load(join(dir, 'out'), { backend: testBackend }), {
+      code: 'INVALID_CHECKPOINT',
+      message: /proj_1.weight has a value that is not finite in row 0/,
+    })
+  }
 })

@@ -34,9 +34,9 @@ class AddonData {
   void end_work(Napi::Env env);
 
   // Runs `work` on a thread of its own and settles the promise with what `finish` makes of it on
-  // the JavaScript thread, or with the error that `work` threw. `stop` must make the work end soon.
-  // `owned` lives as long as the work and dies on the JavaScript thread, as references must. Throws
-  // std::system_error when no thread can be started.
+  // the JavaScript thread, or with the error that `work` threw. `stop` must make work end soon that
+  // takes long. `owned` lives as long as the work and dies on the JavaScript thread, as references
+  // must. Throws std::system_error when no thread can be started.
   Napi::Promise run_in_background(Napi::Env env, std::function<void()> work,
                                   std::function<Napi::Value(Napi::Env)> finish,
                                   std::function<void()> stop,

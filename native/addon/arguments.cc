@@ -83,7 +83,7 @@ EngineOptions read_engine_options(const Napi::Object& object) {
   options.dtype = parse_dtype(text(object, "dtype"));
   options.backend = text(object, "backend");
   options.device_index = integer(object, "deviceIndex");
-  options.threads = integer(object, "threads");
+  options.threads = std::max(1, integer(object, "threads"));
   options.kv_cache_dtype = parse_dtype(text(object, "kvCacheDtype"));
   TensorReader reader(boolean(object, "mmap"));
   const auto tensors = object.Get("tensors").As<Napi::Array>();

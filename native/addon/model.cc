@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <system_error>
+
 #include "arguments.h"
 #include "session.h"
 
@@ -89,17 +91,30 @@ Napi::Value ModelWrap::kv_cache_bytes(const Napi::CallbackInfo& info) {
 Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int context_length = info[0].As<Napi::Number>().Int32Value();
+    if (context_length < 1) {
+      throw Error(ErrorCode::kInvalidArgument, "expected a context of at least one token");
+    }
     return SessionWrap::create(info.Env(), engine_, engine_->create_cache(context_length));
   });
 }
 
-// Ending the requests takes as long as an op, so that is left to a thread.
+// Ending the requests takes as long as an op, so that is left to a thread where one can be had:
+// giving memory back must not fail for lack of it.
 Napi::Value ModelWrap::dispose(const Napi::CallbackInfo& info) {
-  const auto engine = engine_;
-  return AddonData::of(info.Env())
-      .run_in_background(
-          info.Env(), [=] { engine->dispose(); },
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto engine = engine_;
+    try {
+      return AddonData::of(env).run_in_background(
+          env, [=] { engine->dispose(); },
           [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, [] {});
+    } catch (const std::system_error&) {
+      engine->dispose();
+      const auto deferred = Napi::Promise::Deferred::New(env);
+      deferred.Resolve(env.Undefined());
+      return deferred.Promise();
+    }
+  });
 }
 
 }  // namespace openelm

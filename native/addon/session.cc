@@ -13,6 +13,10 @@ struct NewSession {
   std::shared_ptr<KvCache> cache;
 };
 
+bool is_int32_array(const Napi::Value& value) {
+  return value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
+}
+
 Napi::Value drawn_to_js(Napi::Env env, Request& request) {
   return sample_to_js(env, request.sample);
 }
@@ -66,7 +70,7 @@ KvCache& SessionWrap::idle_cache() const {
 
 std::shared_ptr<Request> SessionWrap::new_request(const Napi::Value& value) const {
   const KvCache& cache = idle_cache();
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+  if (!is_int32_array(value)) {
     throw Error(ErrorCode::kInvalidArgument, "expected tokens, an Int32Array");
   }
   const auto tokens = value.As<Napi::Int32Array>();
@@ -130,6 +134,8 @@ void SessionWrap::on_end(Napi::Env env, const std::shared_ptr<Request>& ended,
   }
   logits_.Reset();
   if (!request_ && !next_) {
+    const auto position = std::exchange(rewind_to_, std::nullopt);
+    if (position && cache_) cache_->position = *position;
     for (const auto& waiting : std::exchange(waiting_, {})) {
       waiting.Resolve(env.Undefined());
       AddonData::of(env).end_work(env);
@@ -144,6 +150,7 @@ void SessionWrap::cancel(Napi::Env env, const Error& reason) {
   discard_next();
   if (!request_) return;
   engine_->cancel(*request_);
+  rewind_to_ = request_->start;  // it may have ended already, unheard
   const auto call = std::exchange(call_, std::nullopt);
   if (call) call->deferred.Reject(make_js_error(env, reason.code, reason.what()).Value());
 }
@@ -173,7 +180,7 @@ void SessionWrap::set_next(std::shared_ptr<Request> next) {
 }
 
 bool SessionWrap::is_next(const Napi::CallbackInfo& info) const {
-  if (!next_ || next_is_unwanted_ || !info[0].IsTypedArray()) return false;
+  if (!next_ || next_is_unwanted_ || !is_int32_array(info[0])) return false;
   if (SamplerWrap::from(info[1]) != next_->sampler) return false;
   const auto tokens = info[0].As<Napi::Int32Array>();
   return tokens.ElementLength() == 1 && tokens[0] == next_->tokens[0];

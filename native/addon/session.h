@@ -62,6 +62,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   std::shared_ptr<Request> next_;  // the one begun ahead
   bool next_has_ended_ = false;
   bool next_is_unwanted_ = false;
+  std::optional<int> rewind_to_;  // where a cancelled call began, until the session is idle
   std::vector<Napi::Promise::Deferred> waiting_;  // of when_idle()
 };
 

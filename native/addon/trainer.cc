@@ -107,6 +107,9 @@ Napi::Value TrainerWrap::write(const Napi::CallbackInfo& info) {
 
 // Ids of whole sequences, copied, for JavaScript may change its array meanwhile.
 std::vector<int32_t> TrainerWrap::checked_ids(const Napi::Value& value, int min) const {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
+    throw Error(ErrorCode::kInvalidArgument, "expected tokens, an Int32Array");
+  }
   const auto array = value.As<Napi::Int32Array>();
   const size_t size = array.ElementLength();
   const size_t longest = size_t(max_sequences_) * sequence_length_;

@@ -36,12 +36,18 @@ struct LayerAttention {
     return (size_t(tile.first_token + token) * layer.num_query_heads + kv_head * group()) * h;
   }
 
+  void reserve(AttentionScratch& scratch, int rows) const {
+    const auto grow = [](std::vector<float>& values, size_t size) {
+      if (values.size() < size) values.resize(size);
+    };
+    grow(scratch.q, size_t(rows) * h);
+    grow(scratch.scores, size_t(rows) * kPartition);
+    grow(scratch.sums, sums_size(rows, h));
+  }
+
   // The sums over partitions [begin, end).
   void attend(const Tile& tile, int kv_head, int begin, int end, AttentionScratch& scratch,
               float* sums) const {
-    scratch.q.resize(size_t(rows(tile)) * h);
-    scratch.scores.resize(size_t(rows(tile)) * kPartition);
-    scratch.sums.resize(sums_size(rows(tile), h));
     const size_t token_size = size_t(group()) * h;
     for (int t = 0; t < tile.tokens; ++t) {
       const float* from = q + offset(tile, t, kv_head);
@@ -115,7 +121,8 @@ void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* 
   const LayerAttention op{kernels_, layer, batch, h, kv_cache_dtype_, q, a};
   const int kv_heads = layer.num_kv_heads;
   const int pieces = int(tiles_.size()) * kv_heads;
-  const size_t max_size = sums_size(kTileTokens * op.group(), h);
+  const int most_rows = kTileTokens * op.group();
+  const size_t max_size = sums_size(most_rows, h);
   const int threads = pool_.threads();
   int partitions = 1;
   for (const Tile& tile : tiles_) partitions = std::max(partitions, tile.partitions);
@@ -123,6 +130,8 @@ void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* 
   if (pieces >= 4 * threads) partitions = 1;
   attention_sums_.resize(
       std::max(attention_sums_.size(), max_size * std::max(pieces * partitions, threads)));
+  // Here, for a task must not throw.
+  for (AttentionScratch& scratch : attention_scratch_) op.reserve(scratch, most_rows);
   const auto sums = [&](int index) { return attention_sums_.data() + index * max_size; };
 
   if (partitions == 1) {

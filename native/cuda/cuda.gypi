@@ -1,8 +1,8 @@
-# The CUDA backend, where NVIDIA's compiler is; elsewhere a stub that says so. For binding.gyp, whose
-# target depends on `cuda`.
+# The CUDA backend, where NVIDIA's compiler is, 12.8 or newer; elsewhere a stub that says so. For
+# binding.gyp, whose target depends on `cuda`.
 {
   'variables': {
-    'cuda_home%': '<!(node -p "[process.env.CUDA_HOME, \'/usr/local/cuda\'].find(home => process.platform === \'linux\' && home && fs.existsSync(home + \'/bin/nvcc\')) || \'\'")',
+    'cuda_home%': '<!(node native/cuda/find_cuda.mjs)',
     # Code for every architecture since Turing, and Hopper's PTX for those to come.
     'cuda_targets': [
       '-gencode', 'arch=compute_75,code=sm_75',

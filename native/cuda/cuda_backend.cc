@@ -55,6 +55,7 @@ CudaBackend::CudaBackend(int device_index)
   const cudaDeviceProp properties = properties_of(device_index);
   name_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
+  shared_memory_ = properties.sharedMemPerBlockOptin;
 }
 
 CudaBackend::~CudaBackend() {
@@ -64,10 +65,22 @@ CudaBackend::~CudaBackend() {
 
 void CudaBackend::select() const { check(cudaSetDevice(device_index_), "use the device"); }
 
+static int widest_input(const Config& config) {
+  return std::max({config.model_dim, config.max_q_dim(), config.max_ffn_dim()});
+}
+
+// What the driver refuses, it refuses now, when another backend can still take the model.
 void CudaBackend::require(const Config& config) const {
-  if (config.head_dim <= kMaxHeadDim) return;
-  throw Error(ErrorCode::kBackendUnavailable,
-              "heads wider than " + std::to_string(kMaxHeadDim) + " need backend 'cpu'");
+  const auto complain = [](const std::string& what, size_t limit) {
+    throw Error(ErrorCode::kBackendUnavailable,
+                what + " than " + std::to_string(limit) + " need backend 'cpu'");
+  };
+  if (config.head_dim > kMaxHeadDim) complain("heads wider", kMaxHeadDim);
+  const size_t widest = most_matvec_cols(shared_memory_);
+  if (size_t(widest_input(config)) > widest) complain("layers wider", widest);
+  select();
+  prepare_matvec(widest_input(config));
+  prepare_matmul();
 }
 
 Buffer CudaBackend::allocate(size_t bytes) {
@@ -77,6 +90,7 @@ Buffer CudaBackend::allocate(size_t bytes) {
 
 void CudaBackend::copy(void* to, const void* from, size_t bytes) {
   select();
+  end_aborted_pass();
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.get()), "copy");
   stream_.synchronize();
 }
@@ -111,14 +125,6 @@ AttentionShape CudaBackend::shape(const Layer& layer) const {
           float32_cache()};
 }
 
-void CudaBackend::prepare() {
-  const Config& config = weights->config;
-  prepare_matvec(std::max({config.model_dim, config.max_q_dim(), config.max_ffn_dim()}));
-  prepare_matmul();
-  extend_rope(config.max_context_length);
-  prepared_ = true;
-}
-
 void CudaBackend::reserve(int tokens) {
   if (tokens <= reserved_) return;
   const Config& config = weights->config;
@@ -126,11 +132,10 @@ void CudaBackend::reserve(int tokens) {
   stream_.synchronize();
   int size = 1;
   while (size < tokens) size *= 2;
-  const size_t widest = std::max({config.model_dim, config.max_q_dim(), config.max_ffn_dim()});
   reserved_ = 0;
   batch_ = std::make_unique<DeviceBatch>(size, config.num_layers);
   qkv_ = allocate_device(size * sizeof(float) * config.max_qkv_dim());
-  input_ = allocate_device(size * sizeof(float) * padded_cols(int(widest)));
+  input_ = allocate_device(size * sizeof(float) * padded_cols(widest_input(config)));
   row_scales_ = allocate_device(size * sizeof(float));
   size_t scratch = 0;
   for (const Layer& layer : weights->layers) {
@@ -144,13 +149,17 @@ void CudaBackend::reserve(int tokens) {
 void CudaBackend::extend_rope(int positions) {
   if (positions <= rope_positions_) return;
   const Config& config = weights->config;
+  positions = std::max({positions, 2 * rope_positions_, config.max_context_length});
   const int half = config.head_dim / 2;
+  std::vector<double> frequencies;
+  for (int j = 0; j < half; ++j) {
+    frequencies.push_back(std::pow(double(config.rope_freq_constant), -2.0 * j / config.head_dim));
+  }
   std::vector<float2> turns;
   turns.reserve(size_t(positions) * half);
   for (int position = 0; position < positions; ++position) {
-    for (int j = 0; j < half; ++j) {
-      const double exponent = -2.0 * j / config.head_dim;
-      const double angle = position * std::pow(double(config.rope_freq_constant), exponent);
+    for (double frequency : frequencies) {
+      const double angle = position * frequency;
       turns.push_back({float(std::cos(angle)), float(std::sin(angle))});
     }
   }
@@ -166,8 +175,7 @@ void CudaBackend::extend_rope(int positions) {
 
 void CudaBackend::begin(const Batch& batch) {
   select();
-  if (!prepared_) prepare();
-  if (step_->graph.capturing()) step_->graph.reset();  // the pass before was aborted
+  end_aborted_pass();
   reserve(batch.size());
   extend_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
   const bool step = batch.size() == 1 && batch.logit_rows.size() == 1;
@@ -182,6 +190,10 @@ void CudaBackend::begin(const Batch& batch) {
     step_->has_run |= step;
   }
   if (mode_ == Mode::kCapture) step_->graph.begin_capture(stream_);
+}
+
+void CudaBackend::end_aborted_pass() {
+  if (step_->graph.capturing()) step_->graph.reset();
 }
 
 void CudaBackend::launch_step() {

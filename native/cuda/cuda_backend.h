@@ -60,17 +60,17 @@ class CudaBackend : public Backend {
   void multiply(const Matrix& matrix, const float* x, const int* rows, int num_rows,
                 const Buffer* norm, float* y, Epilogue epilogue);
 
-  void prepare();            // what depends on the model, once
   void reserve(int tokens);  // scratch for batches of this size
   void extend_rope(int positions);
+  void end_aborted_pass();  // which may have left a capture open
 
   const int device_index_;
   std::string name_;
   int multiprocessors_ = 0;
+  size_t shared_memory_ = 0;  // of a block, at most
   Stream stream_;
   WeightLoader loader_;
 
-  bool prepared_ = false;
   // A step that ends in logits, and one that ends in a token.
   struct Step {
     bool has_run = false;  // so that the driver has loaded its kernels

@@ -129,11 +129,7 @@ struct Kernel {
                     (args.w.rows + S::kRows - 1) / S::kRows);
     launch(device.stream, kFunction, grid, S::kThreads, kShared, args);
   }
-  static void prepare() {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kFunction),
-                               cudaFuncAttributeMaxDynamicSharedMemorySize, kShared),
-          "set up the matrix kernels");
-  }
+  static void prepare() { allow_shared_memory(reinterpret_cast<const void*>(kFunction), kShared); }
 };
 
 template <typename Element, typename Tile>

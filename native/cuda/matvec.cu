@@ -153,15 +153,19 @@ void matvec(const Device& device, const MatvecArgs& args) {
   });
 }
 
+// Beside the input lie the sums of the warps.
+size_t most_matvec_cols(size_t shared_memory) {
+  const size_t cols = (shared_memory - kMaxWarps * sizeof(float)) / sizeof(float);
+  return cols / padded_cols(1) * padded_cols(1);
+}
+
 void prepare_matvec(int most_cols) {
   for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kQ8, DType::kQ4}) {
     MatrixView w;
     w.dtype = dtype;
     with_format(w, [&](auto format) {
       const auto kernel = reinterpret_cast<const void*>(matvec_kernel<decltype(format)>);
-      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 shared_bytes(most_cols)),
-            "use a model this wide");
+      allow_shared_memory(kernel, shared_bytes(most_cols));
     });
   }
 }

@@ -20,7 +20,7 @@ constexpr int kMaxPairs = kMaxHeadDim / 2 / 32;  // of each lane
 __device__ inline void store(float* to, float value) { *to = value; }
 // A value beyond float16 must not become infinite: it would turn into NaN in the softmax.
 __device__ inline void store(__half* to, float value) {
-  *to = __float2half(fminf(fmaxf(value, -65504.0f), 65504.0f));
+  *to = __float2half(value > 65504.0f ? 65504.0f : value < -65504.0f ? -65504.0f : value);
 }
 
 template <typename T>

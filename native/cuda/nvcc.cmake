@@ -12,12 +12,18 @@ if(UNIX AND NOT APPLE)
   list(APPEND CUDA_RUNTIME rt)
 endif()
 
+execute_process(COMMAND ${NVCC} --version OUTPUT_VARIABLE nvcc_version)
+string(REGEX MATCH "release ([0-9.]+)" found "${nvcc_version}")
+if(CMAKE_MATCH_1 VERSION_GREATER_EQUAL 12.8)
+  set(compression --compress-mode=size)
+endif()
+
 # What ships: code for every architecture since Turing, and Hopper's PTX for those to come.
 set(OPENELM_CUDA_ARCHITECTURES 75 80 86 89 90 100 120 CACHE STRING "Compute capabilities")
 
 # Puts the object files of the given sources into the variable `objects`.
 function(add_cuda_objects objects)
-  set(targets --compress-mode=size -gencode arch=compute_90,code=compute_90)
+  set(targets ${compression} -gencode arch=compute_90,code=compute_90)
   foreach(architecture ${OPENELM_CUDA_ARCHITECTURES})
     list(APPEND targets -gencode arch=compute_${architecture},code=sm_${architecture})
   endforeach()

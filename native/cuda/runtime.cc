@@ -1,5 +1,6 @@
 #include "runtime.h"
 
+#include <mutex>
 #include <string>
 
 #include "../error.h"
@@ -86,6 +87,16 @@ void Graph::reset() {
 
 void Graph::launch(const Stream& stream) const {
   check(cudaGraphLaunch(executable_, stream.get()), "launch a graph");
+}
+
+void allow_shared_memory(const void* kernel, int bytes) {
+  static std::mutex mutex;
+  std::lock_guard lock(mutex);
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, kernel), "ask about a kernel");
+  if (attributes.maxDynamicSharedSizeBytes >= bytes) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+        "give a kernel shared memory");
 }
 
 std::shared_ptr<void> allocate_device(size_t bytes) {

@@ -64,6 +64,10 @@ class Graph {
   cudaGraphExec_t executable_ = nullptr;
 };
 
+// Lets a kernel ask for so much shared memory. All backends share the kernel, so that its limit
+// only grows.
+void allow_shared_memory(const void* kernel, int bytes);
+
 // Memory of the current device, zeroed, and page-locked memory of the host, which the device copies
 // from and to while both go on. Both throw Error{kOutOfMemory}.
 std::shared_ptr<void> allocate_device(size_t bytes);

@@ -5,9 +5,14 @@ static inline ulong cache_index(uint position, uint kv_head, constant RunArgs& a
   return (ulong(position) * args.num_kv_heads + kv_head) * kHeadDim;
 }
 
+// A value beyond float16 must not become infinite: it would turn into NaN in the softmax.
+static inline half to_half(float value) {
+  return half(value > 65504.0f ? 65504.0f : value < -65504.0f ? -65504.0f : value);
+}
+
 static inline void store_cache(device uchar* cache, ulong index, float value) {
   if (kCacheHalf) {
-    reinterpret_cast<device half*>(cache)[index] = half(value);
+    reinterpret_cast<device half*>(cache)[index] = to_half(value);
   } else {
     reinterpret_cast<device float*>(cache)[index] = value;
   }

@@ -42,6 +42,7 @@ Decoder::Output Decoder::forward(const Batch& batch, const std::atomic<bool>& ca
     const size_t count = batch.logit_rows.size() * weights_.config.vocab_size;
     output.logits = backend_.read_logits(logits, count);
   }
+  if (cancelled) throw Error(ErrorCode::kAborted, "the forward pass was aborted");
   return output;
 }
 

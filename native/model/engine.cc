@@ -28,6 +28,7 @@ Engine::Engine(const EngineOptions& options, LoadProgress& progress)
       scheduler_(start_scheduler(*backend_, weights_)) {}
 
 void Engine::dispose() {
+  std::lock_guard disposing(disposing_);
   std::unique_ptr<Scheduler> scheduler;
   {
     std::lock_guard lock(mutex_);

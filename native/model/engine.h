@@ -55,6 +55,7 @@ class Engine {
   const size_t weight_bytes_;
   // Of the caches that live; shared with them, since a cache may outlive the engine.
   const std::shared_ptr<std::atomic<size_t>> kv_cache_bytes_;
+  std::mutex disposing_;  // held until everything is given back
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<KvCache>> caches_;  // guarded by mutex_
   std::unique_ptr<Scheduler> scheduler_;        // guarded by mutex_; null once disposed

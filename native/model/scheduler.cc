@@ -128,8 +128,12 @@ std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
     std::copy_if(active_.begin(), active_.end(), std::back_inserter(order),
                  [=](const auto& request) { return (request->tokens.size() == 1) == single; });
   }
+  // However many sessions decode, prompts get on.
+  const bool has_prompts = !order.empty() && order.back()->tokens.size() > 1;
+  const int most_singles = max_batch_tokens_ - (has_prompts ? max_batch_tokens_ / 8 : 0);
   std::vector<Slice> slices;
   for (const auto& request : order) {
+    if (request->tokens.size() == 1 && batch.size() >= most_singles) continue;
     const int left = static_cast<int>(request->tokens.size()) - request->next;
     const int count = std::min(left, max_batch_tokens_ - batch.size());
     if (count == 0) break;
@@ -194,7 +198,9 @@ static double log_probability(const float* logits, int size, int token) {
   const float max = *std::max_element(logits, logits + size);
   double sum = 0;
   for (int i = 0; i < size; ++i) sum += std::exp(double(logits[i]) - max);
-  return double(logits[token]) - max - std::log(sum);
+  const double result = double(logits[token]) - max - std::log(sum);
+  if (std::isnan(result)) throw Error(ErrorCode::kNonFiniteLogits, "a logit is not a number");
+  return result;
 }
 
 void Scheduler::take_results(const Slice& slice, const Decoder::Output& output) {

@@ -92,6 +92,12 @@ void RowReader::read_half(DType dtype, int first_row, int count, uint16_t* x) {
   }
 }
 
+Error RowReader::not_finite(int row) const {
+  return Error(ErrorCode::kInvalidCheckpoint,
+               "tensor " + source_.name + " has a value that is not finite in row " +
+                   std::to_string(row) + ", which a quantised one cannot have");
+}
+
 void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* values,
                                uint16_t* scales) {
   const bool stored = source_.format ==
@@ -101,17 +107,20 @@ void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* v
                        source_.row_bytes() * count, values);
     source_.scales_file->read(source_.scales_offset + first_row * source_.scale_row_bytes(),
                               source_.scale_row_bytes() * count, scales);
+    for (int row = 0; row < count; ++row) {
+      const uint16_t* of_row = scales + row * size_t(source_.groups());
+      const auto is_finite = [](uint16_t scale) { return (scale & 0x7c00) != 0x7c00; };
+      if (!std::all_of(of_row, of_row + source_.groups(), is_finite)) {
+        throw not_finite(first_row + row);
+      }
+    }
     return;
   }
   const size_t groups = size_t(source_.groups());
   row_.resize(size_t(source_.cols));
   for (int row = 0; row < count; ++row) {
     read_float(first_row + row, 1, row_.data());
-    if (!all_finite(row_.data(), source_.cols)) {
-      throw Error(ErrorCode::kInvalidCheckpoint,
-                  "tensor " + source_.name + " has a value that is not finite in row " +
-                      std::to_string(first_row + row) + ", and cannot be quantised");
-    }
+    if (!all_finite(row_.data(), source_.cols)) throw not_finite(first_row + row);
     if (dtype == DType::kQ8) {
       quantize_q8_row(row_.data(), source_.cols,
                       reinterpret_cast<int8_t*>(values) + row * groups * kGroupSize,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../error.h"
 #include "../file.h"
 
 namespace openelm {
@@ -51,11 +52,14 @@ class RowReader {
   void read_half(DType dtype, int first_row, int count, uint16_t* x);
 
   // Rows of the quantised format `dtype` (kQ8 or kQ4): as they are stored when the source has that
-  // format, otherwise quantised now; a value that is not finite is Error{kInvalidCheckpoint}.
+  // format, otherwise quantised now; a value or scale that is not finite is
+  // Error{kInvalidCheckpoint}.
   // values [count, groups * 32 or 16 bytes], scales [count, groups]
   void read_quantized(DType dtype, int first_row, int count, uint8_t* values, uint16_t* scales);
 
  private:
+  Error not_finite(int row) const;
+
   const TensorSource& source_;
   std::vector<uint8_t> raw_;
   std::vector<uint16_t> raw_scales_;

@@ -52,9 +52,11 @@ static void quantize_input(const float* x, int cols, int16_t* quantized, float* 
       values = padded;
     }
     F8 lane_max = broadcast(0);
+    F8 zeros = broadcast(0);  // NaN where a value is not finite, which a maximum does not tell
     for (int i = 0; i < kGroupSize; i += 8) {
       const F8 v = load(values + i);
       lane_max = max(lane_max, max(v, sub(broadcast(0), v)));
+      zeros = fma(v, broadcast(0), zeros);
     }
     const float largest = horizontal_max(lane_max);
     const F8 inverse = broadcast(largest > 0 ? 32767.0f / largest : 0.0f);
@@ -62,7 +64,7 @@ static void quantize_input(const float* x, int cols, int16_t* quantized, float* 
     for (int i = 0; i < kGroupSize; i += 8) {
       sum += store_int16(quantized + begin + i, mul(load(values + i), inverse));
     }
-    scales[group] = largest / 32767.0f;
+    scales[group] = largest / 32767.0f + horizontal_sum(zeros);
     offsets[group] = -8 * sum;
   }
 }

@@ -14,9 +14,10 @@ static inline float horizontal_max(F8 x) {
   return result;
 }
 
-// e^x to within 2 units in the last place for x in [-87, 88], clamped to it outside.
+// e^x to within 2 units in the last place for x in [-87, 88], clamped to it outside; NaN of NaN,
+// which min and max hand on when it is their second argument.
 static inline F8 exp(F8 x) {
-  x = min(max(x, broadcast(-87.0f)), broadcast(88.0f));
+  x = min(broadcast(88.0f), max(broadcast(-87.0f), x));
   // x = n ln 2 + r with |r| <= ln(2) / 2; ln 2 in two parts, the first exact in few bits.
   const F8 magic = broadcast(kRoundingMagic);
   const F8 n_magic = fma(x, broadcast(1.44269504f), magic);

@@ -127,6 +127,60 @@ void check_failed_launch() {
   model.check(session, {2}, 2e-2, "a step after a failed one");
 }
 
+// One layer whose FFN is so wide.
+Config wide_config(int ffn_dim) {
+  Config config = preset_layers(1);
+  config.model_dim = 32;
+  config.ffn_dims = {ffn_dim};
+  return config;
+}
+
+// What a kernel may ask for is the same for all models.
+void check_models_side_by_side() {
+  Model wide(wide_config(14000), DType::kFloat16);
+  Session session = wide.new_session();
+  wide.append(session, {1});
+  Model narrow(small_config(), DType::kFloat16);
+  Session other = narrow.new_session();
+  narrow.append(other, {1});
+  wide.expected(session, {1});
+  wide.check(session, {2, 3}, 2e-2, "a wide model beside a narrow one");
+  wide.check(session, {4}, 2e-2, "its next step");
+}
+
+void check_too_wide() {
+  expect_error(ErrorCode::kBackendUnavailable, "layers that no block has the memory for",
+               [] { Model model(wide_config(30000), DType::kFloat16); });
+}
+
+void check_copy_after_abort() {
+  Model model(small_config(), DType::kFloat16);
+  Session session = model.new_session();
+  model.append(session, {1});
+  const std::atomic<bool> cancelled{true};
+  expect_error(ErrorCode::kAborted, "a step that is aborted while it is captured",
+               [&] { model.append(session, {2}, cancelled); });
+  model.expected(session, {1});
+  Session fork = model.new_session();
+  fork.cache->copy_from(*session.cache, session.position);
+  fork.layers = session.layers;
+  fork.position = session.position;
+  model.check(fork, {2}, 2e-2, "a fork after an aborted step");
+}
+
+// Beyond the model's context the table of angles grows, but not with every token.
+void check_long_session() {
+  Config config = small_config();
+  config.max_context_length = 8;
+  Model model(config, DType::kFloat16);
+  Session session = model.new_session();
+  session.cache = std::make_unique<KvCache>(model.backend, config, 64);
+  for (int i = 0; i < 18; ++i) model.append(session, {1});
+  const uint64_t allocations = counters.allocations;
+  for (int i = 18; i < 32; ++i) model.append(session, {1});
+  expect(counters.allocations == allocations, "tokens beyond the context allocate nothing");
+}
+
 }  // namespace
 }  // namespace openelm::test
 
@@ -138,6 +192,10 @@ int main() {
     check_missing_device();
     check_out_of_memory();
     check_failed_launch();
+    check_models_side_by_side();
+    check_too_wide();
+    check_copy_after_abort();
+    check_long_session();
     expect(emulator::cuda::counters.live_bytes == 0, "all memory has been given back");
   });
 }

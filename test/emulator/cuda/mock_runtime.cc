@@ -238,7 +238,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   Lock lock(mutex);
-  if (stream) run_all(*stream);
+  if (!stream) return cudaSuccess;
+  if (stream->capture) return result(cudaErrorStreamCaptureUnsupported);
+  run_all(*stream);
   return cudaSuccess;
 }
 
@@ -293,6 +295,15 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (machine.fail_launch_after == 0) return result(cudaErrorLaunchFailure);
   ++counters.graphs;
   for (const Work& work : executable->work) enqueue(stream, work);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  Lock lock(mutex);
+  const auto raised = shared_limits.find(kernel);
+  *attributes = {};
+  attributes->maxDynamicSharedSizeBytes =
+      int(raised == shared_limits.end() ? kDefaultSharedLimit : raised->second);
   return cudaSuccess;
 }
 

@@ -99,6 +99,7 @@ double parameters_of(const Config& config) {
 void bench(const std::string& name, const Config& config, DType dtype, const Limits& limits,
            const Lengths& lengths) {
   const std::shared_ptr<Backend> backend = create_cuda_backend(0);
+  backend->require(config);
   LoadProgress progress(1, nullptr);
   const double load_start = now();
   const Weights weights = load_weights(

@@ -169,6 +169,7 @@ std::vector<float> RandomModel::add_vector(const std::string& name, int size) {
 }
 
 Weights RandomModel::load(Backend& backend) const {
+  backend.require(config);
   uint64_t bytes = 0;
   for (const TensorSource& tensor : tensors_) bytes += tensor.bytes();
   LoadProgress progress(bytes, nullptr);
