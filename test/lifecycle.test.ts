@@ -183,6 +183,18 @@ t.test('abort', async t => {
 
 const skipLarge = isEmulated && 'an emulator takes minutes for a prefill'
 
+t.test('an abort that comes after the pass, but before its end is heard', async t => {
+  await using model = await OpenELM.load(tiny)
+  using session = model.createSession()
+  await session.append(promptOf(2))
+  const call = reasonOf(session.native.logits(Int32Array.from(promptOf(9)), false))
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, volume(300, 3000))
+  session.native.cancel()
+  t.match(await call, { code: 'ABORTED' })
+  await session.native.whenIdle()
+  t.equal(session.position, 2)
+})
+
 t.test('a model of 1.1B parameters', { skip: skipLarge }, async t => {
   const model = await OpenELM.load(large)
   t.teardown(() => model.dispose())
@@ -292,6 +304,17 @@ t.test('dispose', async t => {
       t.same((await other).tokens, tokens)
     }
     await untilIdle(model)
+  })
+
+  t.test('a second call waits for the memory, too', { skip: skipLarge }, async t => {
+    const model = await OpenELM.load(large)
+    const outcome = reasonOf(model.logits(promptOf(500)))
+    await setTimeout(100)
+    const first = model.dispose()
+    await model.dispose()
+    t.same(model.memory, { weights: 0, kvCache: 0 })
+    await first
+    t.match(await outcome, disposed)
   })
 
   t.test('by `using`', async t => {

@@ -173,6 +173,34 @@ void test_dispose(int delay) {
   check(unfinished == 0, "a request never ended");
 }
 
+// More sessions decode than fit in a batch: a prompt gets on before the first of them ends.
+void test_crowd() {
+  constexpr int kSessions = 150;
+  const auto engine = make_engine();
+  std::vector<std::shared_ptr<KvCache>> caches;
+  for (int i = 0; i < kSessions; ++i) caches.push_back(engine->create_cache(kLength));
+  std::atomic<int> ended{0};
+  std::promise<void> all_ended;
+  std::function<void(int)> decode = [&](int session) {
+    const auto request = std::make_shared<Request>();
+    request->cache = caches[session];
+    request->tokens = {token_of(session, caches[session]->position)};
+    request->output = Request::Output::kScore;
+    request->first_target = 1;
+    request->done = [&, session](const std::shared_ptr<Request>&) {
+      if (caches[session]->position < kLength) return decode(session);
+      if (++ended == kSessions) all_ended.set_value();
+    };
+    engine->submit(request);
+  };
+  for (int i = 0; i < kSessions; ++i) decode(i);
+  const auto prompt = submit(*engine, engine->create_cache(kLength), 0, 50);
+  check(!prompt.wait(), "the prompt failed");
+  const int before = ended;
+  all_ended.get_future().wait();
+  check(before == 0, "a prompt waited for sessions to end");
+}
+
 // Tells on which threads it copies and computes.
 class WatchedBackend : public CpuBackend {
  public:
@@ -235,6 +263,7 @@ void test_scheduler() {
   test("scheduler, many sessions", [] { test_sessions(false); });
   test("scheduler, requests cancelled at random", [] { test_sessions(true); });
   test("scheduler, copies of caches", test_copies);
+  test("scheduler, a prompt in a crowd", test_crowd);
   test("scheduler, disposed under way", [] {
     for (int delay = 0; delay < 20000; delay += 1000) test_dispose(delay);
   });
