@@ -93,9 +93,9 @@ void RowReader::read_half(DType dtype, int first_row, int count, uint16_t* x) {
 }
 
 Error RowReader::not_finite(int row) const {
-  return Error(ErrorCode::kInvalidCheckpoint,
-               "tensor " + source_.name + " has a value that is not finite in row " +
-                   std::to_string(row) + ", which a quantised one cannot have");
+  return Error(
+      ErrorCode::kInvalidCheckpoint,
+      "tensor " + source_.name + " has a value that is not finite in row " + std::to_string(row));
 }
 
 void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* values,
