@@ -44,6 +44,7 @@ static void silu_row(float* x, int size) {
 
 static void quantize_input(const float* x, int cols, int16_t* quantized, float* scales,
                            int32_t* offsets) {
+  F8 zeros = broadcast(0);  // NaN where a value is not finite, which a maximum does not tell
   for (int begin = 0, group = 0; begin < cols; begin += kGroupSize, ++group) {
     float padded[kGroupSize] = {};
     const float* values = x + begin;
@@ -52,11 +53,11 @@ static void quantize_input(const float* x, int cols, int16_t* quantized, float* 
       values = padded;
     }
     F8 lane_max = broadcast(0);
-    F8 zeros = broadcast(0);  // NaN where a value is not finite, which a maximum does not tell
+    F8 zeros_of_group = broadcast(0);
     for (int i = 0; i < kGroupSize; i += 8) {
       const F8 v = load(values + i);
       lane_max = max(lane_max, max(v, sub(broadcast(0), v)));
-      zeros = fma(v, broadcast(0), zeros);
+      zeros_of_group = fma(v, broadcast(0), zeros_of_group);
     }
     const float largest = horizontal_max(lane_max);
     const F8 inverse = broadcast(largest > 0 ? 32767.0f / largest : 0.0f);
@@ -64,9 +65,11 @@ static void quantize_input(const float* x, int cols, int16_t* quantized, float* 
     for (int i = 0; i < kGroupSize; i += 8) {
       sum += store_int16(quantized + begin + i, mul(load(values + i), inverse));
     }
-    scales[group] = largest / 32767.0f + horizontal_sum(zeros);
+    scales[group] = largest / 32767.0f;
     offsets[group] = -8 * sum;
+    zeros = add(zeros, zeros_of_group);
   }
+  scales[0] += horizontal_sum(zeros);
 }
 
 static void from_f16(const uint16_t* x, int size, float* y) {
