@@ -200,8 +200,7 @@ export class OpenELM {
     context: Prompt,
     continuation: Prompt,
   ): Promise<{ logprob: number; tokens: number; isGreedy: boolean }> {
-    const before = this.#encode('context', context)
-    const { all, contextTokens } = this.#encodeBoth(context, before, continuation)
+    const { all, contextTokens } = this.#encodeBoth(context, continuation)
     const tokens = all.length - contextTokens
     if (tokens === 0) return { logprob: 0, tokens, isGreedy: true }
     const { logprob, isGreedy } = await this.#withSession(all.length, session =>
@@ -265,13 +264,14 @@ export class OpenELM {
       : readTokens(name, prompt, this.config.vocabSize, { expected: promptKinds })
   }
 
-  #encodeBoth(context: Prompt, before: Int32Array, continuation: Prompt) {
+  #encodeBoth(context: Prompt, continuation: Prompt) {
     if (typeof context === 'string' && typeof continuation === 'string' && continuation !== '') {
       const all = this.#encode('context', context + continuation)
       const alone = this.#encode('context', context.trimEnd())
       const differs = alone.findIndex((token, i) => token !== all[i])
       return { all, contextTokens: differs < 0 ? alone.length : differs }
     }
+    const before = this.#encode('context', context)
     const after =
       typeof continuation === 'string'
         ? this.tokenizer.encode(continuation, { addBos: false })
