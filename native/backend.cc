@@ -1,10 +1,10 @@
 #include "backend.h"
 
 #include "cpu/cpu_backend.h"
-#include "cpu/cpu_info.h"
 #include "cuda/cuda.h"
 #include "error.h"
 #include "metal/metal.h"
+#include "simd/cpu_info.h"
 
 namespace openelm {
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <numeric>
 
-#include "cpu/thread_pool.h"
 #include "pages.h"
+#include "simd/thread_pool.h"
 #include "train/kernels.h"
 
 namespace openelm {

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/kernels.h"
+#include "dtype.h"
 #include "half.h"
-#include "model/weights.h"
+#include "simd/kernels.h"
 
 namespace openelm {
 

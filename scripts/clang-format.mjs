@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 
 const globs = ['native', 'test'].flatMap(root =>
-  ['cc', 'h', 'cu', 'cuh', 'mm'].map(e => `${root}/*.${e}`),
+  ['cc', 'h', 'inc', 'cu', 'cuh', 'mm'].map(e => `${root}/*.${e}`),
 )
 const listed = spawnSync('git', ['ls-files', '-co', '--exclude-standard', '--', ...globs], {
   encoding: 'utf8',

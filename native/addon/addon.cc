@@ -1,5 +1,5 @@
-#include "../cpu/cpu_info.h"
-#include "../cpu/kernels.h"
+#include "../simd/cpu_info.h"
+#include "../simd/kernels.h"
 #include "addon_data.h"
 #include "checkpoint_tools.h"
 #include "machine_speed.h"

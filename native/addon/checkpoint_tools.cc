@@ -4,10 +4,10 @@
 #include <cstring>
 #include <mutex>
 
-#include "../cpu/kernels.h"
-#include "../cpu/thread_pool.h"
 #include "../half.h"
 #include "../random_normal.h"
+#include "../simd/kernels.h"
+#include "../simd/thread_pool.h"
 #include "addon_data.h"
 #include "arguments.h"
 

@@ -5,9 +5,9 @@
 
 #include "../backend.h"
 #include "../pages.h"
-#include "kernels.h"
+#include "../simd/kernels.h"
+#include "../simd/thread_pool.h"
 #include "pack.h"
-#include "thread_pool.h"
 
 namespace openelm {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "../half.h"
-#include "kernels.h"
+#include "../simd/kernels.h"
 
 namespace openelm {
 

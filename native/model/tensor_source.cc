@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "../cpu/kernels.h"
 #include "../error.h"
 #include "../half.h"
 #include "../quantize.h"
+#include "../simd/kernels.h"
 
 namespace openelm {
 

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "../cpu/kernels.h"
+#include "../simd/kernels.h"
 
 namespace openelm::train {
 

@@ -1,4 +1,4 @@
-#include "../cpu/kernels/lanes.h"
+#include "../simd/lanes.h"
 #include "kernels.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -16,11 +16,11 @@
 
 namespace openelm::train {
 namespace {
-#include "../cpu/kernels/vec_avx2.h"
+#include "../simd/vec_avx2.inc"
 
-#include "kernels/float_lanes.h"
+#include "kernels/float_lanes.inc"
 
-#include "kernels/table.h"
+#include "kernels/table.inc"
 }  // namespace
 
 #if defined(__clang__)

@@ -5,9 +5,9 @@
 
 namespace openelm::train {
 namespace {
-#include "kernels/vec_double.h"
+#include "kernels/vec_double.inc"
 
-#include "kernels/table.h"
+#include "kernels/table.inc"
 }  // namespace
 
 const Kernels<double>& double_kernels() {

@@ -1,4 +1,4 @@
-#include "../cpu/kernels/lanes.h"
+#include "../simd/lanes.h"
 #include "kernels.h"
 
 #if defined(__aarch64__) || defined(_M_ARM64)
@@ -7,11 +7,11 @@
 
 namespace openelm::train {
 namespace {
-#include "../cpu/kernels/vec_neon.h"
+#include "../simd/vec_neon.inc"
 
-#include "kernels/float_lanes.h"
+#include "kernels/float_lanes.inc"
 
-#include "kernels/table.h"
+#include "kernels/table.inc"
 }  // namespace
 
 const Kernels<float>& neon_kernels() {

@@ -1,13 +1,13 @@
-#include "../cpu/kernels/lanes.h"
+#include "../simd/lanes.h"
 #include "kernels.h"
 
 namespace openelm::train {
 namespace {
-#include "../cpu/kernels/vec_scalar.h"
+#include "../simd/vec_scalar.inc"
 
-#include "kernels/float_lanes.h"
+#include "kernels/float_lanes.inc"
 
-#include "kernels/table.h"
+#include "kernels/table.inc"
 }  // namespace
 
 const Kernels<float>& scalar_kernels() {

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "../cpu/thread_pool.h"
+#include "../simd/thread_pool.h"
 #include "kernels.h"
 
 namespace openelm::train {

@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "check.h"
-#include "cpu/kernels.h"
 #include "half.h"
 #include "reference.h"
+#include "simd/kernels.h"
 #include "suites.h"
 #include "tensors.h"
 

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "check.h"
-#include "cpu/kernels.h"
 #include "reference.h"
+#include "simd/kernels.h"
 #include "suites.h"
 #include "tensors.h"
 

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "check.h"
-#include "cpu/kernels.h"
 #include "reference.h"
+#include "simd/kernels.h"
 #include "suites.h"
 #include "tensors.h"
 

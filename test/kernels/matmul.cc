@@ -2,9 +2,9 @@
 #include <cstring>
 
 #include "check.h"
-#include "cpu/kernels.h"
 #include "cpu/pack.h"
 #include "reference.h"
+#include "simd/kernels.h"
 #include "suites.h"
 #include "tensors.h"
 

@@ -6,10 +6,10 @@
 #include <limits>
 
 #include "check.h"
-#include "cpu/kernels.h"
 #include "error.h"
 #include "half.h"
 #include "reference.h"
+#include "simd/kernels.h"
 #include "suites.h"
 #include "tensors.h"
 

@@ -1,4 +1,4 @@
-#include "cpu/thread_pool.h"
+#include "simd/thread_pool.h"
 
 #include <chrono>
 

@@ -1,10 +1,10 @@
-#include "kernels/lanes.h"
+#include "lanes.h"
 
 namespace openelm {
 namespace {
-#include "kernels/vec_scalar.h"
+#include "vec_scalar.inc"
 
-#include "kernels/table.h"
+#include "table.inc"
 }  // namespace
 
 const Kernels* scalar_kernels() {

@@ -1,4 +1,4 @@
-#include "kernels/lanes.h"
+#include "lanes.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 
@@ -20,11 +20,11 @@
 
 namespace openelm {
 namespace {
-#include "kernels/vec_avx2.h"
+#include "vec_avx2.inc"
 
-#include "kernels/panel_avx512.h"
+#include "panel_avx512.inc"
 
-#include "kernels/table.h"
+#include "table.inc"
 }  // namespace
 
 #if defined(__clang__)

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../model/weights.h"
+#include "../dtype.h"
 
 namespace openelm {
 

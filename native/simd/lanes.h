@@ -1,15 +1,15 @@
 #pragma once
 
-// What the lanes (vec_*.h) and kernels of every instruction set need. Standard headers are included
-// here, before a kernels_*.cc selects its instruction set.
+// What the lanes (vec_*.inc) and kernels of every instruction set need. Standard headers are
+// included here, before a kernels_*.cc selects its instruction set.
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "../../half.h"
-#include "../../quantize.h"
-#include "../kernels.h"
+#include "../half.h"
+#include "../quantize.h"
+#include "kernels.h"
 
 #if !defined(__GNUC__) && defined(_M_X64)
 #include <immintrin.h>

@@ -1,4 +1,4 @@
-#include "kernels/lanes.h"
+#include "lanes.h"
 
 #if defined(__aarch64__) || defined(_M_ARM64)
 
@@ -6,9 +6,9 @@
 
 namespace openelm {
 namespace {
-#include "kernels/vec_neon.h"
+#include "vec_neon.inc"
 
-#include "kernels/table.h"
+#include "table.inc"
 }  // namespace
 
 const Kernels* neon_kernels() {
