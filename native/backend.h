@@ -54,11 +54,13 @@ class Backend {
   // Rows of the embedding: tokens [T] -> x [T, d].
   virtual void embed(const Batch& batch, float* x) = 0;
 
-  // RMSNorm, qkv_proj, per-head RMSNorm of q and k, RoPE; k and v go to the caches: x -> q [T,
-  // Hq*h], already scaled by 1/sqrt(h).
+  // RMSNorm, qkv_proj, per-head RMSNorm of q and k, RoPE; k and v go to the caches, where in
+  // float16 a value beyond +-65504 becomes +-65504 (a NaN stays one): x -> q [T, Hq*h], not yet
+  // scaled.
   virtual void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) = 0;
 
-  // Causal grouped-query attention of each token over its own session: q, caches -> a [T, Hq*h].
+  // Causal grouped-query attention of each token over its own session, with the scale 1/sqrt(h):
+  // q, caches -> a [T, Hq*h].
   virtual void attention(const Layer& layer, const Batch& batch, const float* q, float* a) = 0;
 
   // x += out_proj(a).

@@ -39,6 +39,8 @@ inline float f16_to_float(uint16_t value) {
   return float_from_bits(sign | ((exponent_and_mantissa << 13) + (uint32_t(127 - 15) << 23)));
 }
 
+inline constexpr float kMaxFloat16 = 65504;
+
 // Rounds to nearest, ties to even; overflows to infinity; a NaN stays one.
 inline uint16_t float_to_f16(float value) {
   const uint32_t bits = bits_of_float(value);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
@@ -27,7 +28,7 @@ struct LayerAttention {
   const Batch& batch;
   const int h;
   const DType cache_dtype;
-  const float* q;  // [T, Hq*h]
+  const float* q;  // [T, Hq*h], not yet scaled
   float* a;        // [T, Hq*h]
 
   int group() const { return layer.num_query_heads / layer.num_kv_heads; }
@@ -49,9 +50,11 @@ struct LayerAttention {
   void attend(const Tile& tile, int kv_head, int begin, int end, AttentionScratch& scratch,
               float* sums) const {
     const size_t token_size = size_t(group()) * h;
+    const float scale = 1.0f / std::sqrt(float(h));
     for (int t = 0; t < tile.tokens; ++t) {
       const float* from = q + offset(tile, t, kv_head);
-      std::copy(from, from + token_size, scratch.q.data() + t * token_size);
+      float* to = scratch.q.data() + t * token_size;
+      for (size_t j = 0; j < token_size; ++j) to[j] = from[j] * scale;
     }
     for (int partition = begin; partition < end; ++partition) {
       float* to = partition == begin ? sums : scratch.sums.data();

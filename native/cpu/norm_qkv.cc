@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
+#include "../half.h"
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
 
@@ -30,8 +30,7 @@ struct HeadFinisher {
   void query(float* head, int index, int position, float* q) const {
     const int h = config.head_dim;
     norm_and_rope(head, layer.q_norm, position);
-    const float scale = 1.0f / std::sqrt(float(h));
-    for (int j = 0; j < h; ++j) q[size_t(index) * h + j] = head[j] * scale;
+    std::copy(head, head + h, q + size_t(index) * h);
   }
 
   // Element j goes to begin + j / 16 * panel_stride + j % 16 * stride.
@@ -39,8 +38,12 @@ struct HeadFinisher {
     for (int first = 0; first < config.head_dim; first += kPanelRows, begin += panel_stride) {
       const int count = std::min(kPanelRows, config.head_dim - first);
       if (cache_dtype == DType::kFloat16) {
+        float clamped[kPanelRows];
+        for (int j = 0; j < count; ++j) {
+          clamped[j] = std::clamp(head[first + j], -kMaxFloat16, kMaxFloat16);
+        }
         uint16_t halves[kPanelRows];
-        kernels.to_f16(head + first, count, halves);
+        kernels.to_f16(clamped, count, halves);
         auto* to = static_cast<uint16_t*>(cache) + begin;
         for (int j = 0; j < count; ++j) to[j * stride] = halves[j];
       } else {

@@ -107,7 +107,7 @@ Buffer CudaBackend::load_vector(const TensorSource& source, LoadProgress& progre
 }
 
 bool CudaBackend::float32_cache() const {
-  return weights->layers[0].qkv_proj.dtype == DType::kFloat32;
+  return !weights->layers.empty() && weights->layers[0].qkv_proj.dtype == DType::kFloat32;
 }
 
 size_t CudaBackend::k_cache_bytes(const Config& config, int layer, int positions) const {

@@ -4,16 +4,23 @@
 
 namespace openelm {
 
-int Config::max_q_dim() const {
-  return *std::max_element(num_query_heads.begin(), num_query_heads.end()) * head_dim;
-}
-
-int Config::max_qkv_dim() const {
+template <typename Dim>
+static int largest(int num_layers, const Dim& dim) {
   int widest = 0;
-  for (int layer = 0; layer < num_layers; ++layer) widest = std::max(widest, qkv_dim(layer));
+  for (int layer = 0; layer < num_layers; ++layer) widest = std::max(widest, dim(layer));
   return widest;
 }
 
-int Config::max_ffn_dim() const { return *std::max_element(ffn_dims.begin(), ffn_dims.end()); }
+int Config::max_q_dim() const {
+  return largest(num_layers, [this](int layer) { return q_dim(layer); });
+}
+
+int Config::max_qkv_dim() const {
+  return largest(num_layers, [this](int layer) { return qkv_dim(layer); });
+}
+
+int Config::max_ffn_dim() const {
+  return largest(num_layers, [this](int layer) { return ffn_dims[layer]; });
+}
 
 }  // namespace openelm

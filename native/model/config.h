@@ -24,6 +24,7 @@ struct Config {
   int q_dim(int layer) const { return num_query_heads[layer] * head_dim; }
   int kv_dim(int layer) const { return num_kv_heads[layer] * head_dim; }
   int qkv_dim(int layer) const { return q_dim(layer) + 2 * kv_dim(layer); }
+  // Of all layers, 0 without any.
   int max_q_dim() const;
   int max_qkv_dim() const;
   int max_ffn_dim() const;

@@ -147,9 +147,6 @@ void OpRun::norm_qkv(const Layer& layer, const Batch& batch) {
         }
         row = rope(row, batch.positions[t], config_.rope_freq_constant);
       }
-      if (is_query) {
-        for (double& value : row) value /= std::sqrt(double(h));
-      }
       Row& to = is_query ? queries : head < first_value ? keys : values;
       to.insert(to.end(), row.begin(), row.end());
     }
@@ -163,7 +160,7 @@ void OpRun::attention(const Layer& layer, const Batch& batch) {
   const int h = config_.head_dim;
   const int group = layer.num_query_heads / layer.num_kv_heads;
   const int q_dim = config_.q_dim(layer.index);
-  const Rows q = random_rows(batch.size(), q_dim, 1.5f / std::sqrt(float(h)));
+  const Rows q = random_rows(batch.size(), q_dim, 1.5f);
   const Buffer input = upload(q);
   const Buffer a = make_output(batch.size(), q_dim);
   backend_->attention(layer, batch, input.as<float>(), a.as<float>());
@@ -181,7 +178,9 @@ void OpRun::attention(const Layer& layer, const Batch& batch) {
         keys.push_back(head_of(session.keys[layer.index][p], head / group));
         values.push_back(head_of(session.values[layer.index][p], head / group));
       }
-      const Row row = openelm::attention(head_of(q[t], head), keys, values);
+      Row query = head_of(q[t], head);
+      for (double& value : query) value /= std::sqrt(double(h));
+      const Row row = openelm::attention(query, keys, values);
       want.insert(want.end(), row.begin(), row.end());
     }
     compare("attention", got[t], want);
