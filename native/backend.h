@@ -2,9 +2,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "host_threads.h"
 #include "model/batch.h"
 #include "model/weights.h"
 
@@ -83,11 +85,20 @@ class Backend {
   // to draw from read_logits().
   virtual const int32_t* sample(const Batch& /*batch*/, float* /*logits*/) { return nullptr; }
 
+  // body(task) for every task in [0, tasks), each once, on the host's threads, for what is done
+  // with logits there. On the thread of the ops; the body must not throw.
+  virtual void run_tasks(int tasks, const std::function<void(int)>& body) {
+    host_threads_.run(tasks, body);
+  }
+
   // The weights that the ops use. Set once, when they are all loaded.
   const Weights* weights = nullptr;
 
   // When it becomes true, ops under way may return early with useless results.
   const std::atomic<bool>* cancelled = nullptr;
+
+ private:
+  HostThreads host_threads_;
 };
 
 struct BackendInfo {

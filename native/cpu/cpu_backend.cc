@@ -134,4 +134,8 @@ void CpuBackend::matmul_add(const Matrix& matrix, const Batch& batch, const floa
 
 const float* CpuBackend::read_logits(const float* logits, size_t) { return logits; }
 
+void CpuBackend::run_tasks(int tasks, const std::function<void(int)>& body) {
+  pool_.run(tasks, [&](int task, int) { body(task); });
+}
+
 }  // namespace openelm

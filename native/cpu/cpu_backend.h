@@ -53,6 +53,7 @@ class CpuBackend : public Backend {
   void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
   void norm_logits(const Batch& batch, const float* x, float* logits) override;
   const float* read_logits(const float* logits, size_t count) override;
+  void run_tasks(int tasks, const std::function<void(int)>& body) override;
 
  private:
   // Panels that one task multiplies: enough rows to be worth a task, few enough to share out
