@@ -95,7 +95,7 @@ struct LayerAttention {
     args.positions =
         std::min(batch.positions[tile.first_token] + 1 - partition * kPartition, kPartition);
     args.scores = scratch.scores.data();
-    kernels.attention[cache_dtype == DType::kFloat16](args, sums);
+    kernels.attention[int(cache_dtype)](args, sums);
   }
 };
 

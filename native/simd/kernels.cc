@@ -8,12 +8,15 @@
 namespace openelm {
 
 std::vector<const Kernels*> runnable_kernels() {
-  const CpuInfo& info = cpu_info();
   std::vector<const Kernels*> tables = {scalar_kernels()};
-  if (info.has_avx2 && avx2_kernels()) tables.push_back(avx2_kernels());
-  if (info.has_avxvnni && avxvnni_kernels()) tables.push_back(avxvnni_kernels());
-  if (info.has_avx512 && avx512_kernels()) tables.push_back(avx512_kernels());
-  if (neon_kernels()) tables.push_back(neon_kernels());
+#if defined(OPENELM_X86)
+  const CpuInfo& info = cpu_info();
+  if (info.has_avx2) tables.push_back(avx2_kernels());
+  if (info.has_avxvnni) tables.push_back(avxvnni_kernels());
+  if (info.has_avx512) tables.push_back(avx512_kernels());
+#elif defined(OPENELM_ARM64)
+  tables.push_back(neon_kernels());
+#endif
   return tables;
 }
 

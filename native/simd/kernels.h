@@ -5,6 +5,12 @@
 
 #include "../dtype.h"
 
+#if defined(__x86_64__) || defined(_M_X64)
+#define OPENELM_X86
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define OPENELM_ARM64
+#endif
+
 namespace openelm {
 
 // The inner loops of the CPU backend, compiled once for each instruction set and chosen at run
@@ -98,10 +104,10 @@ struct Kernels {
   void (*silu)(float* x, int size);
 
   // acc[t, r] = sum over columns of w[r, c] * x[t, c], for the rows r of `panels` panels in
-  // sequence; acc is [T, panels * 16].
+  // sequence; acc is [T, panels * 16]. One for each DType.
   void (*matmul[5])(const void* w, int panels, const Input& x, int tokens, float* acc);
 
-  // For caches of float32 and of float16.
+  // One for each DType that a cache may have: kFloat32 and kFloat16.
   void (*attention[2])(const AttentionArgs& args, const AttentionSums& sums);
 
   // Adds the sums over later keys to those over earlier ones.
@@ -124,11 +130,13 @@ const Kernels& cpu_kernels();
 // Those that this processor can run, the best last.
 std::vector<const Kernels*> runnable_kernels();
 
-// Null where the compiler had no such instruction set.
 const Kernels* scalar_kernels();
+#if defined(OPENELM_X86)
 const Kernels* avx2_kernels();
 const Kernels* avxvnni_kernels();
 const Kernels* avx512_kernels();
+#elif defined(OPENELM_ARM64)
 const Kernels* neon_kernels();
+#endif
 
 }  // namespace openelm

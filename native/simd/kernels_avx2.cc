@@ -1,17 +1,9 @@
 #include "lanes.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
+#ifdef OPENELM_X86
 
-#include <immintrin.h>
-
-// One build for every processor: only what follows may use these instructions, and only a processor
-// that has them is led here. MSVC needs no such request.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+#define OPENELM_TARGET "avx2,fma,f16c"
+#include "target_begin.inc"
 
 namespace openelm {
 namespace {
@@ -22,23 +14,13 @@ namespace {
 #include "table.inc"
 }  // namespace
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
+#include "target_end.inc"
 
 const Kernels* avx2_kernels() {
   static constexpr Kernels kKernels = make_kernels("avx2");
   return &kKernels;
 }
 
-}  // namespace openelm
-
-#else
-
-namespace openelm {
-const Kernels* avx2_kernels() { return nullptr; }
 }  // namespace openelm
 
 #endif

@@ -1,21 +1,13 @@
 #include "lanes.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
+#ifdef OPENELM_X86
 
-#include <immintrin.h>
-
-// One build for every processor: only what follows may use these instructions, and only a processor
-// that has them is led here. MSVC needs no such request.
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avxvnni"))), apply_to = function)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,avxvnni")
-#endif
+#define OPENELM_AVX_VNNI
+#define OPENELM_TARGET "avx2,fma,f16c,avxvnni"
+#include "target_begin.inc"
 
 namespace openelm {
 namespace {
-#define OPENELM_AVX_VNNI
 #include "vec_avx2.inc"
 
 #include "panel_avx2.inc"
@@ -23,23 +15,13 @@ namespace {
 #include "table.inc"
 }  // namespace
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
+#include "target_end.inc"
 
 const Kernels* avxvnni_kernels() {
   static constexpr Kernels kKernels = make_kernels("avxvnni");
   return &kKernels;
 }
 
-}  // namespace openelm
-
-#else
-
-namespace openelm {
-const Kernels* avxvnni_kernels() { return nullptr; }
 }  // namespace openelm
 
 #endif

@@ -1,8 +1,6 @@
 #include "lanes.h"
 
-#if defined(__aarch64__) || defined(_M_ARM64)
-
-#include <arm_neon.h>
+#ifdef OPENELM_ARM64
 
 namespace openelm {
 namespace {
@@ -16,12 +14,6 @@ const Kernels* neon_kernels() {
   return &kKernels;
 }
 
-}  // namespace openelm
-
-#else
-
-namespace openelm {
-const Kernels* neon_kernels() { return nullptr; }
 }  // namespace openelm
 
 #endif

@@ -11,8 +11,10 @@
 #include "../quantize.h"
 #include "kernels.h"
 
-#if !defined(__GNUC__) && defined(_M_X64)
+#if defined(OPENELM_X86)
 #include <immintrin.h>
+#elif defined(OPENELM_ARM64)
+#include <arm_neon.h>
 #endif
 
 // How far ahead of one token's reading its weights, keys and values are asked for. The processor

@@ -10,9 +10,13 @@ namespace openelm::train {
 template <>
 const Kernels<float>& kernels<float>() {
   const std::string name = cpu_kernels().name;
+#if defined(OPENELM_X86)
   if (name == "avx512") return avx512_kernels();
   if (name == "avxvnni" || name == "avx2") return avx2_kernels();
-  return name == "neon" ? neon_kernels() : scalar_kernels();
+#elif defined(OPENELM_ARM64)
+  if (name == "neon") return neon_kernels();
+#endif
+  return scalar_kernels();
 }
 
 template <>

@@ -1,15 +1,10 @@
+#include "../simd/lanes.h"
 #include "kernels.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
+#ifdef OPENELM_X86
 
-#include <immintrin.h>
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC target("avx512f")
-#endif
+#define OPENELM_TARGET "avx512f"
+#include "../simd/target_begin.inc"
 
 namespace openelm::train {
 namespace {
@@ -61,11 +56,7 @@ void tile(const float* a, const float* b, int k, int panels, float* c, size_t c_
 
 }  // namespace
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
+#include "../simd/target_end.inc"
 
 // Only the product gains by wider lanes: the rest waits for memory or for exponentials.
 const Kernels<float>& avx512_kernels() {
@@ -81,12 +72,6 @@ const Kernels<float>& avx512_kernels() {
   return kKernels;
 }
 
-}  // namespace openelm::train
-
-#else
-
-namespace openelm::train {
-const Kernels<float>& avx512_kernels() { return scalar_kernels(); }
 }  // namespace openelm::train
 
 #endif

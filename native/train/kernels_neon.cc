@@ -1,9 +1,7 @@
 #include "../simd/lanes.h"
 #include "kernels.h"
 
-#if defined(__aarch64__) || defined(_M_ARM64)
-
-#include <arm_neon.h>
+#ifdef OPENELM_ARM64
 
 namespace openelm::train {
 namespace {
@@ -19,12 +17,6 @@ const Kernels<float>& neon_kernels() {
   return kKernels;
 }
 
-}  // namespace openelm::train
-
-#else
-
-namespace openelm::train {
-const Kernels<float>& neon_kernels() { return scalar_kernels(); }
 }  // namespace openelm::train
 
 #endif

@@ -91,7 +91,8 @@ std::vector<float> run(const Kernels& kernels, const Caches& caches, const float
                              std::min(positions - begin, kPartition),
                              scores.data()};
     Sums& sums = begin == 0 ? all : later;
-    kernels.attention[!caches.k_halves.empty()](args, sums.pointers());
+    const DType dtype = caches.k_halves.empty() ? DType::kFloat32 : DType::kFloat16;
+    kernels.attention[int(dtype)](args, sums.pointers());
     if (begin > 0) kernels.merge_attention(later.pointers(), rows, h, all.pointers());
   }
   std::vector<float> a;
