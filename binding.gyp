@@ -1,16 +1,17 @@
+# The build that ships. CMakeLists.txt is the developer's; both compile what native/sources.txt lists.
 {
-  'includes': ['native/cuda/cuda.gypi', 'native/metal/metal.gypi'],
   'variables': {
     # Every build rounds alike: no product is fused with a sum unless a kernel asks for it.
     'float_flags': ['-ffp-contract=off', '-fno-math-errno'],
+    # Where CUDA is, 12.8 or newer; nothing leaves its kernels out.
+    'cuda_home%': '<!(node native/cuda/find_cuda.mjs)',
+    # For the GPUs of this machine; for any at all, by way of PTX, where it has none. `all` ships.
+    'cuda_architectures%': '<!(node -p "process.env.OPENELM_CUDA_ARCHITECTURES || \'native\'")',
   },
   'targets': [
     {
       'target_name': 'openelm',
-      'dependencies': ['cuda', 'metal'],
-      'sources': [
-        '<!@(node -p "require(\'fs\').readFileSync(\'native/sources.txt\', \'utf8\').trim().split(/\\s+/).map(name => \'native/\' + name).join(\' \')")',
-      ],
+      'sources': ['<!@(node native/sources.mjs engine addon)'],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': [
         'NAPI_VERSION=9',
@@ -43,6 +44,44 @@
       'conditions': [
         ['OS == "linux"', {'ldflags!': ['-rdynamic'], 'ldflags': ['-Wl,-s']}],
         ['OS == "win"', {'defines': ['NOMINMAX', '_HAS_EXCEPTIONS=1'], 'defines!': ['_HAS_EXCEPTIONS=0']}],
+        ['cuda_home == ""', {
+          'sources': ['<!@(node native/sources.mjs no_cuda)'],
+        }, {
+          'sources': ['<!@(node native/sources.mjs cuda)'],
+          'include_dirs': ['<(cuda_home)/include'],
+          'libraries': ['<(cuda_home)/lib64/libcudart_static.a', '-ldl', '-lrt', '-lpthread'],
+          'rules': [{
+            'rule_name': 'nvcc',
+            'extension': 'cu',
+            'inputs': ['<!@(ls native/*.h native/cuda/*.h native/cuda/*.cuh)'],
+            'outputs': ['<(INTERMEDIATE_DIR)/<(RULE_INPUT_ROOT).cu.o'],
+            'process_outputs_as_sources': 1,
+            'action': [
+              '<(cuda_home)/bin/nvcc', '--options-file', 'native/cuda/nvcc_flags.txt',
+              '<@(cuda_target)', '-c', '<(RULE_INPUT_PATH)', '-o', '<@(_outputs)',
+            ],
+          }],
+          'conditions': [
+            ['cuda_architectures == "all"', {
+              'variables': {'cuda_target': ['--options-file', 'native/cuda/all_architectures.txt']},
+            }, {
+              'variables': {'cuda_target': ['-arch=<(cuda_architectures)']},
+            }],
+          ],
+        }],
+        ['OS != "mac"', {
+          'sources': ['<!@(node native/sources.mjs no_metal)'],
+        }, {
+          'sources': ['<!@(node native/sources.mjs metal)'],
+          'include_dirs': ['<(INTERMEDIATE_DIR)'],
+          'libraries': ['-framework Metal', '-framework Foundation', '-lobjc'],
+          'actions': [{
+            'action_name': 'embed_shaders',
+            'inputs': ['<!@(ls native/*.h native/metal/*.h native/metal/*.metal native/metal/*.mjs)'],
+            'outputs': ['<(INTERMEDIATE_DIR)/metal_source.h'],
+            'action': ['node', 'native/metal/embed_shaders.mjs', '<@(_outputs)'],
+          }],
+        }],
       ],
     },
   ],

@@ -8,6 +8,7 @@ set -u
 cd "$(dirname "$0")/.."
 PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin"
 build=${1:-build/gpu}
+tests=$build/test/kernels/gpu
 failed=""
 
 step() {
@@ -18,38 +19,37 @@ step() {
   $name"
 }
 
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .)
 nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader || true
 nvcc --version | tail -2
 
 set -e
 mkdir -p "$build"
-cmake -S test/kernels/gpu -B "$build" -D OPENELM_CUDA_ARCHITECTURES="${capability:-90}" > "$build/build.log" 2>&1 ||
+cmake -B "$build" -D OPENELM_TESTS=ON > "$build/build.log" 2>&1 ||
   { cat "$build/build.log"; exit 1; }
 cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { tail -50 "$build/build.log"; exit 1; }
 set +e
 
-step "every op against the oracle" "$build/kernels_test"
-step "whole models against the oracle" "$build/model_test"
-step "whole models against the package's oracle" "$build/oracle_test" test/data/oracle-logits.txt
-step "drawing tokens" "$build/sample_test"
+step "every op against the oracle" "$tests/kernels_test"
+step "whole models against the oracle" "$tests/model_test"
+step "whole models against the package's oracle" "$tests/oracle_test" test/data/oracle-logits.txt
+step "drawing tokens" "$tests/sample_test"
 for dtype in float32 float16 bfloat16 q8 q4; do
-  step "every op at the widths of the presets, $dtype" "$build/full_width_test" forward "$dtype"
+  step "every op at the widths of the presets, $dtype" "$tests/full_width_test" forward "$dtype"
 done
 if command -v compute-sanitizer > /dev/null; then
   for tool in memcheck racecheck; do
     step "$tool of every op" \
-      compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/kernels_test"
+      compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests/kernels_test"
   done
   for test in model_test sample_test; do
     for tool in memcheck racecheck; do
-      step "$tool of $test" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/$test"
+      step "$tool of $test" compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests/$test"
     done
   done
 else
   echo "== compute-sanitizer is not here"
 fi
-step "benchmark" "$build/gpu_bench"
+step "benchmark" "$tests/gpu_bench"
 if command -v node > /dev/null && [ -d node_modules/tap ]; then
   step "the addon" npm run build:native
   step "the addon finds the GPU" node -e "

@@ -17,6 +17,7 @@ if (existsSync(join(prefix, 'include', 'node', 'node_api.h'))) {
   process.env.npm_config_nodedir ??= prefix // else node-gyp downloads the headers
 }
 process.env.npm_config_jobs ??= 'max'
+process.env.OPENELM_CUDA_ARCHITECTURES ??= 'all'
 
 await promisify(prebuildify)({
   cwd: copy,

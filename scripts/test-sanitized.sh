@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 build=build/sanitized
-cmake -S test/emulator -B "$build" -D CMAKE_CXX_COMPILER="${CXX:-clang++-19}" \
-  -D OPENELM_SANITIZE=address,undefined
+cmake -B "$build" -D CMAKE_CXX_COMPILER="${CXX:-clang++-19}" -D CMAKE_BUILD_TYPE=RelWithDebInfo \
+  -D OPENELM_EMULATE=ON -D OPENELM_TESTS=ON -D OPENELM_SANITIZE=address,undefined
 cmake --build "$build" --parallel "$(nproc)"
 ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" "$@"

@@ -1,4 +1,4 @@
-// Prints where CUDA is, for cuda.gypi: nothing where there is none, or one that lacks the architectures
+// Prints where CUDA is, for binding.gyp: nothing where there is none, or one that lacks the architectures
 // and the compression that ship.
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'

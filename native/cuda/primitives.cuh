@@ -12,6 +12,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "runtime.h"
@@ -23,6 +24,10 @@
 #define SHARED(type, name, dims) __shared__ type name dims
 
 namespace openelm::cuda {
+
+// A kernel that was compiled for less than Hopper, and got there as PTX, does not wait for the
+// kernel before it, and must not be started early.
+constexpr bool kKernelsWait = std::max({__CUDA_ARCH_LIST__}) >= 900;
 
 // kernel<<<grid, block, shared_bytes, stream>>>(args...) that may start while the kernel before it
 // still runs (programmatic dependent launch, from Hopper on): every kernel calls
@@ -39,7 +44,7 @@ void launch(const Stream& stream, void (*kernel)(Params...), dim3 grid, int bloc
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream.get();
   config.attrs = &attribute;
-  config.numAttrs = stream.overlaps_kernels() ? 1 : 0;
+  config.numAttrs = kKernelsWait && stream.overlaps_kernels() ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch a kernel");
 }
 

@@ -7,16 +7,11 @@ build=${1:-build/cuda-check}
 nvcc=${NVCC:-nvcc}
 mkdir -p "$build"
 
-targets="-gencode arch=compute_90,code=compute_90"
-for arch in 75 80 86 89 90 100 120; do
-  targets="$targets -gencode arch=compute_$arch,code=sm_$arch"
-done
-
 failures=0
 for source in native/cuda/*.cu; do
   name=$(basename "$source" .cu)
-  # shellcheck disable=SC2086
-  "$nvcc" -std=c++20 -O3 $targets -Xptxas -v -c "$source" -o "$build/$name.o" \
+  "$nvcc" --options-file native/cuda/nvcc_flags.txt --options-file native/cuda/all_architectures.txt \
+    -Xptxas -v -c "$source" -o "$build/$name.o" \
     > "$build/$name.log" 2>&1 || { cat "$build/$name.log"; exit 1; }
   spills=$(grep -c 'bytes spill' "$build/$name.log" || true)
   spilling=$(grep 'bytes spill' "$build/$name.log" | grep -vc ' 0 bytes spill stores' || true)
@@ -26,7 +21,7 @@ for source in native/cuda/*.cu; do
 done
 
 for name in matmul tiled_attention; do
-  "$nvcc" -std=c++20 -O3 -arch=compute_90 -ptx "native/cuda/$name.cu" -o "$build/$name.ptx"
+  "$nvcc" --options-file native/cuda/nvcc_flags.txt -arch=compute_90 -ptx "native/cuda/$name.cu" -o "$build/$name.ptx"
   count=$(grep -c 'mma.sync' "$build/$name.ptx" || true)
   echo "$name: $count mma.sync"
   [ "$count" -gt 0 ] || failures=$((failures + 1))
