@@ -119,7 +119,7 @@ export class OpenELM {
       dtype,
       deviceIndex: valid.deviceIndex,
       threads: valid.threads,
-      kvCacheDtype: valid.kvCacheDtype ?? defaultKvCacheDtype(dtype),
+      kvCacheDtype: valid.kvCacheDtype,
       mmap: valid.mmap,
     }
     const { signal, report } = reporter(valid.signal, valid.onProgress)
@@ -330,7 +330,7 @@ function validateLoadOptions(given: LoadOptions | undefined) {
       max: 1024,
       fallback: loadNative().cpuInfo().physicalCores,
     }),
-    kvCacheDtype: kvCacheDtype === 'auto' ? undefined : kvCacheDtype,
+    kvCacheDtype,
     tokenizer: tokenizer as string | object | undefined,
     mmap: readBoolean('options.mmap', options.mmap, false),
     signal: readSignal('options.signal', options.signal),
@@ -348,10 +348,6 @@ function readContextLength(value: unknown): number | undefined {
     max: longestContext,
     fallback: undefined,
   })
-}
-
-function defaultKvCacheDtype(dtype: DType): 'float32' | 'float16' {
-  return dtype === 'q8' || dtype === 'q4' ? 'float16' : 'float32'
 }
 
 function preferredBackend(): BackendName {

@@ -43,7 +43,7 @@ export interface NativeLoadOptions {
   backend: NativeBackendName
   deviceIndex: number
   threads: number
-  kvCacheDtype: 'float32' | 'float16'
+  kvCacheDtype: 'auto' | 'float32' | 'float16'
   mmap: boolean
 }
 

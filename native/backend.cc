@@ -19,8 +19,8 @@ std::vector<BackendInfo> list_backends() {
 std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads,
                                         DType kv_cache_dtype) {
   if (name == "cpu") return std::make_unique<CpuBackend>(threads, kv_cache_dtype);
-  if (name == "cuda") return create_cuda_backend(device_index);
-  if (name == "metal") return create_metal_backend(device_index);
+  if (name == "cuda") return create_cuda_backend(device_index, kv_cache_dtype);
+  if (name == "metal") return create_metal_backend(device_index, kv_cache_dtype);
   throw Error(ErrorCode::kInvalidArgument, "unknown backend " + name);
 }
 

@@ -12,12 +12,23 @@
 
 namespace openelm {
 
+// What a batch has come to, in host memory, valid until the next batch. At most one of the two is
+// there; neither when the batch asks for no logits.
+struct Output {
+  const float* logits = nullptr;    // [n, V]
+  const int32_t* tokens = nullptr;  // [n], drawn by batch.draws; -1 for a row without finite logit
+};
+
 // The op vocabulary: the one forward pass of model/decoder.cc in seven fused ops. A backend is a
 // class that implements them; everything else about a model is shared.
 //
 // T tokens in a batch; in a layer: Hq query heads, Hkv KV heads, head width h, FFN width f; model
-// width d; vocabulary V. Activations are float32, row-major, in the backend's own memory. T == 1
-// means matvec, larger T matmul, inside the op.
+// width d; vocabulary V. Activations are float32, row-major, in buffers of the backend; a const
+// Buffer is a handle that stays the same, whatever becomes of the memory. T == 1 means matvec,
+// larger T matmul, inside the op.
+//
+// What is called on "the thread of the ops" is called by one thread at a time: the scheduler's once
+// it runs, the loading one before.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -31,59 +42,76 @@ class Backend {
   // Zeroed memory that the ops can use. Throws Error{kOutOfMemory}. Any thread may call it.
   virtual Buffer allocate(size_t bytes) = 0;
 
-  // Copies between two buffers of this backend, on the thread of the ops.
-  virtual void copy(void* to, const void* from, size_t bytes) = 0;
+  // From host memory to the beginning of a buffer, back, and between two buffers. On the thread of
+  // the ops, in order with them; done when they return.
+  virtual void upload(const void* from, size_t bytes, const Buffer& to) = 0;
+  virtual void download(const Buffer& from, size_t bytes, void* to) = 0;
+  virtual void copy(const Buffer& from, size_t bytes, const Buffer& to) = 0;
 
   // Reads a matrix and packs it as the ops of this backend want it, stored as `dtype`.
   virtual Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                              LoadProgress& progress) = 0;
 
-  // Reads a norm weight as float32.
-  virtual Buffer load_vector(const TensorSource& source, LoadProgress& progress) = 0;
-
-  // Where position `pos` of a KV cache of `kv_dim` lives is the backend's choice; the sizes in
-  // bytes of the keys and of the values of `context_length` positions are these, and a prefix of
-  // positions is a prefix of bytes.
+  // The bytes that the keys, and those that the values, of so many positions of a layer take in a
+  // KV cache. Where each position lives is the backend's choice, but the first positions live in
+  // the first bytes, so that these sizes say what to copy of a cache as well as what to allocate.
   virtual size_t k_cache_bytes(const Config& config, int layer, int positions) const = 0;
   virtual size_t v_cache_bytes(const Config& config, int layer, int positions) const = 0;
 
   // The most tokens of one batch: as many as it takes to keep the matrix units busy.
   virtual int max_batch_tokens() const { return 128; }
 
-  // Called once before the ops of a batch.
-  virtual void begin(const Batch& batch) = 0;
+  // The weights of all passes from now on, which outlive them. A backend serves one decoder at a
+  // time, whose constructor calls this: what was recorded for replay() is forgotten.
+  virtual void use(const Weights& weights) { weights_ = &weights; }
+
+  // A forward pass is begin(), replay(), the ops of all layers in order unless that has run them,
+  // and end(). One that is given up before its end leaves nothing behind but, in the caches, keys
+  // and values of the batch's own positions.
+
+  // Once `cancelled` becomes true, ops may return early with useless results. It outlives the pass.
+  virtual void begin(const Batch& batch, const std::atomic<bool>& cancelled) = 0;
+
+  // Runs the whole pass, if the backend has recorded one like it; else it may record the ops that
+  // follow.
+  virtual bool replay(const Batch& /*batch*/) { return false; }
 
   // Rows of the embedding: tokens [T] -> x [T, d].
-  virtual void embed(const Batch& batch, float* x) = 0;
+  virtual void embed(const Batch& batch, const Buffer& x) = 0;
 
   // RMSNorm, qkv_proj, per-head RMSNorm of q and k, RoPE; k and v go to the caches, where in
   // float16 a value beyond +-65504 becomes +-65504 (a NaN stays one): x -> q [T, Hq*h], not yet
   // scaled.
-  virtual void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) = 0;
+  virtual void norm_qkv(const Layer& layer, const Batch& batch, const Buffer& x,
+                        const Buffer& q) = 0;
 
   // Causal grouped-query attention of each token over its own session, with the scale 1/sqrt(h):
   // q, caches -> a [T, Hq*h].
-  virtual void attention(const Layer& layer, const Batch& batch, const float* q, float* a) = 0;
+  virtual void attention(const Layer& layer, const Batch& batch, const Buffer& q,
+                         const Buffer& a) = 0;
 
   // x += out_proj(a).
-  virtual void out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) = 0;
+  virtual void out_proj_add(const Layer& layer, const Batch& batch, const Buffer& a,
+                            const Buffer& x) = 0;
 
   // RMSNorm, proj_1, SwiGLU (SiLU alone without GLU): x -> g [T, f].
-  virtual void norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) = 0;
+  virtual void norm_swiglu(const Layer& layer, const Batch& batch, const Buffer& x,
+                           const Buffer& g) = 0;
 
   // x += proj_2(g).
-  virtual void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) = 0;
+  virtual void ffn_down_add(const Layer& layer, const Batch& batch, const Buffer& g,
+                            const Buffer& x) = 0;
+
+  // Called when all ops of a layer have been. Where they run behind the caller's back they may be
+  // started now, so that a pass that is given up has not run far ahead.
+  virtual void end_layer(const Layer& /*layer*/, const Batch& /*batch*/) {}
 
   // Final RMSNorm and the output layer for the n tokens in batch.logit_rows: x -> logits [n, V].
-  virtual void norm_logits(const Batch& batch, const float* x, float* logits) = 0;
+  virtual void norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) = 0;
 
-  // The same logits in host memory, once the ops before have run; valid until the next batch.
-  virtual const float* read_logits(const float* logits, size_t count) = 0;
-
-  // What batch.draws takes from the logits, which it may overwrite: [n] tokens in host memory, -1
-  // in the place of a row without a finite logit, valid until the next batch. Null when the host is
-  // to draw from read_logits().
-  virtual const int32_t* sample(const Batch& /*batch*/, float* /*logits*/) { return nullptr; }
+  // Waits for what the batch asked for: the logits, or the tokens that batch.draws takes from them,
+  // where the backend can draw; it may then overwrite the logits.
+  virtual Output end(const Batch& batch, const Buffer& logits) = 0;
 
   // body(task) for every task in [0, tasks), each once, on the host's threads, for what is done
   // with logits there. On the thread of the ops; the body must not throw.
@@ -91,11 +119,8 @@ class Backend {
     host_threads_.run(tasks, body);
   }
 
-  // The weights that the ops use. Set once, when they are all loaded.
-  const Weights* weights = nullptr;
-
-  // When it becomes true, ops under way may return early with useless results.
-  const std::atomic<bool>* cancelled = nullptr;
+ protected:
+  const Weights* weights_ = nullptr;
 
  private:
   HostThreads host_threads_;
@@ -110,9 +135,9 @@ struct BackendInfo {
 
 std::vector<BackendInfo> list_backends();
 
-// `threads` and `kv_cache_dtype` (kFloat32 or kFloat16) are for the CPU; the others choose their
-// own. Throws Error{kBackendUnavailable}.
+// The KV cache holds kv_cache_dtype, which is kFloat32 or kFloat16; `threads` are for the CPU.
+// Throws Error{kBackendUnavailable}.
 std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads,
-                                        DType kv_cache_dtype = DType::kFloat32);
+                                        DType kv_cache_dtype);
 
 }  // namespace openelm

@@ -84,7 +84,8 @@ EngineOptions read_engine_options(const Napi::Object& object) {
   options.backend = text(object, "backend");
   options.device_index = integer(object, "deviceIndex");
   options.threads = std::max(1, integer(object, "threads"));
-  options.kv_cache_dtype = parse_dtype(text(object, "kvCacheDtype"));
+  const std::string kv_cache_dtype = text(object, "kvCacheDtype");
+  if (kv_cache_dtype != "auto") options.kv_cache_dtype = parse_dtype(kv_cache_dtype);
   TensorReader reader(boolean(object, "mmap"));
   const auto tensors = object.Get("tensors").As<Napi::Array>();
   for (uint32_t i = 0; i < tensors.Length(); ++i) {

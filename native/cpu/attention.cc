@@ -86,9 +86,8 @@ struct LayerAttention {
     const size_t index = size_t(partition) * layer.num_kv_heads + kv_head;
     AttentionArgs args;
     args.q = scratch.q.data();
-    args.k = static_cast<const char*>(cache.k(layer.index)) + index * kPartition * h * element;
-    args.v = static_cast<const char*>(cache.v(layer.index)) +
-             index * kPartition * padded_head_dim(h) * element;
+    args.k = cache.k(layer.index).as<char>() + index * kPartition * h * element;
+    args.v = cache.v(layer.index).as<char>() + index * kPartition * padded_head_dim(h) * element;
     args.tokens = tile.tokens;
     args.heads = group();
     args.head_dim = h;
@@ -119,9 +118,10 @@ void CpuBackend::make_tiles(const Batch& batch) {
   }
 }
 
-void CpuBackend::attention(const Layer& layer, const Batch& batch, const float* q, float* a) {
-  const int h = weights->config.head_dim;
-  const LayerAttention op{kernels_, layer, batch, h, kv_cache_dtype_, q, a};
+void CpuBackend::attention(const Layer& layer, const Batch& batch, const Buffer& q,
+                           const Buffer& a) {
+  const int h = weights_->config.head_dim;
+  const LayerAttention op{kernels_, layer, batch, h, kv_cache_dtype_, q.as<float>(), a.as<float>()};
   const int kv_heads = layer.num_kv_heads;
   const int pieces = int(tiles_.size()) * kv_heads;
   const int most_rows = kTileTokens * op.group();

@@ -1,6 +1,5 @@
 #include "cpu_backend.h"
 
-#include <cmath>
 #include <cstring>
 #include <mutex>
 
@@ -25,7 +24,17 @@ std::string CpuBackend::device() const { return describe(pool_.threads()); }
 
 Buffer CpuBackend::allocate(size_t bytes) { return {allocate_pages(bytes), bytes}; }
 
-void CpuBackend::copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void CpuBackend::upload(const void* from, size_t bytes, const Buffer& to) {
+  std::memcpy(to.as<void>(), from, bytes);
+}
+
+void CpuBackend::download(const Buffer& from, size_t bytes, void* to) {
+  std::memcpy(to, from.as<void>(), bytes);
+}
+
+void CpuBackend::copy(const Buffer& from, size_t bytes, const Buffer& to) {
+  std::memcpy(to.as<void>(), from.as<void>(), bytes);
+}
 
 // The body of a pool must not throw, so the first error of a thread waits for the others to end.
 Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
@@ -50,13 +59,6 @@ Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLa
   return matrix;
 }
 
-Buffer CpuBackend::load_vector(const TensorSource& source, LoadProgress& progress) {
-  Buffer buffer = allocate(size_t(source.cols) * sizeof(float));
-  RowReader(source).read_float(0, 1, buffer.as<float>());
-  progress.add(source.bytes());
-  return buffer;
-}
-
 static size_t cache_bytes(int positions, int num_kv_heads, int width, DType dtype) {
   const int partitions = (positions + kPartition - 1) / kPartition;
   return size_t(partitions) * kPartition * num_kv_heads * width *
@@ -72,18 +74,15 @@ size_t CpuBackend::v_cache_bytes(const Config& config, int layer, int positions)
                      kv_cache_dtype_);
 }
 
-void CpuBackend::begin(const Batch& batch) {
-  const Config& config = weights->config;
-  const int positions = *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
+void CpuBackend::use(const Weights& weights) {
+  Backend::use(weights);
+  rope_ = RopeTable<float>(0, weights.config.head_dim, weights.config.rope_freq_constant);
+}
+
+void CpuBackend::begin(const Batch& batch, const std::atomic<bool>& cancelled) {
+  cancelled_ = &cancelled;
   make_tiles(batch);
-  const int half = config.head_dim / 2;
-  rope_cos_.resize(rope_sin_.size());  // one more if memory ran out between the two
-  for (size_t i = rope_cos_.size(); i < size_t(positions) * half; ++i) {
-    const double exponent = -2.0 * double(i % half) / config.head_dim;
-    const double angle = double(i / half) * std::pow(double(config.rope_freq_constant), exponent);
-    rope_cos_.push_back(float(std::cos(angle)));
-    rope_sin_.push_back(float(std::sin(angle)));
-  }
+  rope_.extend(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
 }
 
 Input CpuBackend::prepare(const Matrix& matrix, const float* rows, int tokens) {
@@ -132,7 +131,10 @@ void CpuBackend::matmul_add(const Matrix& matrix, const Batch& batch, const floa
   });
 }
 
-const float* CpuBackend::read_logits(const float* logits, size_t) { return logits; }
+Output CpuBackend::end(const Batch& batch, const Buffer& logits) {
+  if (batch.logit_rows.empty()) return {};
+  return {logits.as<float>(), nullptr};
+}
 
 void CpuBackend::run_tasks(int tasks, const std::function<void(int)>& body) {
   pool_.run(tasks, [&](int task, int) { body(task); });

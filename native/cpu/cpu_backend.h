@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../backend.h"
+#include "../model/rope_table.h"
 #include "../pages.h"
 #include "../simd/kernels.h"
 #include "../simd/thread_pool.h"
@@ -37,22 +38,27 @@ class CpuBackend : public Backend {
 
   std::string device() const override;
   Buffer allocate(size_t bytes) override;
-  void copy(void* to, const void* from, size_t bytes) override;
+  void upload(const void* from, size_t bytes, const Buffer& to) override;
+  void download(const Buffer& from, size_t bytes, void* to) override;
+  void copy(const Buffer& from, size_t bytes, const Buffer& to) override;
   Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                      LoadProgress& progress) override;
-  Buffer load_vector(const TensorSource& source, LoadProgress& progress) override;
   size_t k_cache_bytes(const Config& config, int layer, int positions) const override;
   size_t v_cache_bytes(const Config& config, int layer, int positions) const override;
-  void begin(const Batch& batch) override;
 
-  void embed(const Batch& batch, float* x) override;
-  void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) override;
-  void attention(const Layer& layer, const Batch& batch, const float* q, float* a) override;
-  void out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) override;
-  void norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) override;
-  void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
-  void norm_logits(const Batch& batch, const float* x, float* logits) override;
-  const float* read_logits(const float* logits, size_t count) override;
+  void use(const Weights& weights) override;
+  void begin(const Batch& batch, const std::atomic<bool>& cancelled) override;
+  void embed(const Batch& batch, const Buffer& x) override;
+  void norm_qkv(const Layer& layer, const Batch& batch, const Buffer& x, const Buffer& q) override;
+  void attention(const Layer& layer, const Batch& batch, const Buffer& q, const Buffer& a) override;
+  void out_proj_add(const Layer& layer, const Batch& batch, const Buffer& a,
+                    const Buffer& x) override;
+  void norm_swiglu(const Layer& layer, const Batch& batch, const Buffer& x,
+                   const Buffer& g) override;
+  void ffn_down_add(const Layer& layer, const Batch& batch, const Buffer& g,
+                    const Buffer& x) override;
+  void norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) override;
+  Output end(const Batch& batch, const Buffer& logits) override;
   void run_tasks(int tasks, const std::function<void(int)>& body) override;
 
  private:
@@ -67,7 +73,7 @@ class CpuBackend : public Backend {
   template <typename Body>
   void parallel(int tasks, const Body& body) {
     pool_.run(tasks, [&](int task, int thread) {
-      if (cancelled && cancelled->load(std::memory_order_relaxed)) return;
+      if (cancelled_->load(std::memory_order_relaxed)) return;
       body(task, thread);
     });
   }
@@ -81,8 +87,8 @@ class CpuBackend : public Backend {
   template <typename Row>
   Input norm_and_prepare(const Matrix& matrix, const float* x, const Buffer& weight, int tokens,
                          const Row& row) {
-    const int d = weights->config.model_dim;
-    const float eps = weights->config.rms_norm_eps;
+    const int d = weights_->config.model_dim;
+    const float eps = weights_->config.rms_norm_eps;
     normed_.resize(size_t(tokens) * d);
     parallel(tokens, [&](int t, int) {
       kernels_.rms_norm(x + size_t(row(t)) * d, weight.as<float>(), eps, d,
@@ -114,6 +120,7 @@ class CpuBackend : public Backend {
   // x += matrix * rows
   void matmul_add(const Matrix& matrix, const Batch& batch, const float* rows, float* x);
 
+  const std::atomic<bool>* cancelled_ = nullptr;  // of the pass under way
   const Kernels& kernels_;
   ThreadPool pool_;
   PageArena weight_pages_;
@@ -127,8 +134,7 @@ class CpuBackend : public Backend {
   std::vector<Tile> tiles_;  // of the batch
   std::vector<AttentionScratch> attention_scratch_;
   std::vector<float> attention_sums_;
-  std::vector<float> rope_cos_;  // [positions, h/2]
-  std::vector<float> rope_sin_;  // [positions, h/2]
+  RopeTable<float> rope_;
 };
 
 }  // namespace openelm

@@ -2,10 +2,10 @@
 
 namespace openelm {
 
-void CpuBackend::embed(const Batch& batch, float* x) {
-  const Matrix& embeddings = weights->token_embeddings;
+void CpuBackend::embed(const Batch& batch, const Buffer& x) {
+  const Matrix& embeddings = weights_->token_embeddings;
   for (int t = 0; t < batch.size(); ++t) {
-    unpack_row(embeddings, batch.tokens[t], x + size_t(t) * embeddings.cols);
+    unpack_row(embeddings, batch.tokens[t], x.as<float>() + size_t(t) * embeddings.cols);
   }
 }
 

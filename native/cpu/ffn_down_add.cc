@@ -2,8 +2,9 @@
 
 namespace openelm {
 
-void CpuBackend::ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) {
-  matmul_add(layer.proj_2, batch, g, x);
+void CpuBackend::ffn_down_add(const Layer& layer, const Batch& batch, const Buffer& g,
+                              const Buffer& x) {
+  matmul_add(layer.proj_2, batch, g.as<float>(), x.as<float>());
 }
 
 }  // namespace openelm

@@ -15,16 +15,14 @@ struct HeadFinisher {
   const Config& config;
   const Layer& layer;
   const DType cache_dtype;
-  const float* cos;  // [positions, h/2]
-  const float* sin;
+  const RopeTable<float>& rope;
 
   void norm_and_rope(float* head, const Buffer& norm, int position) const {
     const int h = config.head_dim;
     if (config.normalize_qk_projections) {
       kernels.rms_norm(head, norm.as<float>(), config.rms_norm_eps, h, head);
     }
-    const size_t at = size_t(position) * (h / 2);
-    kernels.rope(head, cos + at, sin + at, h);
+    kernels.rope(head, rope.cos(position), rope.sin(position), h);
   }
 
   void query(float* head, int index, int position, float* q) const {
@@ -62,30 +60,30 @@ struct HeadFinisher {
     norm_and_rope(head, layer.k_norm, position);
     const int row = position % kPartition;
     const size_t panel = partition(index, position) + row / kPanelRows * kPanelRows;
-    store(head, cache.k(layer.index), panel * config.head_dim + row % kPanelRows,
+    store(head, cache.k(layer.index).as<void>(), panel * config.head_dim + row % kPanelRows,
           kPanelRows * kPanelRows, kPanelRows);
   }
 
   void value(const float* head, int index, int position, const KvCache& cache) const {
     const size_t begin = partition(index, position) * padded_head_dim(config.head_dim);
-    store(head, cache.v(layer.index), begin + size_t(position % kPartition) * kPanelRows,
+    store(head, cache.v(layer.index).as<void>(), begin + size_t(position % kPartition) * kPanelRows,
           kPartition * kPanelRows, 1);
   }
 };
 
 }  // namespace
 
-void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) {
-  const Config& config = weights->config;
+void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& x,
+                          const Buffer& q) {
+  const Config& config = weights_->config;
   const int h = config.head_dim;
   const int tokens = batch.size();
   const int num_heads = layer.num_query_heads + 2 * layer.num_kv_heads;
   const int first_key = layer.num_query_heads;
   const int first_value = first_key + layer.num_kv_heads;
-  const HeadFinisher finish{kernels_,        config,           layer,
-                            kv_cache_dtype_, rope_cos_.data(), rope_sin_.data()};
-  const Input input =
-      norm_and_prepare(layer.qkv_proj, x, layer.attn_norm, tokens, [](int t) { return t; });
+  const HeadFinisher finish{kernels_, config, layer, kv_cache_dtype_, rope_};
+  const Input input = norm_and_prepare(layer.qkv_proj, x.as<float>(), layer.attn_norm, tokens,
+                                       [](int t) { return t; });
 
   // A task holds whole heads, so that the thread which multiplied them can finish them.
   const int task_panels = std::lcm(h, kPanelRows) / kPanelRows;
@@ -99,7 +97,8 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x
       for (int head = first_head; head < end_head; ++head) {
         float* values = acc + size_t(t) * stride + size_t(head - first_head) * h;
         if (head < first_key) {
-          finish.query(values, head, position, q + size_t(t) * layer.num_query_heads * h);
+          finish.query(values, head, position,
+                       q.as<float>() + size_t(t) * layer.num_query_heads * h);
         } else if (head < first_value) {
           finish.key(values, head - first_key, position, cache);
         } else {

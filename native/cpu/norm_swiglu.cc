@@ -4,12 +4,13 @@
 
 namespace openelm {
 
-void CpuBackend::norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) {
+void CpuBackend::norm_swiglu(const Layer& layer, const Batch& batch, const Buffer& x,
+                             const Buffer& g) {
   const int tokens = batch.size();
   const int f = layer.ffn_dim;
-  const bool glu = weights->config.ffn_with_glu;
-  const Input input =
-      norm_and_prepare(layer.proj_1, x, layer.ffn_norm, tokens, [](int t) { return t; });
+  const bool glu = weights_->config.ffn_with_glu;
+  const Input input = norm_and_prepare(layer.proj_1, x.as<float>(), layer.ffn_norm, tokens,
+                                       [](int t) { return t; });
 
   // With GLU the panels alternate between gate and up, and a pair of them makes one panel of g.
   matmul(layer.proj_1, input, tokens, kTaskPanels, [&](int first_panel, int panels, float* acc) {
@@ -23,7 +24,7 @@ void CpuBackend::norm_swiglu(const Layer& layer, const Batch& batch, const float
       } else {
         kernels_.silu(row, stride);
       }
-      std::memcpy(g + size_t(t) * f + first, row, size_t(size) * sizeof(float));
+      std::memcpy(g.as<float>() + size_t(t) * f + first, row, size_t(size) * sizeof(float));
     }
   });
 }

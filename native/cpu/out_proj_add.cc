@@ -2,8 +2,9 @@
 
 namespace openelm {
 
-void CpuBackend::out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) {
-  matmul_add(layer.out_proj, batch, a, x);
+void CpuBackend::out_proj_add(const Layer& layer, const Batch& batch, const Buffer& a,
+                              const Buffer& x) {
+  matmul_add(layer.out_proj, batch, a.as<float>(), x.as<float>());
 }
 
 }  // namespace openelm

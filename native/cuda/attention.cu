@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(kWarps * 32)
 
   const AttentionShape shape = args.shape;
   const Item item = item_of(batch, shape, blockIdx.x, blockIdx.z);
-  const int length = batch.positions[item.token] + 1;
+  const int length = batch.tokens[item.token].position + 1;
   const Splits splits(length, gridDim.y);
   if (int(blockIdx.y) >= splits.count) return;
   const int end = min(length, int(blockIdx.y + 1) * splits.keys);
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kHeadDim)
   wait_for_previous_kernel();
   const AttentionShape shape = args.shape;
   const int token = batch.lone_tokens[blockIdx.y];
-  const Splits splits(batch.positions[token] + 1, most_splits);
+  const Splits splits(batch.tokens[token].position + 1, most_splits);
   const size_t row = size_t(blockIdx.y) * shape.num_query_heads + blockIdx.x;
   const float* const partials = args.scratch + row * most_splits * (kHeadDim + 2);
   float largest = kLeastScore;
@@ -299,10 +299,10 @@ size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape
   return most * shape.num_query_heads * partial;
 }
 
-void CudaBackend::attention(const Layer& layer, const Batch&, const float* q, float* a) {
-  if (replaying()) return;
+void CudaBackend::attention(const Layer& layer, const Batch&, const Buffer& q, const Buffer& a) {
   const BatchView& batch = batch_->view();
-  const AttentionArgs args = {shape(layer), q, a, static_cast<float*>(attention_scratch_.get())};
+  const AttentionArgs args = {shape(layer), q.as<float>(), a.as<float>(),
+                              static_cast<float*>(attention_scratch_.get())};
   if (batch.num_lone_tokens > 0) {
     if (args.shape.float32_cache) {
       split_attention<float>(kernels(), batch, args);

@@ -1,7 +1,6 @@
 #include "cuda_backend.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "../error.h"
@@ -37,7 +36,7 @@ BackendInfo cuda_backend_info() {
   }
 }
 
-std::unique_ptr<Backend> create_cuda_backend(int device_index) {
+std::unique_ptr<Backend> create_cuda_backend(int device_index, DType kv_cache_dtype) {
   const int count = count_devices();
   if (count == 0) throw Error(ErrorCode::kBackendUnavailable, "there is no NVIDIA GPU");
   if (device_index < 0 || device_index >= count) {
@@ -45,13 +44,15 @@ std::unique_ptr<Backend> create_cuda_backend(int device_index) {
                 "deviceIndex must be below the number of GPUs, " + std::to_string(count));
   }
   check(cudaSetDevice(device_index), "use the device");
-  return std::make_unique<cuda::CudaBackend>(device_index);
+  return std::make_unique<cuda::CudaBackend>(device_index, kv_cache_dtype);
 }
 
 namespace cuda {
 
-CudaBackend::CudaBackend(int device_index)
-    : device_index_(device_index), stream_(properties_of(device_index).major >= 9) {
+CudaBackend::CudaBackend(int device_index, DType kv_cache_dtype)
+    : device_index_(device_index),
+      kv_cache_dtype_(kv_cache_dtype),
+      stream_(properties_of(device_index).major >= 9) {
   const cudaDeviceProp properties = properties_of(device_index);
   name_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
@@ -88,10 +89,26 @@ Buffer CudaBackend::allocate(size_t bytes) {
   return {allocate_device(bytes), bytes};
 }
 
-void CudaBackend::copy(void* to, const void* from, size_t bytes) {
+void CudaBackend::upload(const void* from, size_t bytes, const Buffer& to) {
   select();
-  end_aborted_pass();
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.get()), "copy");
+  end_given_up_pass();
+  check(cudaMemcpyAsync(to.as<void>(), from, bytes, cudaMemcpyHostToDevice, stream_.get()), "copy");
+  stream_.synchronize();
+}
+
+void CudaBackend::download(const Buffer& from, size_t bytes, void* to) {
+  select();
+  end_given_up_pass();
+  check(cudaMemcpyAsync(to, from.as<void>(), bytes, cudaMemcpyDeviceToHost, stream_.get()), "copy");
+  stream_.synchronize();
+}
+
+void CudaBackend::copy(const Buffer& from, size_t bytes, const Buffer& to) {
+  select();
+  end_given_up_pass();
+  check(cudaMemcpyAsync(to.as<void>(), from.as<void>(), bytes, cudaMemcpyDeviceToDevice,
+                        stream_.get()),
+        "copy");
   stream_.synchronize();
 }
 
@@ -99,15 +116,6 @@ Matrix CudaBackend::load_matrix(const TensorSource& source, DType dtype, MatrixL
                                 LoadProgress& progress) {
   select();
   return loader_.load_matrix(source, dtype, layout, progress);
-}
-
-Buffer CudaBackend::load_vector(const TensorSource& source, LoadProgress& progress) {
-  select();
-  return loader_.load_vector(source, progress);
-}
-
-bool CudaBackend::float32_cache() const {
-  return !weights->layers.empty() && weights->layers[0].qkv_proj.dtype == DType::kFloat32;
 }
 
 size_t CudaBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
@@ -121,13 +129,13 @@ size_t CudaBackend::v_cache_bytes(const Config& config, int layer, int positions
 }
 
 AttentionShape CudaBackend::shape(const Layer& layer) const {
-  return {layer.index, layer.num_query_heads, layer.num_kv_heads, weights->config.head_dim,
+  return {layer.index, layer.num_query_heads, layer.num_kv_heads, weights_->config.head_dim,
           float32_cache()};
 }
 
 void CudaBackend::reserve(int tokens) {
   if (tokens <= reserved_) return;
-  const Config& config = weights->config;
+  const Config& config = weights_->config;
   forget_graphs();
   stream_.synchronize();
   int size = 1;
@@ -138,98 +146,97 @@ void CudaBackend::reserve(int tokens) {
   input_ = allocate_device(size * sizeof(float) * padded_cols(widest_input(config)));
   row_scales_ = allocate_device(size * sizeof(float));
   size_t scratch = 0;
-  for (const Layer& layer : weights->layers) {
+  for (const Layer& layer : weights_->layers) {
     scratch = std::max(scratch, attention_scratch_bytes(kernels(), shape(layer), size));
   }
   attention_scratch_ = allocate_device(scratch);
   reserved_ = size;
 }
 
-// In double precision: at position 2000 a float32 angle is off by 1e-4.
 void CudaBackend::extend_rope(int positions) {
-  if (positions <= rope_positions_) return;
-  const Config& config = weights->config;
-  positions = std::max({positions, 2 * rope_positions_, config.max_context_length});
-  const int half = config.head_dim / 2;
-  std::vector<double> frequencies;
-  for (int j = 0; j < half; ++j) {
-    frequencies.push_back(std::pow(double(config.rope_freq_constant), -2.0 * j / config.head_dim));
-  }
+  const int known = rope_.positions();
+  if (positions <= known) return;
+  const Config& config = weights_->config;
+  rope_.extend(std::max({positions, 2 * known, config.max_context_length}));
   std::vector<float2> turns;
-  turns.reserve(size_t(positions) * half);
-  for (int position = 0; position < positions; ++position) {
-    for (double frequency : frequencies) {
-      const double angle = position * frequency;
-      turns.push_back({float(std::cos(angle)), float(std::sin(angle))});
+  const int half = config.head_dim / 2;
+  turns.reserve(size_t(rope_.positions()) * half);
+  for (int position = 0; position < rope_.positions(); ++position) {
+    for (int j = 0; j < half; ++j) {
+      turns.push_back({rope_.cos(position)[j], rope_.sin(position)[j]});
     }
   }
   forget_graphs();
   stream_.synchronize();
   const size_t bytes = turns.size() * sizeof(float2);
-  rope_ = allocate_device(bytes);
-  check(cudaMemcpyAsync(rope_.get(), turns.data(), bytes, cudaMemcpyHostToDevice, stream_.get()),
+  turns_ = allocate_device(bytes);
+  check(cudaMemcpyAsync(turns_.get(), turns.data(), bytes, cudaMemcpyHostToDevice, stream_.get()),
         "copy the angles");
   stream_.synchronize();
-  rope_positions_ = positions;
 }
 
-void CudaBackend::begin(const Batch& batch) {
+void CudaBackend::use(const Weights& weights) {
   select();
-  end_aborted_pass();
+  end_given_up_pass();
+  forget_graphs();
+  stream_.synchronize();
+  Backend::use(weights);
+  reserved_ = 0;
+  rope_ = RopeTable<float>(0, weights.config.head_dim, weights.config.rope_freq_constant);
+}
+
+void CudaBackend::begin(const Batch& batch, const std::atomic<bool>&) {
+  select();
+  end_given_up_pass();
   reserve(batch.size());
   extend_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
-  const bool step = batch.size() == 1 && batch.logit_rows.size() == 1;
-  step_ = &steps_[batch.draws.empty() ? 0 : 1];
-  if (step && step_->has_run) {
-    batch_->upload_step(stream_, batch);
-    mode_ = step_->graph.ready() ? Mode::kReplay : Mode::kCapture;
-  } else {
-    const bool tiles = has_tiled_attention(weights->config.head_dim, float32_cache());
-    batch_->upload(stream_, batch, tiles);
-    mode_ = Mode::kDirect;
-    step_->has_run |= step;
-  }
-  if (mode_ == Mode::kCapture) step_->graph.begin_capture(stream_);
+  batch_->upload(stream_, batch, has_tiled_attention(weights_->config.head_dim, float32_cache()));
 }
 
-void CudaBackend::end_aborted_pass() {
-  if (step_->graph.capturing()) step_->graph.reset();
-}
-
-void CudaBackend::launch_step() {
-  if (mode_ == Mode::kDirect) return;
-  if (mode_ == Mode::kCapture) step_->graph.end_capture();
-  step_->graph.launch(stream_);
-  batch_->step_launched();
+void CudaBackend::end_given_up_pass() {
+  if (step_ && step_->graph.capturing()) step_->graph.reset();
+  step_ = nullptr;
+  replayed_ = false;
 }
 
 void CudaBackend::forget_graphs() {
   for (Step& step : steps_) step.graph.reset();
 }
 
-void CudaBackend::multiply(const Matrix& matrix, const float* x, const int* rows, int num_rows,
-                           const Buffer* norm, float* y, Epilogue epilogue) {
-  const MatrixView w = view(matrix);
-  const float* const norm_weight = norm ? norm->as<float>() : nullptr;
-  const float eps = weights->config.rms_norm_eps;
-  if (num_rows == 1 && !rows) {
-    return matvec(kernels(), {w, x, norm_weight, eps, y, epilogue});
+bool CudaBackend::replay(const Batch& batch) {
+  if (!DeviceBatch::is_step(batch)) return false;
+  step_ = &steps_[batch.draws.empty() ? 0 : 1];
+  replayed_ = step_->graph.ready();
+  if (replayed_) {
+    step_->graph.launch(stream_);
+  } else if (step_->has_run) {
+    step_->graph.begin_capture(stream_);
   }
-  auto* const row_scales = static_cast<float*>(row_scales_.get());
-  prepare_input(kernels(), matrix.dtype,
-                {x, rows, num_rows, matrix.cols, norm_weight, eps, input_.get(), row_scales});
-  matmul(kernels(), {w, input_.get(), row_scales, num_rows, y, epilogue});
+  step_->has_run = true;
+  return replayed_;
 }
 
-const float* CudaBackend::read_logits(const float* logits, size_t count) {
+Output CudaBackend::end(const Batch& batch, const Buffer& logits) {
+  const size_t count = batch.logit_rows.size();
+  if (count == 0) return {};
+  const bool draws = !batch.draws.empty();
+  if (draws && !replayed_) sample(batch, logits);
+  if (step_ && step_->graph.capturing()) {
+    step_->graph.end_capture();
+    step_->graph.launch(stream_);
+  }
+  if (draws) return {nullptr, batch_->read_sampled(stream_, int(count))};
+  return {read_logits(logits, count * weights_->config.vocab_size), nullptr};
+}
+
+const float* CudaBackend::read_logits(const Buffer& logits, size_t count) {
   if (count > host_logits_count_) {
     host_logits_count_ = 0;
     host_logits_ = allocate_pinned(count * sizeof(float));
     host_logits_count_ = count;
   }
-  launch_step();
-  check(cudaMemcpyAsync(host_logits_.get(), logits, count * sizeof(float), cudaMemcpyDeviceToHost,
-                        stream_.get()),
+  check(cudaMemcpyAsync(host_logits_.get(), logits.as<void>(), count * sizeof(float),
+                        cudaMemcpyDeviceToHost, stream_.get()),
         "copy logits");
   stream_.synchronize();
   return static_cast<const float*>(host_logits_.get());

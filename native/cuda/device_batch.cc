@@ -19,8 +19,7 @@ DeviceBatch::DeviceBatch(int max_tokens, int num_layers)
       caches_offset(kColumns, max_tokens) + size_t(max_tokens) * num_layers * sizeof(CachePointers);
   host_ = allocate_pinned(bytes);
   device_ = allocate_device(bytes);
-  view_.tokens = device_column(kTokens);
-  view_.positions = device_column(kPositions);
+  view_.tokens = reinterpret_cast<const BatchToken*>(device_column(kTokens));
   view_.sessions = device_column(kSessions);
   view_.lone_tokens = device_column(kLoneTokens);
   view_.runs = reinterpret_cast<const Run*>(device_column(kRuns));
@@ -47,45 +46,34 @@ void DeviceBatch::copy(const Stream& stream, const void* from, size_t bytes) {
 
 void DeviceBatch::upload(const Stream& stream, const Batch& batch, bool tiles) {
   uploaded_.wait();  // or the copies of the batch before would see this one
-  view_.num_tokens = batch.size();
-  std::copy(batch.tokens.begin(), batch.tokens.end(), column(kTokens));
-  std::copy(batch.positions.begin(), batch.positions.end(), column(kPositions));
-  std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), column(kLogitRows));
-  std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
-  const int sessions = fill_sessions(batch);
-  fill_runs(batch, tiles);
-  copy(stream, host_.get(), size_t(kColumns) * max_tokens_ * sizeof(int));
-  copy(stream, host_caches(), size_t(sessions) * num_layers_ * sizeof(CachePointers));
+  for (int t = 0; t < batch.size(); ++t) {
+    host_tokens()[t] = {batch.tokens[t], batch.positions[t]};
+  }
+  if (holds_step_ && is_step(batch)) {
+    upload_step(stream, batch);
+  } else {
+    view_.num_tokens = batch.size();
+    std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), column(kLogitRows));
+    std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
+    const int sessions = fill_sessions(batch);
+    fill_runs(batch, tiles);
+    copy(stream, host_.get(), size_t(kColumns) * max_tokens_ * sizeof(int));
+    copy(stream, host_caches(), size_t(sessions) * num_layers_ * sizeof(CachePointers));
+  }
   uploaded_.record(stream);
-  step_position_ = kUnknown;
+  holds_step_ = is_step(batch);
 }
 
 void DeviceBatch::upload_step(const Stream& stream, const Batch& batch) {
-  const int position = batch.positions[0];
-  if (step_position_ == kUnknown) {
-    upload(stream, batch, false);
-    step_caches_.clear();
-  }
-  uploaded_.wait();
-  column(kTokens)[0] = batch.tokens[0];
-  copy(stream, column(kTokens), sizeof(int));
-  if (step_position_ != position - 1) {
-    column(kPositions)[0] = position - 1;
-    copy(stream, column(kPositions), sizeof(int));
-  }
+  copy(stream, host_tokens(), sizeof(BatchToken));
   if (!batch.draws.empty() &&
       std::memcmp(host_draws(), batch.draws.data(), sizeof(DrawArgs)) != 0) {
     host_draws()[0] = batch.draws[0];
     copy(stream, host_draws(), sizeof(DrawArgs));
   }
-  fill_sessions(batch);
-  const std::vector<CachePointers> caches(host_caches(), host_caches() + num_layers_);
-  if (step_caches_ != caches) {
+  if (fill_caches(*batch.caches[0], 0)) {
     copy(stream, host_caches(), num_layers_ * sizeof(CachePointers));
-    step_caches_ = caches;
   }
-  uploaded_.record(stream);
-  step_position_ = position - 1;
 }
 
 const int32_t* DeviceBatch::read_sampled(const Stream& stream, int count) const {
@@ -96,16 +84,24 @@ const int32_t* DeviceBatch::read_sampled(const Stream& stream, int count) const 
   return column(kSampled);
 }
 
+bool DeviceBatch::fill_caches(const KvCache& cache, int session) {
+  CachePointers* const pointers = host_caches() + size_t(session) * num_layers_;
+  bool changed = false;
+  for (int layer = 0; layer < num_layers_; ++layer) {
+    const CachePointers now = {cache.k(layer).as<void>(), cache.v(layer).as<void>()};
+    changed |= pointers[layer] != now;
+    pointers[layer] = now;
+  }
+  return changed;
+}
+
 int DeviceBatch::fill_sessions(const Batch& batch) {
   std::vector<const KvCache*> sessions;
   for (int t = 0; t < batch.size(); ++t) {
     const KvCache* const cache = batch.caches[t];
     auto found = std::find(sessions.begin(), sessions.end(), cache);
     if (found == sessions.end()) {
-      CachePointers* const pointers = host_caches() + sessions.size() * num_layers_;
-      for (int layer = 0; layer < num_layers_; ++layer) {
-        pointers[layer] = {cache->k(layer), cache->v(layer)};
-      }
+      fill_caches(*cache, int(sessions.size()));
       found = sessions.insert(sessions.end(), cache);
     }
     column(kSessions)[t] = int(found - sessions.begin());
@@ -118,20 +114,16 @@ void DeviceBatch::fill_runs(const Batch& batch, bool tiles) {
   view_.num_lone_tokens = 0;
   view_.num_runs = 0;
   view_.longest_run = 0;
-  for (int first = 0; first < batch.size();) {
-    int end = first + 1;
-    while (end < batch.size() && batch.caches[end] == batch.caches[first] &&
-           batch.positions[end] == batch.positions[end - 1] + 1) {
-      ++end;
+  batch.for_each_run([&](const Run& run) {
+    if (tiles && run.num_tokens > 1) {
+      runs[view_.num_runs++] = run;
+      view_.longest_run = std::max(view_.longest_run, run.num_tokens);
+      return;
     }
-    if (tiles && end - first > 1) {
-      runs[view_.num_runs++] = {first, end - first};
-      view_.longest_run = std::max(view_.longest_run, end - first);
-    } else {
-      for (int t = first; t < end; ++t) column(kLoneTokens)[view_.num_lone_tokens++] = t;
+    for (int i = 0; i < run.num_tokens; ++i) {
+      column(kLoneTokens)[view_.num_lone_tokens++] = run.first_token + i;
     }
-    first = end;
-  }
+  });
 }
 
 }  // namespace openelm::cuda

@@ -14,15 +14,15 @@ class DeviceBatch {
  public:
   DeviceBatch(int max_tokens, int num_layers);
 
-  // Copies all of it. With `tiles`, attention takes consecutive tokens of a session together.
+  // Copies what the device does not know of it: in one step after another that is the token, a
+  // random number if one is drawn with it, and the caches of another session. With `tiles`,
+  // attention takes the tokens of a run together.
   void upload(const Stream& stream, const Batch& batch, bool tiles);
 
-  // Copies what the device does not know of a batch of one token that comes in a graph, which
-  // counts its position up: the token, and a random number if one is drawn with it.
-  void upload_step(const Stream& stream, const Batch& batch);
-
-  // Says that the graph has been launched for the last upload_step().
-  void step_launched() { ++step_position_; }
+  // Whether it is one token of which logits or a draw are wanted.
+  static bool is_step(const Batch& batch) {
+    return batch.size() == 1 && batch.logit_rows.size() == 1;
+  }
 
   const BatchView& view() const { return view_; }
   const int* logit_rows() const { return device_column(kLogitRows); }
@@ -36,8 +36,7 @@ class DeviceBatch {
   // Columns of the table of integers, each [max_tokens]; some take more than one.
   enum {
     kTokens,
-    kPositions,
-    kSessions,
+    kSessions = kTokens + sizeof(BatchToken) / sizeof(int),
     kLoneTokens,
     kLogitRows,
     kRuns,
@@ -50,25 +49,24 @@ class DeviceBatch {
   int* device_column(int which) const {
     return static_cast<int*>(device_.get()) + which * max_tokens_;
   }
+  BatchToken* host_tokens() const { return reinterpret_cast<BatchToken*>(column(kTokens)); }
   DrawArgs* host_draws() const { return reinterpret_cast<DrawArgs*>(column(kDraws)); }
   CachePointers* host_caches() const;
   CachePointers* device_caches() const;
   void copy(const Stream& stream, const void* from, size_t bytes);
-  int fill_sessions(const Batch& batch);  // how many there are
+  void upload_step(const Stream& stream, const Batch& batch);
+  bool fill_caches(const KvCache& cache, int session);  // whether that changed them
+  int fill_sessions(const Batch& batch);                // how many there are
   void fill_runs(const Batch& batch, bool tiles);
 
   const int max_tokens_;
   const int num_layers_;
   std::shared_ptr<void> host_;  // page-locked; the same layout as on the device
-  std::shared_ptr<void>
-      device_;  // [kColumns, max_tokens] int, [sessions, num_layers] CachePointers
+  // [kColumns, max_tokens] int, then [sessions, num_layers] CachePointers
+  std::shared_ptr<void> device_;
   Event uploaded_;
   BatchView view_ = {};
-  // What the device holds after the steps so far: the position, which the next step's graph is to
-  // count up, and the caches of the session.
-  static constexpr int kUnknown = -2;
-  int step_position_ = kUnknown;
-  std::vector<CachePointers> step_caches_;
+  bool holds_step_ = false;  // what was uploaded last
 };
 
 }  // namespace openelm::cuda

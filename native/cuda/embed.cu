@@ -8,11 +8,11 @@ constexpr int kThreads = 128;
 
 // One block a token.
 template <typename Format>
-__global__ void embed_kernel(BatchView batch, MatrixView embeddings, bool advance, float* x) {
+__global__ void embed_kernel(BatchView batch, MatrixView embeddings, float* x) {
   let_next_kernel_start();
   wait_for_previous_kernel();
   const int token = blockIdx.x;
-  const int row = batch.tokens[token];
+  const int row = batch.tokens[token].id;
   float* const to = x + size_t(token) * embeddings.cols;
   for (int chunk = threadIdx.x; chunk < embeddings.stride / Format::kChunk; chunk += kThreads) {
     const typename Format::Packed packed = Format::load(embeddings, row, chunk);
@@ -24,24 +24,15 @@ __global__ void embed_kernel(BatchView batch, MatrixView embeddings, bool advanc
       if (col < embeddings.cols) to[col] = v[i] * Format::scale(packed);
     }
   }
-  // A replayed graph counts its own positions. The kernels that read them come after this one.
-  if (advance && token == 0 && threadIdx.x == 0) ++batch.positions[0];
 }
 
 }  // namespace
 
-void CudaBackend::embed(const Batch& batch, float* x) {
-  if (replaying() && x != step_->x) {  // another decoder's activations
-    step_->graph.begin_capture(stream_);
-    mode_ = Mode::kCapture;
-  }
-  if (replaying()) return;
-  const bool advance = mode_ == Mode::kCapture;
-  if (advance) step_->x = x;
-  const MatrixView embeddings = view(weights->token_embeddings);
+void CudaBackend::embed(const Batch& batch, const Buffer& x) {
+  const MatrixView embeddings = view(weights_->token_embeddings);
   with_format(embeddings, [&](auto format) {
     launch(stream_, embed_kernel<decltype(format)>, dim3(batch.size()), kThreads, 0, batch_->view(),
-           embeddings, advance, x);
+           embeddings, x.as<float>());
   });
 }
 

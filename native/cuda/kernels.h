@@ -5,6 +5,7 @@
 
 #include <cuda_fp16.h>
 
+#include "../model/batch.h"
 #include "matrix_view.h"
 #include "runtime.h"
 
@@ -30,17 +31,15 @@ inline int padded_head_dim(int head_dim) {
   return head_dim <= 32 ? 32 : head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : kMaxHeadDim;
 }
 
-// Consecutive tokens of one session.
-struct Run {
-  int first_token;
-  int num_tokens;
+struct BatchToken {
+  int id;
+  int position;
 };
 
 // A batch in device memory.
 struct BatchView {
   int num_tokens;               // T
-  const int* tokens;            // [T]
-  int* positions;               // [T]
+  const BatchToken* tokens;     // [T]
   const int* sessions;          // [T]
   const CachePointers* caches;  // [sessions, num_layers]
   int num_layers;

@@ -7,7 +7,7 @@ namespace openelm {
 
 BackendInfo cuda_backend_info() { return {"cuda", "", "this build has no CUDA kernels", false}; }
 
-std::unique_ptr<Backend> create_cuda_backend(int) {
+std::unique_ptr<Backend> create_cuda_backend(int, DType) {
   throw Error(ErrorCode::kBackendUnavailable, "cuda: " + cuda_backend_info().reason);
 }
 

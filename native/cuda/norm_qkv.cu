@@ -39,7 +39,7 @@ __device__ void store_pairs(T* to, int half, const float (&first)[kMaxPairs],
 // holds elements j and j + h/2, which RoPE rotates together.
 template <typename Cache>
 __global__ void __launch_bounds__(kWarps * 32)
-    norm_rope_append_kernel(BatchView batch, QkvArgs args, int cache_head_dim) {
+    norm_qkv_heads_kernel(BatchView batch, QkvArgs args, int cache_head_dim) {
   let_next_kernel_start();
   wait_for_previous_kernel();
   const AttentionShape shape = args.shape;
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int half = shape.head_dim / 2;
   const bool is_q = head < shape.num_query_heads;
   const bool is_v = head >= shape.num_query_heads + shape.num_kv_heads;
-  const int position = batch.positions[token];
+  const int position = batch.tokens[token].position;
 
   const float* from = args.qkv + (size_t(token) * heads + head) * shape.head_dim;
   float first[kMaxPairs] = {};
@@ -100,23 +100,23 @@ __global__ void __launch_bounds__(kWarps * 32)
 
 }  // namespace
 
-void CudaBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) {
-  if (replaying()) return;
+void CudaBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& x,
+                           const Buffer& q) {
   auto* const qkv = static_cast<float*>(qkv_.get());
-  multiply(layer.qkv_proj, x, nullptr, batch.size(), &layer.attn_norm, qkv, Epilogue::kStore);
+  multiply(layer.qkv_proj, x.as<float>(), nullptr, batch.size(), &layer.attn_norm, qkv,
+           Epilogue::kStore);
 
   const QkvArgs args = {shape(layer),
                         qkv,
                         layer.q_norm.as<float>(),
                         layer.k_norm.as<float>(),
-                        weights->config.rms_norm_eps,
-                        static_cast<const float2*>(rope_.get()),
-                        q};
+                        weights_->config.rms_norm_eps,
+                        static_cast<const float2*>(turns_.get()),
+                        q.as<float>()};
   const int heads = layer.num_query_heads + 2 * layer.num_kv_heads;
-  launch(stream_,
-         float32_cache() ? norm_rope_append_kernel<float> : norm_rope_append_kernel<__half>,
+  launch(stream_, float32_cache() ? norm_qkv_heads_kernel<float> : norm_qkv_heads_kernel<__half>,
          dim3((heads + kWarps - 1) / kWarps, batch.size()), kWarps * 32, 0, batch_->view(), args,
-         padded_head_dim(weights->config.head_dim));
+         padded_head_dim(weights_->config.head_dim));
 }
 
 }  // namespace openelm::cuda

@@ -162,14 +162,9 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-const int32_t* CudaBackend::sample(const Batch& batch, float* logits) {
-  const int count = int(batch.draws.size());
-  if (!replaying()) {
-    launch(stream_, sample_kernel, dim3(count), kThreads, 0, logits, weights->config.vocab_size,
-           batch_->draws(), batch_->sampled());
-  }
-  launch_step();
-  return batch_->read_sampled(stream_, count);
+void CudaBackend::sample(const Batch& batch, const Buffer& logits) {
+  launch(stream_, sample_kernel, dim3(batch.draws.size()), kThreads, 0, logits.as<float>(),
+         weights_->config.vocab_size, batch_->draws(), batch_->sampled());
 }
 
 }  // namespace openelm::cuda

@@ -167,7 +167,8 @@ __device__ void load_queries(const BatchView& batch, const Queries& queries, int
     rows.largest[r] = kLeastScore;
     rows.sum[r] = 0;
     // Rows that are not there see the first key, as good as any.
-    rows.position[r] = queries.has(row + 8 * r) ? batch.positions[queries.token(row + 8 * r)] : 0;
+    rows.position[r] =
+        queries.has(row + 8 * r) ? batch.tokens[queries.token(row + 8 * r)].position : 0;
   }
 }
 
@@ -212,7 +213,7 @@ __global__ void __launch_bounds__(kThreads)
   load_queries(batch, queries, row, rows);
 
   const int last_row = min(first_row + kRows, queries.run.num_tokens * queries.group) - 1;
-  const int end = batch.positions[queries.token(last_row)] + 1;
+  const int end = batch.tokens[queries.token(last_row)].position + 1;
   const int tiles = (end + kKeys - 1) / kKeys;
   const CachePointers cache =
       batch.caches[batch.sessions[queries.run.first_token] * batch.num_layers + shape.layer];

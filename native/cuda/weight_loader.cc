@@ -153,16 +153,4 @@ Matrix WeightLoader::load_matrix(const TensorSource& source, DType dtype, Matrix
   return matrix;
 }
 
-Buffer WeightLoader::load_vector(const TensorSource& source, LoadProgress& progress) {
-  const std::lock_guard lock(mutex_);
-  const size_t bytes = size_t(source.cols) * sizeof(float);
-  Buffer buffer{allocate_device(bytes), bytes};
-  Slot& slot = next_slot(bytes);
-  RowReader(source).read_float(0, 1, static_cast<float*>(slot.memory.get()));
-  copy_rows(stream_, buffer.as<char>(), bytes, slot.memory.get(), bytes, 1);
-  stream_.synchronize();
-  progress.add(source.bytes());
-  return buffer;
-}
-
 }  // namespace openelm::cuda

@@ -17,7 +17,6 @@ class WeightLoader {
 
   Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                      LoadProgress& progress);
-  Buffer load_vector(const TensorSource& source, LoadProgress& progress);
 
  private:
   static constexpr int kSlots = 2;

@@ -18,22 +18,15 @@ Buffer Memory::allocate(size_t bytes) {
                 "Metal cannot use " + std::to_string(rounded) +
                     " more bytes of memory; choose a smaller dtype or a shorter contextLength");
   }
-  const auto* address = static_cast<const char*>(pages.get());
-  {
-    const std::lock_guard lock(mutex_);
-    buffers_.emplace(address, std::move(buffer));
-  }
-  std::shared_ptr<void> memory(pages.get(), [pages, address, self = shared_from_this()](void*) {
-    self->free(address);  // and then its pages
-  });
-  return Buffer{std::move(memory), bytes};
-}
-
-void Memory::free(const char* address) {
-  const objc::AutoreleasePool pool;
-  if (const mtl::CommandBuffer commands = running()) commands.wait();
-  const std::lock_guard lock(mutex_);
-  buffers_.erase(address);
+  void* const handle = buffer.id();
+  const auto give_back = [pages, self = shared_from_this()](mtl::Buffer& view) {
+    const objc::AutoreleasePool pool;
+    if (const mtl::CommandBuffer commands = self->running()) commands.wait();
+    view = mtl::Buffer();  // before its pages
+  };
+  std::shared_ptr<void> memory(
+      pages.get(), [give_back, buffer = std::move(buffer)](void*) mutable { give_back(buffer); });
+  return Buffer{std::move(memory), bytes, 0, handle};
 }
 
 void Memory::set_running(mtl::CommandBuffer commands) {
@@ -44,17 +37,6 @@ void Memory::set_running(mtl::CommandBuffer commands) {
 mtl::CommandBuffer Memory::running() const {
   const std::lock_guard lock(mutex_);
   return running_;
-}
-
-Memory::View Memory::find(const void* address) const {
-  const auto* target = static_cast<const char*>(address);
-  const std::lock_guard lock(mutex_);
-  auto after = buffers_.upper_bound(target);
-  if (after == buffers_.begin()) {
-    throw Error(ErrorCode::kInternal, "memory that is not of the Metal backend");
-  }
-  --after;
-  return {after->second.id(), mtl::Integer(target - after->first)};
 }
 
 }  // namespace openelm::metal

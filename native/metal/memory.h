@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <mutex>
 
 #include "../model/weights.h"
@@ -8,7 +7,8 @@
 
 namespace openelm::metal {
 
-// Pages of the engine's own that are Metal buffers too: one memory under a CPU and a GPU pointer.
+// Pages of the engine's own that are Metal buffers too: one memory under a CPU and a GPU pointer,
+// the address and the handle of a Buffer.
 class Memory : public std::enable_shared_from_this<Memory> {
  public:
   explicit Memory(mtl::Device device) : device_(std::move(device)) {}
@@ -16,26 +16,15 @@ class Memory : public std::enable_shared_from_this<Memory> {
   // Zeroed. Throws Error{kOutOfMemory}. Any thread may call it, and may drop what it returns.
   Buffer allocate(size_t bytes);
 
-  struct View {
-    objc::Id buffer;
-    mtl::Integer offset;
-  };
-
   // The last commands that were committed, which may use any of this memory: none of it is given
   // back before they end. So they are replaced by none only once they have.
   void set_running(mtl::CommandBuffer commands);
   mtl::CommandBuffer running() const;
 
-  // Where an address inside of what allocate() returned is for the GPU.
-  View find(const void* address) const;
-
  private:
   const mtl::Device device_;
-  void free(const char* address);
-
   mutable std::mutex mutex_;
-  mtl::CommandBuffer running_;                  // guarded by mutex_
-  std::map<const char*, mtl::Buffer> buffers_;  // by first address; guarded by mutex_
+  mtl::CommandBuffer running_;  // guarded by mutex_
 };
 
 }  // namespace openelm::metal

@@ -10,6 +10,6 @@ namespace openelm {
 BackendInfo metal_backend_info();
 
 // Throws Error{kBackendUnavailable}, and Error{kInvalidArgument} when there is no such device.
-std::unique_ptr<Backend> create_metal_backend(int device_index);
+std::unique_ptr<Backend> create_metal_backend(int device_index, DType kv_cache_dtype);
 
 }  // namespace openelm

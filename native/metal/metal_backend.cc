@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
 #include <future>
 #include <thread>
@@ -42,7 +41,8 @@ mtl::Device find_device(int device_index) {
 
 }  // namespace
 
-MetalBackend::MetalBackend(mtl::Device device) : device_(std::move(device)) {
+MetalBackend::MetalBackend(mtl::Device device, DType kv_cache_dtype)
+    : device_(std::move(device)), kv_cache_dtype_(kv_cache_dtype) {
   const objc::AutoreleasePool pool;
   std::string error;
   library_ = device_.new_library(kShaderSource, error);
@@ -66,7 +66,20 @@ void MetalBackend::require(const Config& config) const {
 
 Buffer MetalBackend::allocate(size_t bytes) { return memory_->allocate(bytes); }
 
-void MetalBackend::copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+void MetalBackend::upload(const void* from, size_t bytes, const Buffer& to) {
+  finish();
+  std::memcpy(to.as<void>(), from, bytes);
+}
+
+void MetalBackend::download(const Buffer& from, size_t bytes, void* to) {
+  finish();
+  std::memcpy(to, from.as<void>(), bytes);
+}
+
+void MetalBackend::copy(const Buffer& from, size_t bytes, const Buffer& to) {
+  finish();
+  std::memcpy(to.as<void>(), from.as<void>(), bytes);
+}
 
 Matrix MetalBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                                  LoadProgress& progress) {
@@ -92,34 +105,32 @@ Matrix MetalBackend::load_matrix(const TensorSource& source, DType dtype, Matrix
   return matrix;
 }
 
-Buffer MetalBackend::load_vector(const TensorSource& source, LoadProgress& progress) {
-  Buffer buffer = allocate(size_t(source.cols) * sizeof(float));
-  RowReader(source).read_float(0, 1, buffer.as<float>());
-  progress.add(source.bytes());
-  return buffer;
-}
-
-// Keys and values are as exact as the weights deserve.
-bool MetalBackend::cache_is_half() const { return weights->lm_head.dtype != DType::kFloat32; }
-
 size_t MetalBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
-  return size_t(positions) * config.kv_dim(layer) * (cache_is_half() ? 2 : 4);
+  return size_t(positions) * config.kv_dim(layer) * (kv_cache_dtype_ == DType::kFloat16 ? 2 : 4);
 }
 
 size_t MetalBackend::v_cache_bytes(const Config& config, int layer, int positions) const {
   return k_cache_bytes(config, layer, positions);
 }
 
+// A kernel is compiled for the shape of the model.
+void MetalBackend::use(const Weights& weights) {
+  drop();
+  Backend::use(weights);
+  pipelines_.clear();
+  rope_table_ = RopeTable<float>(0, weights.config.head_dim, weights.config.rope_freq_constant);
+}
+
 const mtl::Pipeline& MetalBackend::pipeline(const char* kernel, MatrixType type,
                                             unsigned group_queries) {
   mtl::Pipeline& pipeline = pipelines_[{kernel, type, group_queries}];
   if (pipeline) return pipeline;
-  const Config& config = weights->config;
+  const Config& config = weights_->config;
   mtl::FunctionConstants constants;  // in the order of matrix.h
   constants.set(type, 0);
   constants.set(uint32_t(config.head_dim), 1);
   constants.set(group_queries, 2);
-  constants.set(cache_is_half(), 3);
+  constants.set(kv_cache_dtype_ == DType::kFloat16, 3);
   constants.set(config.ffn_with_glu, 4);
   constants.set(config.normalize_qk_projections, 5);
   std::string error;
@@ -132,57 +143,62 @@ const mtl::Pipeline& MetalBackend::pipeline(const char* kernel, MatrixType type,
   return pipeline;
 }
 
-static void reserve(MetalBackend& backend, Buffer& buffer, size_t bytes) {
-  if (buffer.bytes < bytes) buffer = backend.allocate(bytes);
+void MetalBackend::reserve(Buffer& buffer, size_t bytes) {
+  if (buffer.bytes < bytes) buffer = allocate(bytes);
 }
 
 void MetalBackend::write_inputs(const Batch& batch) {
-  const Config& config = weights->config;
+  const Config& config = weights_->config;
   const size_t tokens = batch.tokens.size();
   const int half_dim = config.head_dim / 2;
-  reserve(*this, tokens_, tokens * sizeof(int32_t));
-  reserve(*this, logit_rows_, tokens * sizeof(int32_t));
-  reserve(*this, draws_, tokens * sizeof(DrawArgs));
-  reserve(*this, sampled_, tokens * sizeof(int32_t));
-  reserve(*this, rope_, tokens * config.head_dim * sizeof(float));
+  reserve(tokens_, tokens * sizeof(int32_t));
+  reserve(logit_rows_, tokens * sizeof(int32_t));
+  reserve(draws_, tokens * sizeof(DrawArgs));
+  reserve(sampled_, tokens * sizeof(int32_t));
+  reserve(rope_, tokens * config.head_dim * sizeof(float));
   const int max_heads = config.max_q_dim() / config.head_dim;
-  reserve(*this, partials_,
+  reserve(partials_,
           size_t(kMaxSplitTokens) * max_heads * kMaxSplits * (config.head_dim + 2) * sizeof(float));
-  if (tokens > 1) reserve(*this, qkv_, tokens * config.max_qkv_dim() * sizeof(float));
+  if (tokens > 1) reserve(qkv_, tokens * config.max_qkv_dim() * sizeof(float));
 
   std::copy(batch.tokens.begin(), batch.tokens.end(), tokens_.as<int32_t>());
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), logit_rows_.as<int32_t>());
   std::copy(batch.draws.begin(), batch.draws.end(), draws_.as<DrawArgs>());
+  rope_table_.extend(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
   float* rope = rope_.as<float>();
-  for (int j = 0; j < half_dim; ++j) {
-    const double frequency =
-        std::pow(double(config.rope_freq_constant), -2.0 * j / config.head_dim);
-    for (size_t t = 0; t < tokens; ++t) {
-      const double angle = batch.positions[t] * frequency;
-      rope[(t * half_dim + j) * 2] = float(std::cos(angle));
-      rope[(t * half_dim + j) * 2 + 1] = float(std::sin(angle));
+  for (int position : batch.positions) {
+    for (int j = 0; j < half_dim; ++j) {
+      *rope++ = rope_table_.cos(position)[j];
+      *rope++ = rope_table_.sin(position)[j];
     }
   }
 }
 
-void MetalBackend::begin(const Batch& batch) {
+void MetalBackend::begin(const Batch& batch, const std::atomic<bool>&) {
   drop();
   write_inputs(batch);
-  runs_.clear();
-  for (int t = 0; t < batch.size(); ++t) {
-    if (t == 0 || batch.caches[t] != batch.caches[t - 1]) {
-      runs_.push_back({batch.caches[t], unsigned(t), 0, unsigned(batch.positions[t])});
-    }
-    ++runs_.back().num_tokens;
-  }
-  open();
 }
 
-void MetalBackend::open() {
+void MetalBackend::end_layer(const Layer& layer, const Batch& batch) {
+  if (batch.size() > 1 && layer.index + 1 < weights_->config.num_layers) commit();
+}
+
+Output MetalBackend::end(const Batch& batch, const Buffer& logits) {
+  const bool draws = !batch.draws.empty();
+  if (draws) sample(batch, logits);
+  finish();
+  if (batch.logit_rows.empty()) return {};
+  if (draws) return {nullptr, sampled_.as<int32_t>()};
+  return {logits.as<float>(), nullptr};
+}
+
+mtl::ComputeEncoder& MetalBackend::encoder() {
+  if (encoder_) return encoder_;
   const objc::AutoreleasePool pool;
   commands_ = queue_.command_buffer();
   if (commands_) encoder_ = commands_.compute_encoder();
   if (!encoder_) throw Error(ErrorCode::kInternal, "Metal gives no command buffer");
+  return encoder_;
 }
 
 void MetalBackend::commit() {
@@ -237,8 +253,8 @@ BackendInfo metal_backend_info() {
   }
 }
 
-std::unique_ptr<Backend> create_metal_backend(int device_index) {
-  return std::make_unique<metal::MetalBackend>(metal::find_device(device_index));
+std::unique_ptr<Backend> create_metal_backend(int device_index, DType kv_cache_dtype) {
+  return std::make_unique<metal::MetalBackend>(metal::find_device(device_index), kv_cache_dtype);
 }
 
 }  // namespace openelm

@@ -7,42 +7,49 @@
 
 #include "../backend.h"
 #include "../kernel_args.h"
+#include "../model/rope_table.h"
 #include "memory.h"
 #include "mtl.h"
 
 namespace openelm::metal {
 
 // The ops on an Apple GPU. Ops are encoded as they are called. One token is one command buffer,
-// which runs when the last op is in; a larger batch is one a layer, and encoding is never more than
-// a layer ahead, so that an abort need not wait for the whole batch. The memory is the engine's own
-// pages, which the GPU shares.
+// which runs at the end of the pass; a larger batch is one per layer, and encoding is never more
+// than a layer ahead, so that an abort need not wait for the whole batch. The memory is the
+// engine's own pages, which the GPU shares.
 class MetalBackend : public Backend {
  public:
   // Throws Error{kBackendUnavailable} when the system refuses the kernels.
-  explicit MetalBackend(mtl::Device device);
+  // The KV cache holds kv_cache_dtype: kFloat32 or kFloat16.
+  MetalBackend(mtl::Device device, DType kv_cache_dtype);
   ~MetalBackend() override;
 
   std::string device() const override;
   void require(const Config& config) const override;
   Buffer allocate(size_t bytes) override;
-  void copy(void* to, const void* from, size_t bytes) override;
+  void upload(const void* from, size_t bytes, const Buffer& to) override;
+  void download(const Buffer& from, size_t bytes, void* to) override;
+  void copy(const Buffer& from, size_t bytes, const Buffer& to) override;
   Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                      LoadProgress& progress) override;
-  Buffer load_vector(const TensorSource& source, LoadProgress& progress) override;
   size_t k_cache_bytes(const Config& config, int layer, int positions) const override;
   size_t v_cache_bytes(const Config& config, int layer, int positions) const override;
-  void begin(const Batch& batch) override;
-
-  void embed(const Batch& batch, float* x) override;
-  void norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) override;
-  void attention(const Layer& layer, const Batch& batch, const float* q, float* a) override;
-  void out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) override;
-  void norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) override;
-  void ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) override;
-  void norm_logits(const Batch& batch, const float* x, float* logits) override;
-  const float* read_logits(const float* logits, size_t count) override;
-  const int32_t* sample(const Batch& batch, float* logits) override;
   int max_batch_tokens() const override { return 512; }
+
+  void use(const Weights& weights) override;
+  void begin(const Batch& batch, const std::atomic<bool>& cancelled) override;
+  void embed(const Batch& batch, const Buffer& x) override;
+  void norm_qkv(const Layer& layer, const Batch& batch, const Buffer& x, const Buffer& q) override;
+  void attention(const Layer& layer, const Batch& batch, const Buffer& q, const Buffer& a) override;
+  void out_proj_add(const Layer& layer, const Batch& batch, const Buffer& a,
+                    const Buffer& x) override;
+  void norm_swiglu(const Layer& layer, const Batch& batch, const Buffer& x,
+                   const Buffer& g) override;
+  void ffn_down_add(const Layer& layer, const Batch& batch, const Buffer& g,
+                    const Buffer& x) override;
+  void end_layer(const Layer& layer, const Batch& batch) override;
+  void norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) override;
+  Output end(const Batch& batch, const Buffer& logits) override;
 
  private:
   class Call;
@@ -51,32 +58,27 @@ class MetalBackend : public Backend {
   static constexpr unsigned kMaxSplits = 16;
   static constexpr unsigned kMaxSplitTokens = 8;
 
-  // Consecutive tokens of one session. Caches of different sessions are different buffers, so that
-  // what reads or writes them is called once a run.
-  struct Run {
-    const KvCache* cache;
-    unsigned first_token;
-    unsigned num_tokens;
-    unsigned first_position;
-  };
-
   // A kernel for one dtype and, where it matters, one number of query heads to a KV head.
   const mtl::Pipeline& pipeline(const char* kernel, MatrixType type, unsigned group_queries);
-  bool cache_is_half() const;
   RunArgs run_args(const Layer& layer, const Run& run) const;
-  void attend(const Layer& layer, const Run& run, const float* q, float* a);
-  void attend_tiled(const Layer& layer, const Run& run, const float* q, float* a);
+  void split_attention(const Layer& layer, const Run& run, const KvCache& cache, const Buffer& q,
+                       const Buffer& a);
+  void tiled_attention(const Layer& layer, const Run& run, const KvCache& cache, const Buffer& q,
+                       const Buffer& a);
   void product_add(const char* decode, const char* prefill, const Matrix& matrix, int num_tokens,
-                   const float* from, float* to);
+                   const Buffer& from, const Buffer& to);
+  void sample(const Batch& batch, const Buffer& logits);  // to sampled_
+  void reserve(Buffer& buffer, size_t bytes);
   void write_inputs(const Batch& batch);
-  void open();    // a command buffer to encode in
-  void commit();  // runs it, and waits for the one committed before it
-  void finish();  // runs it and waits for all
-  void drop();    // gives up what has not been committed
+  mtl::ComputeEncoder& encoder();  // of the command buffer under way, a new one if there is none
+  void commit();                   // runs it, and waits for the one committed before it
+  void finish();                   // runs it, if there is one, and waits for all
+  void drop();                     // gives up what has not been committed
   // Throws Error{kOutOfMemory} or Error{kInternal} when the commands failed.
   static void wait(const mtl::CommandBuffer& commands);
 
-  mtl::Device device_;
+  const mtl::Device device_;
+  const DType kv_cache_dtype_;
   std::shared_ptr<Memory> memory_;
   mtl::CommandQueue queue_;
   mtl::Library library_;
@@ -84,7 +86,7 @@ class MetalBackend : public Backend {
 
   mtl::CommandBuffer commands_;  // being encoded
   mtl::ComputeEncoder encoder_;
-  std::vector<Run> runs_;
+  RopeTable<float> rope_table_;
   Buffer tokens_;      // [T]
   Buffer logit_rows_;  // [n]
   Buffer draws_;       // [n]

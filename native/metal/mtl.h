@@ -23,6 +23,7 @@ struct Size {  // MTLSize
 
 class Buffer : public Object {
  public:
+  Buffer() = default;
   explicit Buffer(Object object) : Object(std::move(object)) {}
 };
 

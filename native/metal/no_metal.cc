@@ -9,7 +9,7 @@ BackendInfo metal_backend_info() {
   return {"metal", "", "Metal is for macOS on Apple silicon", false};
 }
 
-std::unique_ptr<Backend> create_metal_backend(int) {
+std::unique_ptr<Backend> create_metal_backend(int, DType) {
   throw Error(ErrorCode::kBackendUnavailable, metal_backend_info().reason);
 }
 

@@ -26,7 +26,7 @@ constexpr unsigned kMaxQueries = 4;
 constexpr mtl::Size kAttentionThreads{512, 1, 1};
 constexpr unsigned kSplitPositions = 128;  // what is worth a threadgroup
 constexpr int kMaxTileDim = 128;
-constexpr unsigned kMinTileTokens = 8;  // below, a tile would be mostly empty
+constexpr int kMinTileTokens = 8;  // below, a tile would be mostly empty
 constexpr unsigned kAttentionRows = 32;
 constexpr mtl::Size kAttentionTileThreads{128, 1, 1};
 constexpr mtl::Size kSampleThreads{1024, 1, 1};
@@ -46,31 +46,30 @@ class MetalBackend::Call {
  public:
   Call(MetalBackend& backend, const char* kernel, const Matrix* matrix = nullptr,
        unsigned group_queries = 1)
-      : backend_(backend),
-        pipeline_(backend.pipeline(kernel, matrix ? MatrixType(matrix->dtype) : kMatrixFloat32,
-                                   group_queries)) {
-    backend_.encoder_.set_pipeline(pipeline_);
+      : pipeline_(backend.pipeline(kernel, matrix ? MatrixType(matrix->dtype) : kMatrixFloat32,
+                                   group_queries)),
+        encoder_(backend.encoder()) {
+    encoder_.set_pipeline(pipeline_);
     if (!matrix) return;
-    const auto* values = matrix->data.as<char>();
     const bool quantized = matrix->dtype == DType::kQ8 || matrix->dtype == DType::kQ4;
-    buffer(values);
-    buffer(quantized ? values + values_bytes(matrix->rows, matrix->cols, matrix->dtype) : values);
+    buffer(matrix->data);
+    buffer(matrix->data,
+           quantized ? values_bytes(matrix->rows, matrix->cols, matrix->dtype) : 0);  // scales
   }
 
-  Call& buffer(const void* memory) {
-    const Memory::View view = backend_.memory_->find(memory);
-    backend_.encoder_.set_buffer(view.buffer, view.offset, next_++);
+  Call& buffer(const Buffer& buffer, size_t offset = 0) {
+    encoder_.set_buffer(buffer.handle, buffer.offset + offset, next_++);
     return *this;
   }
 
   // A buffer that the kernel does not read when there is none; one must stand there all the same.
   Call& optional(const Buffer& buffer, const Buffer& instead) {
-    return this->buffer(buffer.memory ? buffer.as<void>() : instead.as<void>());
+    return this->buffer(buffer.memory ? buffer : instead);
   }
 
   template <typename T>
   Call& constants(const T& args) {
-    backend_.encoder_.set_bytes(&args, sizeof args, next_++);
+    encoder_.set_bytes(&args, sizeof args, next_++);
     return *this;
   }
 
@@ -79,13 +78,13 @@ class MetalBackend::Call {
     if (threads.width > pipeline_.max_total_threads_per_threadgroup()) {
       throw Error(ErrorCode::kInternal, "Metal runs too few threads of a kernel at a time");
     }
-    backend_.encoder_.dispatch(threadgroups, threads);
+    encoder_.dispatch(threadgroups, threads);
   }
 
  private:
   const objc::AutoreleasePool pool_;
-  MetalBackend& backend_;
   const mtl::Pipeline& pipeline_;
+  mtl::ComputeEncoder& encoder_;
   mtl::Integer next_ = 0;
 };
 
@@ -95,110 +94,115 @@ static MatrixArgs matrix_args(const Config& config, const Matrix& matrix, int nu
 }
 
 RunArgs MetalBackend::run_args(const Layer& layer, const Run& run) const {
-  return {run.first_token,
-          run.num_tokens,
-          run.first_position,
-          unsigned(layer.num_query_heads),
-          unsigned(layer.num_kv_heads),
-          weights->config.rms_norm_eps};
+  return {unsigned(run.first_token),    unsigned(run.num_tokens),
+          unsigned(run.first_position), unsigned(layer.num_query_heads),
+          unsigned(layer.num_kv_heads), weights_->config.rms_norm_eps};
 }
 
-void MetalBackend::embed(const Batch& batch, float* x) {
+void MetalBackend::embed(const Batch& batch, const Buffer& x) {
   constexpr unsigned kThreads = 64;
-  const Matrix& matrix = weights->token_embeddings;
+  const Matrix& matrix = weights_->token_embeddings;
   const unsigned chunks = divide_up(matrix.cols, 8);
   Call(*this, "embed", &matrix)
-      .buffer(tokens_.as<void>())
+      .buffer(tokens_)
       .buffer(x)
       .constants(EmbedArgs{unsigned(batch.size()), unsigned(matrix.cols),
                            divide_up(matrix.cols, kGroupSize)})
       .run({divide_up(chunks, kThreads), mtl::Integer(batch.size()), 1}, {kThreads, 1, 1});
 }
 
-void MetalBackend::norm_qkv(const Layer& layer, const Batch& batch, const float* x, float* q) {
+void MetalBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& x,
+                            const Buffer& q) {
   const Matrix& matrix = layer.qkv_proj;
-  const MatrixArgs args = matrix_args(weights->config, matrix, batch.size());
+  const MatrixArgs args = matrix_args(weights_->config, matrix, batch.size());
   const unsigned num_heads = layer.num_query_heads + 2 * layer.num_kv_heads;
   if (batch.size() == 1) {
     Call(*this, "norm_qkv", &matrix)
-        .buffer(layer.attn_norm.as<void>())
+        .buffer(layer.attn_norm)
         .buffer(x)
         .optional(layer.q_norm, layer.attn_norm)
         .optional(layer.k_norm, layer.attn_norm)
-        .buffer(rope_.as<void>())
+        .buffer(rope_)
         .buffer(q)
-        .buffer(runs_[0].cache->k(layer.index))
-        .buffer(runs_[0].cache->v(layer.index))
+        .buffer(batch.caches[0]->k(layer.index))
+        .buffer(batch.caches[0]->v(layer.index))
         .constants(args)
-        .constants(run_args(layer, runs_[0]))
+        .constants(run_args(layer, {0, 1, batch.positions[0]}))
         .run({num_heads, 1, 1}, kHeadThreads);
     return;
   }
   Call(*this, "norm_qkv_prefill", &matrix)
-      .buffer(layer.attn_norm.as<void>())
+      .buffer(layer.attn_norm)
       .buffer(x)
-      .buffer(qkv_.as<void>())
+      .buffer(qkv_)
       .constants(args)
       .run(matmul_grid(matrix, batch.size()), kMatmulThreads);
-  for (const Run& run : runs_) {
+  // Caches of different sessions are different buffers: what uses them is called once a run.
+  batch.for_each_run([&](const Run& run) {
+    const KvCache& cache = *batch.caches[run.first_token];
     Call(*this, "norm_qkv_heads")
-        .buffer(qkv_.as<void>())
+        .buffer(qkv_)
         .optional(layer.q_norm, layer.attn_norm)
         .optional(layer.k_norm, layer.attn_norm)
-        .buffer(rope_.as<void>())
+        .buffer(rope_)
         .buffer(q)
-        .buffer(run.cache->k(layer.index))
-        .buffer(run.cache->v(layer.index))
+        .buffer(cache.k(layer.index))
+        .buffer(cache.v(layer.index))
         .constants(run_args(layer, run))
-        .run({num_heads, run.num_tokens, 1}, {kSimdWidth, 1, 1});
-  }
+        .run({num_heads, mtl::Integer(run.num_tokens), 1}, {kSimdWidth, 1, 1});
+  });
 }
 
-void MetalBackend::attention(const Layer& layer, const Batch&, const float* q, float* a) {
-  const int head_dim = weights->config.head_dim;
+void MetalBackend::attention(const Layer& layer, const Batch& batch, const Buffer& q,
+                             const Buffer& a) {
+  const int head_dim = weights_->config.head_dim;
   const bool tileable = head_dim % 8 == 0 && head_dim <= kMaxTileDim;
-  for (const Run& run : runs_) {
+  batch.for_each_run([&](const Run& run) {
+    const KvCache& cache = *batch.caches[run.first_token];
     if (tileable && run.num_tokens >= kMinTileTokens) {
-      attend_tiled(layer, run, q, a);
+      tiled_attention(layer, run, cache, q, a);
     } else {
-      attend(layer, run, q, a);
+      split_attention(layer, run, cache, q, a);
     }
-  }
+  });
 }
 
-void MetalBackend::attend(const Layer& layer, const Run& run, const float* q, float* a) {
+void MetalBackend::split_attention(const Layer& layer, const Run& run, const KvCache& cache,
+                                   const Buffer& q, const Buffer& a) {
   const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
   const unsigned positions = run.first_position + run.num_tokens;
-  const unsigned splits = run.num_tokens > kMaxSplitTokens
+  const unsigned splits = unsigned(run.num_tokens) > kMaxSplitTokens
                               ? 1
                               : std::clamp(positions / kSplitPositions, 1u, kMaxSplits);
   const RunArgs args = run_args(layer, run);
   Call(*this, "attention", nullptr, group_queries)
       .buffer(q)
-      .buffer(run.cache->k(layer.index))
-      .buffer(run.cache->v(layer.index))
+      .buffer(cache.k(layer.index))
+      .buffer(cache.v(layer.index))
       .buffer(a)
-      .buffer(partials_.as<void>())
+      .buffer(partials_)
       .constants(args)
       .constants(splits)
-      .run({layer.num_kv_heads * divide_up(group_queries, kMaxQueries), run.num_tokens, splits},
+      .run({layer.num_kv_heads * divide_up(group_queries, kMaxQueries),
+            mtl::Integer(run.num_tokens), splits},
            kAttentionThreads);
   if (splits == 1) return;
   Call(*this, "attention_reduce")
-      .buffer(partials_.as<void>())
+      .buffer(partials_)
       .buffer(a)
       .constants(args)
       .constants(splits)
-      .run({mtl::Integer(layer.num_query_heads), run.num_tokens, 1},
-           {mtl::Integer(weights->config.head_dim), 1, 1});
+      .run({mtl::Integer(layer.num_query_heads), mtl::Integer(run.num_tokens), 1},
+           {mtl::Integer(weights_->config.head_dim), 1, 1});
 }
 
-void MetalBackend::attend_tiled(const Layer& layer, const Run& run, const float* q, float* a) {
+void MetalBackend::tiled_attention(const Layer& layer, const Run& run, const KvCache& cache,
+                                   const Buffer& q, const Buffer& a) {
   const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
   Call(*this, "attention_prefill", nullptr, group_queries)
       .buffer(q)
-      .buffer(run.cache->k(layer.index))
-      .buffer(run.cache->v(layer.index))
+      .buffer(cache.k(layer.index))
+      .buffer(cache.v(layer.index))
       .buffer(a)
       .constants(run_args(layer, run))
       .run({mtl::Integer(layer.num_kv_heads),
@@ -208,71 +212,60 @@ void MetalBackend::attend_tiled(const Layer& layer, const Run& run, const float*
 
 // to += matrix * from
 void MetalBackend::product_add(const char* decode, const char* prefill, const Matrix& matrix,
-                               int num_tokens, const float* from, float* to) {
+                               int num_tokens, const Buffer& from, const Buffer& to) {
   const bool one = num_tokens == 1;
   Call(*this, one ? decode : prefill, &matrix)
       .buffer(from)
       .buffer(to)
-      .constants(matrix_args(weights->config, matrix, num_tokens))
+      .constants(matrix_args(weights_->config, matrix, num_tokens))
       .run(one ? matvec_grid(matrix) : matmul_grid(matrix, num_tokens),
            one ? kMatvecThreads : kMatmulThreads);
 }
 
-void MetalBackend::out_proj_add(const Layer& layer, const Batch& batch, const float* a, float* x) {
+void MetalBackend::out_proj_add(const Layer& layer, const Batch& batch, const Buffer& a,
+                                const Buffer& x) {
   product_add("out_proj_add", "out_proj_add_prefill", layer.out_proj, batch.size(), a, x);
 }
 
-void MetalBackend::norm_swiglu(const Layer& layer, const Batch& batch, const float* x, float* g) {
+void MetalBackend::norm_swiglu(const Layer& layer, const Batch& batch, const Buffer& x,
+                               const Buffer& g) {
   const Matrix& matrix = layer.proj_1;
   const bool one = batch.size() == 1;
   Call(*this, one ? "norm_swiglu" : "norm_swiglu_prefill", &matrix)
-      .buffer(layer.ffn_norm.as<void>())
+      .buffer(layer.ffn_norm)
       .buffer(x)
       .buffer(g)
-      .constants(matrix_args(weights->config, matrix, batch.size()))
+      .constants(matrix_args(weights_->config, matrix, batch.size()))
       .run(one ? matvec_grid(matrix) : matmul_grid(matrix, batch.size()),
            one ? kMatvecThreads : kMatmulThreads);
 }
 
-void MetalBackend::ffn_down_add(const Layer& layer, const Batch& batch, const float* g, float* x) {
+void MetalBackend::ffn_down_add(const Layer& layer, const Batch& batch, const Buffer& g,
+                                const Buffer& x) {
   product_add("ffn_down_add", "ffn_down_add_prefill", layer.proj_2, batch.size(), g, x);
-  const bool last = layer.index + 1 == weights->config.num_layers;
-  if (last && batch.logit_rows.empty()) {
-    finish();  // nobody will come to read logits
-  } else if (batch.size() > 1 && !last) {
-    commit();
-    open();
-  }
 }
 
-void MetalBackend::norm_logits(const Batch& batch, const float* x, float* logits) {
-  const Matrix& matrix = weights->lm_head;
+void MetalBackend::norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) {
+  const Matrix& matrix = weights_->lm_head;
   const int num_rows = int(batch.logit_rows.size());
   const bool one = num_rows == 1;
   Call(*this, one ? "norm_logits" : "norm_logits_prefill", &matrix)
-      .buffer(weights->norm.as<void>())
+      .buffer(weights_->norm)
       .buffer(x)
-      .buffer(logit_rows_.as<void>())
+      .buffer(logit_rows_)
       .buffer(logits)
-      .constants(matrix_args(weights->config, matrix, num_rows))
+      .constants(matrix_args(weights_->config, matrix, num_rows))
       .run(one ? matvec_grid(matrix) : matmul_grid(matrix, num_rows),
            one ? kMatvecThreads : kMatmulThreads);
 }
 
-const int32_t* MetalBackend::sample(const Batch& batch, float* logits) {
+void MetalBackend::sample(const Batch& batch, const Buffer& logits) {
   Call(*this, "sample")
       .buffer(logits)
-      .buffer(draws_.as<void>())
-      .buffer(sampled_.as<void>())
-      .constants(unsigned(weights->config.vocab_size))
+      .buffer(draws_)
+      .buffer(sampled_)
+      .constants(unsigned(weights_->config.vocab_size))
       .run({mtl::Integer(batch.draws.size()), 1, 1}, kSampleThreads);
-  finish();
-  return sampled_.as<int32_t>();
-}
-
-const float* MetalBackend::read_logits(const float* logits, size_t) {
-  finish();
-  return logits;
 }
 
 }  // namespace openelm::metal

@@ -10,6 +10,13 @@ namespace openelm {
 class Adapter;
 class KvCache;
 
+// Consecutive tokens of one session in a batch. Kernels read it as it is.
+struct Run {
+  int first_token;  // in the batch
+  int num_tokens;
+  int first_position;  // in the session
+};
+
 // The tokens of one forward pass, of one or several sessions: a chunk of a prompt, one token of
 // each of many sessions, or both. Tokens of one session stand in order of their positions.
 struct Batch {
@@ -39,6 +46,20 @@ struct Batch {
     adapters.clear();
     logit_rows.clear();
     draws.clear();
+  }
+
+  // Calls visit(run) for the longest runs there are, in order: each token is in one.
+  template <typename Visit>
+  void for_each_run(const Visit& visit) const {
+    for (int first = 0, end = 1; first < size(); first = end++) {
+      while (end < size() && follows(end)) ++end;
+      visit(Run{first, end - first, positions[first]});
+    }
+  }
+
+ private:
+  bool follows(int token) const {
+    return caches[token] == caches[token - 1] && positions[token] == positions[token - 1] + 1;
   }
 };
 

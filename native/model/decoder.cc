@@ -15,34 +15,30 @@ Decoder::Decoder(Backend& backend, const Weights& weights, int max_tokens)
   a_ = activations(config.max_q_dim());
   g_ = activations(config.max_ffn_dim());
   logits_ = activations(config.vocab_size);
+  backend.use(weights);
 }
 
-Decoder::Output Decoder::forward(const Batch& batch, const std::atomic<bool>& cancelled) {
-  float* x = x_.as<float>();
-  float* q = q_.as<float>();
-  float* a = a_.as<float>();
-  float* g = g_.as<float>();
-  float* logits = logits_.as<float>();
-
-  backend_.begin(batch);
-  backend_.embed(batch, x);
-  for (const Layer& layer : weights_.layers) {
-    backend_.norm_qkv(layer, batch, x, q);
-    backend_.attention(layer, batch, q, a);
-    backend_.out_proj_add(layer, batch, a, x);
-    backend_.norm_swiglu(layer, batch, x, g);
-    backend_.ffn_down_add(layer, batch, g, x);
-    if (cancelled) throw Error(ErrorCode::kAborted, "the forward pass was aborted");
-  }
-  Output output;
-  if (batch.logit_rows.empty()) return output;
-  backend_.norm_logits(batch, x, logits);
-  if (!batch.draws.empty()) output.tokens = backend_.sample(batch, logits);
-  if (!output.tokens) {
-    const size_t count = batch.logit_rows.size() * weights_.config.vocab_size;
-    output.logits = backend_.read_logits(logits, count);
-  }
+static void check(const std::atomic<bool>& cancelled) {
   if (cancelled) throw Error(ErrorCode::kAborted, "the forward pass was aborted");
+}
+
+Output Decoder::forward(const Batch& batch, const std::atomic<bool>& cancelled) {
+  backend_.begin(batch, cancelled);
+  if (!backend_.replay(batch)) {
+    backend_.embed(batch, x_);
+    for (const Layer& layer : weights_.layers) {
+      backend_.norm_qkv(layer, batch, x_, q_);
+      backend_.attention(layer, batch, q_, a_);
+      backend_.out_proj_add(layer, batch, a_, x_);
+      backend_.norm_swiglu(layer, batch, x_, g_);
+      backend_.ffn_down_add(layer, batch, g_, x_);
+      backend_.end_layer(layer, batch);
+      check(cancelled);
+    }
+    if (!batch.logit_rows.empty()) backend_.norm_logits(batch, x_, logits_);
+  }
+  const Output output = backend_.end(batch, logits_);
+  check(cancelled);
   return output;
 }
 

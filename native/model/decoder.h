@@ -9,14 +9,9 @@ namespace openelm {
 // The forward pass.
 class Decoder {
  public:
-  // Batches hold at most max_tokens tokens. Throws Error{kOutOfMemory}.
+  // Batches hold at most max_tokens tokens. The backend is the decoder's from now on, until another
+  // is made. Throws Error{kOutOfMemory}.
   Decoder(Backend& backend, const Weights& weights, int max_tokens);
-
-  // In host memory, valid until the next call. At most one of the two is there.
-  struct Output {
-    const float* logits = nullptr;    // [n, V]
-    const int32_t* tokens = nullptr;  // [n], when the backend has drawn them: see Backend::sample()
-  };
 
   // Appends the batch's tokens to their caches (positions of the caches are the caller's to
   // advance). Throws Error{kAborted} soon after `cancelled` becomes true.

@@ -5,13 +5,14 @@
 namespace openelm {
 
 static std::unique_ptr<Scheduler> start_scheduler(Backend& backend, const Weights& weights) {
-  backend.weights = &weights;
   return std::make_unique<Scheduler>(backend, weights);
 }
 
 static std::shared_ptr<Backend> create_backend(const EngineOptions& options) {
-  std::shared_ptr<Backend> backend = create_backend(options.backend, options.device_index,
-                                                    options.threads, options.kv_cache_dtype);
+  const DType kv_cache_dtype =
+      options.kv_cache_dtype.value_or(default_kv_cache_dtype(options.backend, options.dtype));
+  std::shared_ptr<Backend> backend =
+      create_backend(options.backend, options.device_index, options.threads, kv_cache_dtype);
   backend->require(options.config);
   return backend;
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct EngineOptions {
   std::string backend;
   int device_index = 0;
   int threads = 1;
-  DType kv_cache_dtype = DType::kFloat32;  // or kFloat16
+  std::optional<DType> kv_cache_dtype;  // kFloat32 or kFloat16; else default_kv_cache_dtype()
 };
 
 // A loaded model: its backend, weights and scheduler, which end together.

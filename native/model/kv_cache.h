@@ -9,6 +9,10 @@
 
 namespace openelm {
 
+// What keys and values are stored as where the user does not say: as exact as the weights deserve.
+// 16-bit weights are multiplied by float32 activations on the CPU, and by 16-bit ones on GPUs.
+DType default_kv_cache_dtype(const std::string& backend, DType weights);
+
 // The keys (after RoPE) and values of one session, sized exactly, layer by layer.
 class KvCache {
  public:
@@ -21,6 +25,8 @@ class KvCache {
 
   // Gives the memory back early; the cache can then only be destroyed.
   void release() {
+    k_.clear();
+    v_.clear();
     buffer_ = Buffer();
     backend_ = nullptr;
   }
@@ -29,8 +35,8 @@ class KvCache {
   size_t bytes() const { return buffer_.bytes; }
 
   // In the layout and the type of the backend.
-  void* k(int layer) const { return buffer_.as<char>() + k_offsets_[layer]; }
-  void* v(int layer) const { return buffer_.as<char>() + v_offsets_[layer]; }
+  const Buffer& k(int layer) const { return k_[layer]; }
+  const Buffer& v(int layer) const { return v_[layer]; }
 
   std::atomic<int> position{0};  // tokens held
   std::exception_ptr failure;    // of a copy to this cache; the scheduler's own
@@ -39,9 +45,9 @@ class KvCache {
   std::shared_ptr<Backend> backend_;
   const Config config_;
   const int context_length_;
-  std::vector<size_t> k_offsets_;
-  std::vector<size_t> v_offsets_;
   Buffer buffer_;
+  std::vector<Buffer> k_;  // parts of it, one per layer
+  std::vector<Buffer> v_;
 };
 
 }  // namespace openelm

@@ -31,7 +31,6 @@ Scheduler::Scheduler(Backend& backend, const Weights& weights)
     : config_(weights.config),
       max_batch_tokens_(backend.max_batch_tokens()),
       decoder_(backend, weights, max_batch_tokens_) {
-  backend.cancelled = &batch_cancelled_;
   thread_ = std::thread([this] { run(); });
 }
 
@@ -173,7 +172,7 @@ void Scheduler::run_batch() {
     for (const Slice& slice : slices) running_.push_back(slice.request.get());
     update_batch_cancelled();
   }
-  Decoder::Output output;
+  Output output;
   std::exception_ptr error;
   try {
     output = decoder_.forward(batch, batch_cancelled_);
@@ -203,7 +202,7 @@ static double log_probability(const float* logits, int size, int token) {
   return result;
 }
 
-void Scheduler::take_results(const Slice& slice, const Decoder::Output& output) {
+void Scheduler::take_results(const Slice& slice, const Output& output) {
   Request& request = *slice.request;
   const int vocab_size = config_.vocab_size;
   int index = slice.first_logit_row;

@@ -80,7 +80,7 @@ class Scheduler {
   std::vector<Slice> fill_batch(Batch& batch);
   void update_batch_cancelled();  // the caller holds mutex_
   void add_draws(const std::vector<Slice>& slices, Batch& batch);
-  void take_results(const Slice& slice, const Decoder::Output& output);
+  void take_results(const Slice& slice, const Output& output);
   void finish(const std::shared_ptr<Request>& request, std::exception_ptr error);
   void finish_all(std::exception_ptr error);
 

@@ -50,7 +50,14 @@ class Loader {
   }
 
   Buffer vector(const std::string& name, int size) {
-    return backend_.load_vector(find(name, 1, size), progress_);
+    const TensorSource& source = find(name, 1, size);
+    std::vector<float> values(size);
+    RowReader(source).read_float(0, 1, values.data());
+    const size_t bytes = values.size() * sizeof(float);
+    const Buffer buffer = backend_.allocate(bytes);
+    backend_.upload(values.data(), bytes, buffer);
+    progress_.add(source.bytes());
+    return buffer;
   }
 
  private:

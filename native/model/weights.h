@@ -15,15 +15,19 @@ namespace openelm {
 
 class Backend;
 
-// Memory of a backend.
+// Memory of a backend, or a part of it. Copies share it.
 struct Buffer {
-  std::shared_ptr<void> memory;
+  std::shared_ptr<void> memory;  // the whole, under the address that the backend uses
   size_t bytes = 0;
+  size_t offset = 0;       // of a part: where it begins in the whole
+  void* handle = nullptr;  // the whole under another name, for a backend whose GPU needs one
 
   template <typename T>
   T* as() const {
-    return static_cast<T*>(memory.get());
+    return static_cast<T*>(static_cast<void*>(static_cast<char*>(memory.get()) + offset));
   }
+
+  Buffer part(size_t begin, size_t size) const { return {memory, size, offset + begin, handle}; }
 };
 
 // W [rows, cols] in the packing of the backend that loaded it.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "../model/rope_table.h"
 #include "workers.h"
 
 namespace openelm::train {
@@ -50,16 +51,6 @@ struct HeadShape {
   int kv_dim() const { return num_kv_heads * head_dim; }
   int qk_dim() const { return q_dim() + kv_dim(); }
   int qkv_dim() const { return qk_dim() + kv_dim(); }
-};
-
-// Cosine and sine of the angle pos * rope_freq_constant^(-2j/h), [S, h/2] each.
-template <typename T>
-struct RopeTable {
-  RopeTable(int positions, int head_dim, double rope_freq_constant);
-
-  int positions;
-  int half;
-  std::vector<T> cos, sin;
 };
 
 // qk [T, (Hq+Hkv)*h] = the query and key heads of qkv, normalised each on its own and then rotated

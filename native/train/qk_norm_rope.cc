@@ -1,4 +1,3 @@
-#include <cmath>
 #include <cstring>
 
 #include "ops.h"
@@ -6,26 +5,15 @@
 
 namespace openelm::train {
 
-template <typename T>
-RopeTable<T>::RopeTable(int positions, int head_dim, double rope_freq_constant)
-    : positions(positions), half(head_dim / 2) {
-  for (int position = 0; position < positions; ++position) {
-    for (int j = 0; j < half; ++j) {
-      const double angle = position * std::pow(rope_freq_constant, -2.0 * j / head_dim);
-      cos.push_back(T(std::cos(angle)));
-      sin.push_back(T(std::sin(angle)));
-    }
-  }
-}
-
 // Rotates each pair (x[j], x[j + h/2]) by its angle, or back when `direction` is -1: a rotation is
 // orthogonal, so its backward op is the rotation the other way.
 template <typename T>
-static void rotate(const RopeTable<T>& rope, int position, T direction, T* x) {
-  const T* cos = rope.cos.data() + size_t(position) * rope.half;
-  const T* sin = rope.sin.data() + size_t(position) * rope.half;
-  T* second_half = x + rope.half;
-  for (int j = 0; j < rope.half; ++j) {
+static void rotate(const RopeTable<T>& rope, int position, int head_dim, T direction, T* x) {
+  const T* cos = rope.cos(position);
+  const T* sin = rope.sin(position);
+  const int half = head_dim / 2;
+  T* second_half = x + half;
+  for (int j = 0; j < half; ++j) {
     const T first = x[j];
     const T second = second_half[j];
     x[j] = first * cos[j] - direction * second * sin[j];
@@ -47,7 +35,7 @@ void qk_norm_rope(Workers<T>& workers, const HeadShape& shape, const RopeTable<T
       } else {
         std::memcpy(to + head * h, from + head * h, h * sizeof(T));
       }
-      rotate(rope, t % rope.positions, T(1), to + head * h);
+      rotate(rope, t % rope.positions(), h, T(1), to + head * h);
     }
   });
 }
@@ -65,7 +53,7 @@ void qk_norm_rope_backward(Workers<T>& workers, const HeadShape& shape, const Ro
     for (int head = 0; head < shape.num_query_heads + shape.num_kv_heads; ++head, dy += h) {
       const bool is_query = head < shape.num_query_heads;
       const T* norm = is_query ? q_norm : k_norm;
-      rotate(rope, t % rope.positions, T(-1), dy);
+      rotate(rope, t % rope.positions(), h, T(-1), dy);
       if (norm) {
         workers.kernels.rms_norm_backward(qkv + at + head * h, norm, eps, dy, h,
                                           dqkv + at + head * h, partial + (is_query ? 0 : h));
@@ -80,8 +68,6 @@ void qk_norm_rope_backward(Workers<T>& workers, const HeadShape& shape, const Ro
   }
 }
 
-template struct RopeTable<float>;
-template struct RopeTable<double>;
 template void qk_norm_rope(Workers<float>&, const HeadShape&, const RopeTable<float>&, const float*,
                            const float*, const float*, float, int, float*);
 template void qk_norm_rope(Workers<double>&, const HeadShape&, const RopeTable<double>&,

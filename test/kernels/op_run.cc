@@ -52,7 +52,8 @@ Batch OpRun::make_batch(const std::vector<Segment>& segments) {
 
 void OpRun::batch(const std::vector<Segment>& segments) {
   const Batch batch = make_batch(segments);
-  backend_->begin(batch);
+  static const std::atomic<bool> not_cancelled{false};
+  backend_->begin(batch, not_cancelled);
   embed(batch);
   for (const Layer& layer : weights_.layers) {
     norm_qkv(layer, batch);
@@ -66,8 +67,10 @@ void OpRun::batch(const std::vector<Segment>& segments) {
 
 Buffer OpRun::upload(std::vector<float> values) {
   values.resize(values.size() + kGuard, NAN);
-  LoadProgress progress(0, nullptr);
-  return backend_->load_vector(float_tensor(values), progress);
+  const size_t bytes = values.size() * sizeof(float);
+  const Buffer buffer = backend_->allocate(bytes);
+  backend_->upload(values.data(), bytes, buffer);
+  return buffer;
 }
 
 Buffer OpRun::upload(const Rows& rows) {
@@ -78,7 +81,9 @@ Buffer OpRun::upload(const Rows& rows) {
 
 Rows OpRun::download(const Buffer& buffer, int rows, int cols) {
   const size_t size = size_t(rows) * cols;
-  const float* values = backend_->read_logits(buffer.as<float>(), size + kGuard);
+  std::vector<float> all(size + kGuard);
+  backend_->download(buffer, all.size() * sizeof(float), all.data());
+  const float* values = all.data();
   for (int i = 0; i < kGuard; ++i) {
     check(std::isnan(values[size + i]), "an op wrote behind its output");
   }
@@ -115,7 +120,7 @@ void OpRun::compare_rows(const std::string& op, const Row& got, const std::vecto
 void OpRun::embed(const Batch& batch) {
   const ReferenceMatrix& embeddings = reference_.token_embeddings;
   const Buffer x = make_output(batch.size(), config_.model_dim);
-  backend_->embed(batch, x.as<float>());
+  backend_->embed(batch, x);
   const Rows got = download(x, batch.size(), config_.model_dim);
   for (int t = 0; t < batch.size(); ++t) {
     size_t i = 0;
@@ -131,7 +136,7 @@ void OpRun::norm_qkv(const Layer& layer, const Batch& batch) {
   const Rows x = random_rows(batch.size(), config_.model_dim, 3);
   const Buffer input = upload(x);
   const Buffer q = make_output(batch.size(), config_.q_dim(layer.index));
-  backend_->norm_qkv(layer, batch, input.as<float>(), q.as<float>());
+  backend_->norm_qkv(layer, batch, input, q);
   const Rows got = download(q, batch.size(), config_.q_dim(layer.index));
 
   for (int t = 0; t < batch.size(); ++t) {
@@ -163,7 +168,7 @@ void OpRun::attention(const Layer& layer, const Batch& batch) {
   const Rows q = random_rows(batch.size(), q_dim, 1.5f);
   const Buffer input = upload(q);
   const Buffer a = make_output(batch.size(), q_dim);
-  backend_->attention(layer, batch, input.as<float>(), a.as<float>());
+  backend_->attention(layer, batch, input, a);
   const Rows got = download(a, batch.size(), q_dim);
 
   for (int t = 0; t < batch.size(); ++t) {
@@ -193,7 +198,7 @@ void OpRun::out_proj_add(const Layer& layer, const Batch& batch) {
   const Rows x = random_rows(batch.size(), config_.model_dim);
   const Buffer input = upload(a);
   const Buffer sum = upload(x);
-  backend_->out_proj_add(layer, batch, input.as<float>(), sum.as<float>());
+  backend_->out_proj_add(layer, batch, input, sum);
   const Rows got = download(sum, batch.size(), config_.model_dim);
   for (int t = 0; t < batch.size(); ++t) {
     Row want = out_proj.multiply(a[t]);
@@ -207,7 +212,7 @@ void OpRun::norm_swiglu(const Layer& layer, const Batch& batch) {
   const Rows x = random_rows(batch.size(), config_.model_dim, 0.3f);
   const Buffer input = upload(x);
   const Buffer g = make_output(batch.size(), layer.ffn_dim);
-  backend_->norm_swiglu(layer, batch, input.as<float>(), g.as<float>());
+  backend_->norm_swiglu(layer, batch, input, g);
   const Rows got = download(g, batch.size(), layer.ffn_dim);
   for (int t = 0; t < batch.size(); ++t) {
     const Row normed = rms_norm(x[t], reference.ffn_norm, config_.rms_norm_eps);
@@ -226,7 +231,7 @@ void OpRun::ffn_down_add(const Layer& layer, const Batch& batch) {
   const Rows x = random_rows(batch.size(), config_.model_dim);
   const Buffer input = upload(g);
   const Buffer sum = upload(x);
-  backend_->ffn_down_add(layer, batch, input.as<float>(), sum.as<float>());
+  backend_->ffn_down_add(layer, batch, input, sum);
   const Rows got = download(sum, batch.size(), config_.model_dim);
   for (int t = 0; t < batch.size(); ++t) {
     Row want = proj_2.multiply(g[t]);
@@ -240,7 +245,7 @@ void OpRun::norm_logits(const Batch& batch) {
   const Rows x = random_rows(batch.size(), config_.model_dim, 10);
   const Buffer input = upload(x);
   const Buffer logits = make_output(rows, config_.vocab_size);
-  backend_->norm_logits(batch, input.as<float>(), logits.as<float>());
+  backend_->norm_logits(batch, input, logits);
   const Rows got = download(logits, rows, config_.vocab_size);
   for (int i = 0; i < rows; ++i) {
     const Row normed = rms_norm(x[batch.logit_rows[i]], reference_.norm, config_.rms_norm_eps);

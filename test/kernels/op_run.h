@@ -34,7 +34,9 @@ class OpRun {
       : backend_(std::move(backend)),
         weights_(weights),
         reference_(reference),
-        config_(weights.config) {}
+        config_(weights.config) {
+    backend_->use(weights);
+  }
 
   void batch(const std::vector<Segment>& segments);
   void fork(int from, int to);
@@ -56,7 +58,6 @@ class OpRun {
   void ffn_down_add(const Layer& layer, const Batch& batch);
   void norm_logits(const Batch& batch);
 
-  // load_vector and read_logits are the ways in and out that every backend has.
   Buffer upload(const Rows& rows);
   Buffer upload(std::vector<float> values);
   Buffer make_output(int rows, int cols) {

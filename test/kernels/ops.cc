@@ -70,13 +70,15 @@ std::vector<BackendInfo> available_backends() {
 }
 
 // Three threads are more than some ops have tasks, and more than some machines have cores.
-std::shared_ptr<Backend> make_backend(const BackendInfo& info) {
-  return create_backend(info.name, 0, 3);
+std::shared_ptr<Backend> make_backend(const BackendInfo& info, DType dtype) {
+  const bool cpu = info.name == "cpu";
+  return create_backend(info.name, 0, 3,
+                        cpu ? DType::kFloat32 : default_kv_cache_dtype(info.name, dtype));
 }
 
 // "cpu (avx2, 3 threads)"
 std::string label(const BackendInfo& info) {
-  return info.name + " (" + make_backend(info)->device() + ")";
+  return info.name + " (" + make_backend(info, DType::kFloat32)->device() + ")";
 }
 
 // A backend serves one model.
@@ -88,12 +90,10 @@ struct Model {
 
   Model(const BackendInfo& info, const Config& config, TensorSource::Format format, DType dtype,
         int max_reference_rows)
-      : backend(make_backend(info)),
+      : backend(make_backend(info, dtype)),
         tensors(make_tensors(config, format)),
         weights(load(config, dtype)),
-        reference(config, tensors, dtype, max_reference_rows) {
-    backend->weights = &weights;
-  }
+        reference(config, tensors, dtype, max_reference_rows) {}
   Model(const Model&) = delete;
 
  private:
@@ -213,12 +213,12 @@ void test_load() {
         test("load, " + label(info) + ", " + dtype_name(stored) + " as " + dtype_name(dtype), [&] {
           const auto source = random_tensor("", format_of(stored), rows, 75, 1, 1);
           LoadProgress progress(0, nullptr);
-          const auto backend = make_backend(info);
+          const auto backend = make_backend(info, dtype);
           Weights weights;
           weights.config = config;
           weights.token_embeddings =
               backend->load_matrix(source, dtype, MatrixLayout::kPlain, progress);
-          backend->weights = &weights;
+          backend->use(weights);
           Batch batch;
           for (int row = rows - 1; row >= 0; --row) {
             batch.tokens.push_back(row);
@@ -226,12 +226,14 @@ void test_load() {
             batch.caches.push_back(nullptr);
           }
           const Buffer x = backend->allocate(sizeof(float) * rows * 75);
-          backend->begin(batch);
-          backend->embed(batch, x.as<float>());
-          const float* got = backend->read_logits(x.as<float>(), rows * 75);
+          const std::atomic<bool> not_cancelled{false};
+          backend->begin(batch, not_cancelled);
+          backend->embed(batch, x);
+          std::vector<float> got(size_t(rows) * 75);
+          backend->download(x, got.size() * sizeof(float), got.data());
           for (int t = 0; t < rows; ++t) {
             const Row want = loaded_row(source, dtype, batch.tokens[t]);
-            check(Row(got + t * 75, got + (t + 1) * 75) == want,
+            check(Row(&got[t * 75], &got[t * 75] + 75) == want,
                   "row " + std::to_string(batch.tokens[t]) + " differs");
           }
         });

@@ -205,14 +205,14 @@ void test_crowd() {
 class WatchedBackend : public CpuBackend {
  public:
   WatchedBackend() : CpuBackend(1, DType::kFloat32) {}
-  void begin(const Batch& batch) override {
+  void begin(const Batch& batch, const std::atomic<bool>& cancelled) override {
     computes = std::this_thread::get_id();
-    CpuBackend::begin(batch);
+    CpuBackend::begin(batch, cancelled);
   }
-  void copy(void* to, const void* from, size_t bytes) override {
+  void copy(const Buffer& from, size_t bytes, const Buffer& to) override {
     copies = std::this_thread::get_id();
     if (fails) throw Error(ErrorCode::kInternal, "a planted failure");
-    CpuBackend::copy(to, from, bytes);
+    CpuBackend::copy(from, bytes, to);
   }
 
   std::thread::id computes;
@@ -229,7 +229,6 @@ void test_copies() {
   const Weights weights =
       load_weights(*backend, config, make_tensors(config, TensorSource::Format::kF32),
                    DType::kFloat32, progress);
-  backend->weights = &weights;
   Scheduler scheduler(*backend, weights);
   const auto new_cache = [&] { return std::make_shared<KvCache>(backend, config, kLength); };
   const auto fork = [&](const std::shared_ptr<KvCache>& from) {

@@ -38,8 +38,8 @@ void check_launches() {
            what + "a step is at most 7 L + 3 kernels");
     expect(counters.allocations == before.allocations, what + "a step allocates nothing");
     const uint64_t logits = uint64_t(model.host.config.vocab_size) * sizeof(float);
-    expect(counters.copied_bytes - before.copied_bytes == sizeof(int) + logits,
-           what + "a step copies a token there and the logits back");
+    expect(counters.copied_bytes - before.copied_bytes == 2 * sizeof(int) + logits,
+           what + "a step copies a token and its position there and the logits back");
   }
 }
 
@@ -81,16 +81,17 @@ void check_missing_device() {
     const BackendInfo info = cuda_backend_info();
     expect(!info.available && !info.reason.empty(), "a missing device has a reason");
     expect_error(ErrorCode::kBackendUnavailable, "a missing device",
-                 [] { create_cuda_backend(0); });
+                 [] { create_cuda_backend(0, DType::kFloat16); });
   }
   machine.missing = cudaSuccess;
   machine.compute_capability = 70;
   expect(!cuda_backend_info().available, "an old device is not available");
-  expect_error(ErrorCode::kBackendUnavailable, "an old device", [] { create_cuda_backend(0); });
+  expect_error(ErrorCode::kBackendUnavailable, "an old device",
+               [] { create_cuda_backend(0, DType::kFloat16); });
   machine.compute_capability = 90;
   expect(cuda_backend_info().device == "emulated", "the device has a name");
   expect_error(ErrorCode::kInvalidArgument, "a device that is not there",
-               [] { create_cuda_backend(1); });
+               [] { create_cuda_backend(1, DType::kFloat16); });
 }
 
 void check_out_of_memory() {

@@ -32,11 +32,11 @@ double parameters_of(const Config& config) {
 void check_step(const Preset& preset, DType dtype) {
   constexpr int kPosition = 500;
   const Config config = config_of(preset);
-  const std::shared_ptr<Backend> backend = create_cuda_backend(0);
+  const std::shared_ptr<Backend> backend =
+      create_cuda_backend(0, default_kv_cache_dtype("cuda", dtype));
   LoadProgress progress(1, nullptr);
   const Weights weights =
       load_weights(*backend, config, endless_tensors(config, dtype, Fill::kZero), dtype, progress);
-  backend->weights = &weights;
   Decoder decoder(*backend, weights, 1);
   KvCache cache(backend, config, 1024);
   SamplerOptions options;
@@ -55,7 +55,7 @@ void check_step(const Preset& preset, DType dtype) {
     batch.draws = {sampler.next_draw().value()};
     const std::atomic<bool> cancelled{false};
     const Counters before = counters;
-    const Decoder::Output output = decoder.forward(batch, cancelled);
+    const Output output = decoder.forward(batch, cancelled);
     expect(!output.logits && output.tokens, "a step gives a token and no logits");
     Counters difference = counters;
     difference.kernels -= before.kernels;
@@ -71,8 +71,9 @@ void check_step(const Preset& preset, DType dtype) {
   step(greedy);  // captured
   const std::string what = std::string(preset.name) + ": ";
   const Counters first_random = step(random);
-  expect(first_random.copied_bytes == 2 * sizeof(int32_t) + sizeof(DrawArgs),
-         what + "a drawn token takes a token and a random number there, and a token back");
+  expect(
+      first_random.copied_bytes == 3 * sizeof(int32_t) + sizeof(DrawArgs),
+      what + "a drawn token takes a token, its position and a random number there, a token back");
   step(greedy);
   machine.runs_kernels = true;
   const Counters count = step(greedy);
@@ -81,7 +82,8 @@ void check_step(const Preset& preset, DType dtype) {
   expect(count.kernels <= 7 * uint64_t(config.num_layers) + 3,
          what + "a step is at most 7 L + 3 kernels");
   expect(count.allocations == 0, what + "a step allocates nothing");
-  expect(count.copied_bytes == 2 * sizeof(int32_t), what + "a step copies a token there and back");
+  expect(count.copied_bytes == 3 * sizeof(int32_t),
+         what + "a step copies a token and its position there, and a token back");
   size_t needed = weights.bytes();
   for (int layer = 0; layer < config.num_layers; ++layer) {
     needed += backend->k_cache_bytes(config, layer, position) +

@@ -33,8 +33,9 @@ Config small_config() {
 
 // A model on the backend with one session.
 struct Setup {
-  explicit Setup(DType dtype, int context_length = 40) : model(small_config(), dtype) {
-    backend->weights = &weights;
+  explicit Setup(DType dtype, int context_length = 40)
+      : model(small_config(), dtype),
+        backend(create_metal_backend(0, default_kv_cache_dtype("metal", dtype))) {
     weights = model.load(*backend);
     cache = std::make_unique<KvCache>(backend, model.config, context_length);
     decoder = std::make_unique<Decoder>(*backend, weights, 64);
@@ -56,7 +57,7 @@ struct Setup {
   }
 
   RandomModel model;
-  std::shared_ptr<Backend> backend = create_metal_backend(0);
+  std::shared_ptr<Backend> backend;
   Weights weights;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<Decoder> decoder;
@@ -152,8 +153,8 @@ void check_loaded_bytes(DType dtype) {
     }
     const size_t live =
         setup.backend->k_cache_bytes(config, layer.index, setup.cache->position + 1);
-    count_loads_from(setup.cache->k(layer.index), live);
-    count_loads_from(setup.cache->v(layer.index), live);
+    count_loads_from(setup.cache->k(layer.index).as<void>(), live);
+    count_loads_from(setup.cache->v(layer.index).as<void>(), live);
     needed += 2 * live;
   }
   count(setup.weights.lm_head);
@@ -176,7 +177,7 @@ void expect_error(ErrorCode code, const char* text, const char* what,
 }
 
 void check_faults() {
-  const auto create = [] { create_metal_backend(0); };
+  const auto create = [] { create_metal_backend(0, DType::kFloat16); };
   fault = Fault::kNoDevice;
   expect_error(ErrorCode::kBackendUnavailable, "finds no GPU", "no device", create);
   expect(!metal_backend_info().available, "no device to report");
@@ -187,7 +188,7 @@ void check_faults() {
   fault = Fault::kNone;
   expect(metal_backend_info().device == "emulated", "the device's name");
   expect_error(ErrorCode::kInvalidArgument, "deviceIndex must be below", "a device index too large",
-               [] { create_metal_backend(9); });
+               [] { create_metal_backend(9, DType::kFloat16); });
 
   Setup setup(DType::kFloat16);
   fault = Fault::kPipeline;

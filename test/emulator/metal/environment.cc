@@ -1,6 +1,7 @@
 #include "../../kernels/gpu/environment.h"
 
 #include "../../../native/metal/metal_backend.h"
+#include "../../../native/model/kv_cache.h"
 #include "../block.h"
 
 #if __has_feature(address_sanitizer)
@@ -16,7 +17,8 @@ namespace {
 // Memory comes in whole pages; AddressSanitizer shall see where each buffer really ends.
 class GuardedMetalBackend : public metal::MetalBackend {
  public:
-  GuardedMetalBackend() : MetalBackend(mtl::device(0)) {}
+  explicit GuardedMetalBackend(DType kv_cache_dtype)
+      : MetalBackend(mtl::device(0), kv_cache_dtype) {}
   Buffer allocate(size_t bytes) override {
     Buffer buffer = MetalBackend::allocate(bytes);
     ASAN_POISON_MEMORY_REGION(buffer.as<char>() + bytes, -bytes % 4096);
@@ -26,7 +28,9 @@ class GuardedMetalBackend : public metal::MetalBackend {
 
 }  // namespace
 
-std::unique_ptr<Backend> create_test_backend() { return std::make_unique<GuardedMetalBackend>(); }
+std::unique_ptr<Backend> create_test_backend(DType dtype) {
+  return std::make_unique<GuardedMetalBackend>(default_kv_cache_dtype("metal", dtype));
+}
 
 void set_lane_order(const std::string& order) {
   using emulator::Order;

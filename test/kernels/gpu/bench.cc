@@ -98,14 +98,14 @@ double parameters_of(const Config& config) {
 
 void bench(const std::string& name, const Config& config, DType dtype, const Limits& limits,
            const Lengths& lengths) {
-  const std::shared_ptr<Backend> backend = create_cuda_backend(0);
+  const std::shared_ptr<Backend> backend =
+      create_cuda_backend(0, default_kv_cache_dtype("cuda", dtype));
   backend->require(config);
   LoadProgress progress(1, nullptr);
   const double load_start = now();
   const Weights weights = load_weights(
       *backend, config, endless_tensors(config, dtype, Fill::kRandom), dtype, progress);
   const double load_time = now() - load_start;
-  backend->weights = &weights;
   Decoder decoder(*backend, weights, lengths.prompt);
   KvCache cache(backend, config, config.max_context_length);
   const std::atomic<bool> cancelled{false};

@@ -29,8 +29,7 @@ inline Config small_config() {
 // A loaded model with sessions, each mirrored by the oracle.
 struct Model {
   explicit Model(const Config& config, DType dtype)
-      : host(config, dtype), backend(create_test_backend()), weights(host.load(*backend)) {
-    backend->weights = &weights;
+      : host(config, dtype), backend(create_test_backend(dtype)), weights(host.load(*backend)) {
     decoder = std::make_unique<Decoder>(*backend, weights, 64);
   }
 
@@ -47,14 +46,14 @@ struct Model {
 
   // Appends a token and checks that the likeliest next one is drawn on the device.
   void check_draw(Session& session, int token, const std::string& what) {
-    const Decoder::Output output = run(session, {token}, {DrawArgs{}}, kNotCancelled);
+    const Output output = run(session, {token}, {DrawArgs{}}, kNotCancelled);
     const Row logits = expected(session, {token});
     const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
     expect(!output.logits && output.tokens && output.tokens[0] == best, what);
   }
 
-  Decoder::Output run(Session& session, const std::vector<int>& tokens,
-                      const std::vector<DrawArgs>& draws, const std::atomic<bool>& cancelled) {
+  Output run(Session& session, const std::vector<int>& tokens, const std::vector<DrawArgs>& draws,
+             const std::atomic<bool>& cancelled) {
     Batch batch;
     batch.draws = draws;
     for (int token : tokens) {
@@ -63,7 +62,7 @@ struct Model {
       batch.caches.push_back(session.cache.get());
     }
     batch.logit_rows = {batch.size() - 1};
-    const Decoder::Output output = decoder->forward(batch, cancelled);
+    const Output output = decoder->forward(batch, cancelled);
     session.position += batch.size();
     return output;
   }

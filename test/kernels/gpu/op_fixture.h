@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cmath>
 #include <list>
 #include <memory>
@@ -49,11 +50,11 @@ class OpFixture {
  public:
   OpFixture(const Config& config, DType dtype, const std::string& name)
       : model_(config, dtype),
-        backend_(create_test_backend()),
+        backend_(create_test_backend(dtype)),
         weights_(model_.load(*backend_)),
         allowed_(tolerances(dtype)),
         name_(name + " " + name_of(dtype)) {
-    backend_->weights = &weights_;
+    backend_->use(weights_);
   }
 
   Session& new_session() {
@@ -92,23 +93,27 @@ class OpFixture {
   using Floats = std::vector<float>;
 
   Buffer upload(const Floats& values) {
-    LoadProgress progress(1, nullptr);
-    return backend_->load_vector(host_vector(values), progress);
+    const size_t bytes = values.size() * sizeof(float);
+    const Buffer buffer = backend_->allocate(bytes);
+    backend_->upload(values.data(), bytes, buffer);
+    return buffer;
   }
 
   Buffer poison(size_t count) { return upload(Floats(count, NAN)); }
 
   template <typename Run>
   void run(const Batch& batch, const Run& op) {
-    backend_->begin(batch);
+    static const std::atomic<bool> not_cancelled{false};
+    backend_->begin(batch, not_cancelled);
     op();
   }
 
   void compare(const Buffer& actual, const Rows& expected, double tolerance, const char* op) {
     Row all;
     for (const Row& row : expected) all.insert(all.end(), row.begin(), row.end());
-    expect_close(backend_->read_logits(actual.as<float>(), all.size()), all, tolerance,
-                 what_ + ", " + op);
+    Floats got(all.size());
+    backend_->download(actual, got.size() * sizeof(float), got.data());
+    expect_close(got.data(), all, tolerance, what_ + ", " + op);
   }
 
   double matrix_tolerance(const Batch& batch) const {
@@ -144,14 +149,12 @@ class OpFixture {
     const Layer& weights = weights_.layers[size_t(layer)];
     const Buffer x_buffer = upload(x);
     const Buffer q_result = poison(q.size());
-    run(batch,
-        [&] { backend_->norm_qkv(weights, batch, x_buffer.as<float>(), q_result.as<float>()); });
+    run(batch, [&] { backend_->norm_qkv(weights, batch, x_buffer, q_result); });
     compare(q_result, expected_q, matrix_tolerance(batch), "norm_qkv");
 
     const Buffer q_buffer = upload(doubled);
     const Buffer a_result = poison(q.size());
-    run(batch,
-        [&] { backend_->attention(weights, batch, q_buffer.as<float>(), a_result.as<float>()); });
+    run(batch, [&] { backend_->attention(weights, batch, q_buffer, a_result); });
     compare(a_result, expected_a, std::max(allowed_.attention, allowed_.prefill), "attention");
   }
 
@@ -167,7 +170,7 @@ class OpFixture {
     }
     const Buffer in_buffer = upload(in);
     const Buffer x_buffer = upload(x);
-    run(batch, [&] { op(in_buffer.as<float>(), x_buffer.as<float>()); });
+    run(batch, [&] { op(in_buffer, x_buffer); });
     compare(x_buffer, expected, matrix_tolerance(batch), name);
   }
 
@@ -175,10 +178,12 @@ class OpFixture {
     const Config& config = model_.config;
     const Layer& weights = weights_.layers[size_t(layer)];
     const HostLayer& host = model_.layers[size_t(layer)];
-    check_add(batch, host.out_proj, "out_proj_add",
-              [&](const float* a, float* x) { backend_->out_proj_add(weights, batch, a, x); });
-    check_add(batch, host.proj_2, "ffn_down_add",
-              [&](const float* g, float* x) { backend_->ffn_down_add(weights, batch, g, x); });
+    check_add(batch, host.out_proj, "out_proj_add", [&](const Buffer& a, const Buffer& x) {
+      backend_->out_proj_add(weights, batch, a, x);
+    });
+    check_add(batch, host.proj_2, "ffn_down_add", [&](const Buffer& g, const Buffer& x) {
+      backend_->ffn_down_add(weights, batch, g, x);
+    });
 
     const size_t d = size_t(config.model_dim);
     const Floats x = activations(batch, config.model_dim);
@@ -188,7 +193,7 @@ class OpFixture {
     }
     const Buffer x_buffer = upload(x);
     const Buffer g = poison(size_t(batch.size()) * size_t(config.ffn_dims[size_t(layer)]));
-    run(batch, [&] { backend_->norm_swiglu(weights, batch, x_buffer.as<float>(), g.as<float>()); });
+    run(batch, [&] { backend_->norm_swiglu(weights, batch, x_buffer, g); });
     compare(g, expected, matrix_tolerance(batch), "norm_swiglu");
   }
 
@@ -199,7 +204,7 @@ class OpFixture {
     Rows embedded;
     for (int token : batch.tokens) embedded.push_back(embed(model_, token));
     const Buffer x = poison(size_t(batch.size()) * d);
-    run(batch, [&] { backend_->embed(batch, x.as<float>()); });
+    run(batch, [&] { backend_->embed(batch, x); });
     compare(x, embedded, 1e-7, "embed");
 
     // The last token alone, then every other one: a batch of one token is a graph of its own.
@@ -215,7 +220,7 @@ class OpFixture {
       }
       const Buffer in_buffer = upload(in);
       const Buffer logits = poison(expected.size() * size_t(config.vocab_size));
-      run(asked, [&] { backend_->norm_logits(asked, in_buffer.as<float>(), logits.as<float>()); });
+      run(asked, [&] { backend_->norm_logits(asked, in_buffer, logits); });
       compare(logits, expected, expected.size() == 1 ? allowed_.decode : allowed_.prefill,
               "norm_logits");
     }

@@ -69,7 +69,7 @@ std::set<int> allowed_draws(const Floats& logits, SamplerOptions options, double
 class Drawer {
  public:
   explicit Drawer(int vocab_size) : model_(config(vocab_size), DType::kFloat32) {
-    backend_->weights = &weights_;
+    backend_->use(weights_);
   }
 
   // One token of each row.
@@ -84,10 +84,12 @@ class Drawer {
       batch.logit_rows.push_back(int(i));
       logits.insert(logits.end(), rows[i].begin(), rows[i].end());
     }
-    LoadProgress progress(1, nullptr);
-    const Buffer buffer = backend_->load_vector(host_vector(logits), progress);
-    backend_->begin(batch);
-    const int32_t* const tokens = backend_->sample(batch, buffer.as<float>());
+    const size_t bytes = logits.size() * sizeof(float);
+    const Buffer buffer = backend_->allocate(bytes);
+    backend_->upload(logits.data(), bytes, buffer);
+    const std::atomic<bool> not_cancelled{false};
+    backend_->begin(batch, not_cancelled);
+    const int32_t* const tokens = backend_->end(batch, buffer).tokens;
     return {tokens, tokens + rows.size()};
   }
 
@@ -106,12 +108,9 @@ class Drawer {
   }
 
   const RandomModel model_;
-  const std::shared_ptr<Backend> backend_ = create_test_backend();
+  const std::shared_ptr<Backend> backend_ = create_test_backend(DType::kFloat32);
   const Weights weights_ = model_.load(*backend_);
-  KvCache cache_ = [this] {
-    backend_->weights = &weights_;
-    return KvCache(backend_, model_.config, 64);
-  }();
+  KvCache cache_{backend_, model_.config, 64};
 };
 
 SamplerOptions options_of(double temperature, int top_k, double top_p, double min_p) {
