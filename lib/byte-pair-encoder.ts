@@ -1,3 +1,5 @@
+import { finish, type Steps } from './steps.js'
+
 /** What may be merged, best first: the ids of two pieces and of the piece they make. */
 export interface Merges {
   left: ArrayLike<number>
@@ -20,6 +22,8 @@ export interface BytePairVocabulary {
 // V8 copies a slice this short; a longer one, as a key of the cache, would keep its whole text alive.
 const maxCachedLength = 12
 const maxCachedSpans = 16384
+/** Characters, or merges, between two places to pause. */
+const stepLength = 2048
 
 /**
  * Byte-pair encoding: a word starts as its characters, and the best pair of neighbours, the leftmost
@@ -55,16 +59,17 @@ export class BytePairEncoder {
     }
   }
 
-  /** The token ids of `word`, which must be well-formed UTF-16. */
-  encode(word: string): number[] {
-    const tokens: number[] = []
+  /** Adds the token ids of `word`, which must be well-formed UTF-16, to `tokens`. */
+  *encode(word: string, tokens: number[]): Steps<void> {
     let start = 0
     for (let end = 1; end <= word.length; end++) {
+      if (end % stepLength === 0) yield ''
       if (end < word.length && this.#mayMergeAcross(word, end)) continue
-      for (const token of this.#encodeSpan(word.slice(start, end))) tokens.push(token)
+      const span = word.slice(start, end)
+      if (span.length > stepLength) yield* this.#merge(span, tokens)
+      else for (const token of this.#encodeSpan(span)) tokens.push(token)
       start = end
     }
-    return tokens
   }
 
   /** False where no merge joins pieces that end and begin like the text around `index`. */
@@ -73,26 +78,30 @@ export class BytePairEncoder {
   }
 
   #encodeSpan(span: string): readonly number[] {
-    if (span.length > maxCachedLength) return this.#merge(span)
-    let tokens = this.#cache.get(span)
-    if (tokens === undefined) {
-      tokens = this.#merge(span)
-      if (this.#cache.size === maxCachedSpans) this.#cache.clear()
-      this.#cache.set(span, tokens)
-    }
+    const isCached = span.length <= maxCachedLength
+    const known = isCached ? this.#cache.get(span) : undefined
+    if (known !== undefined) return known
+    const tokens: number[] = []
+    finish(this.#merge(span, tokens))
+    if (!isCached) return tokens
+    if (this.#cache.size === maxCachedSpans) this.#cache.clear()
+    this.#cache.set(span, tokens)
     return tokens
   }
 
-  #merge(span: string): number[] {
+  *#merge(span: string, result: number[]): Steps<void> {
+    let steps = 0
+    const pauses = () => ++steps % stepLength === 0
     const tokens: number[] = []
     for (const character of span) {
       const id = this.#characters.get(character)
       if (id !== undefined) tokens.push(id)
-      else tokens.push(...this.#spell(character))
+      else for (const token of this.#spell(character)) tokens.push(token)
+      if (pauses()) yield ''
     }
     const end = tokens.length
-    const next = tokens.map((_, i) => i + 1)
-    const previous = tokens.map((_, i) => i - 1)
+    const next = new Int32Array(end)
+    const previous = new Int32Array(end)
     const rankAt = (i: number) =>
       next[i]! < end ? this.#ranks.get(this.#pair(tokens[i]!, tokens[next[i]!]!)) : undefined
     const queue = new MergeQueue()
@@ -100,8 +109,14 @@ export class BytePairEncoder {
       const rank = rankAt(i)
       if (rank !== undefined) queue.push(rank, i)
     }
-    for (let i = 0; i < end; i++) offer(i)
+    for (let i = 0; i < end; i++) {
+      next[i] = i + 1
+      previous[i] = i - 1
+      offer(i)
+      if (pauses()) yield ''
+    }
     for (let merge = queue.pop(); merge !== undefined; merge = queue.pop()) {
+      if (pauses()) yield ''
       const { rank, index } = merge
       // Its tokens may have been merged with others since it was offered.
       if (rankAt(index) !== rank) continue
@@ -109,11 +124,15 @@ export class BytePairEncoder {
       tokens[index] = this.#merged[rank]!
       tokens[right] = gone
       next[index] = next[right]!
-      if (next[index] < end) previous[next[index]] = index
+      if (next[index]! < end) previous[next[index]!] = index
       if (index > 0) offer(previous[index]!)
       offer(index)
     }
-    return tokens.filter(token => token !== gone)
+    // The left one of two that are merged stays, so the first one always does.
+    for (let i = 0; i < end; i = next[i]!) {
+      result.push(tokens[i]!)
+      if (pauses()) yield ''
+    }
   }
 
   #pair(left: number, right: number): number {

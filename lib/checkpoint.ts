@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { bundledModels } from './bundled-models.js'
 import { type OpenELMConfig, readConfig } from './config.js'
 import { describe, OpenELMError } from './errors.js'
+import { readEosTokenIds } from './generation-config.js'
 import type { SafetensorsEntry } from './safetensors.js'
 import {
   type DType,
@@ -38,6 +39,8 @@ export interface Checkpoint {
   /** Absolute path. */
   readonly directory: string
   readonly config: OpenELMConfig
+  /** The tokens that end a generation, see {@link readEosTokenIds}. */
+  readonly eosTokenIds: readonly number[]
   /** A float checkpoint may mix float types; this is the one of most bytes of its matrices. */
   readonly dtype: DType
   /**
@@ -65,6 +68,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const root = bundledModels.get(directory) ?? resolve(directory)
   await requireDirectory(root)
   const config = await readConfig(join(root, 'config.json'))
+  const eosTokenIds = await readEosTokenIds(root, config)
   const { files, source } = await readWeightFiles(root)
   const quantised = quantisedDType(files)
   const { found, isCoreNet } = byHuggingFaceName(files, source)
@@ -83,6 +87,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   return {
     directory: root,
     config,
+    eosTokenIds,
     dtype: quantised ?? prevalentDType(all),
     tensors,
     byteLength: totalBytes(all),

@@ -44,6 +44,8 @@ export interface OpenELMConfig {
   readonly initializerRange: number
   readonly bosTokenId: number
   readonly eosTokenId: number
+  /** All of `eos_token_id`, which may be a list; the first is {@link OpenELMConfig.eosTokenId}. */
+  readonly eosTokenIds: readonly number[]
 }
 
 /** One weight that a model must have. Matrices are [outputs, inputs], row-major. */
@@ -126,6 +128,7 @@ const familyDefaults = {
   initializerRange: 0.02,
   bosTokenId: 1,
   eosTokenId: 2,
+  eosTokenIds: [2],
 } as const
 
 function preset(numLayers: number, modelDim: number, headDim: number): OpenELMConfig {
@@ -173,6 +176,7 @@ export function parseConfig(json: unknown, file: string): OpenELMConfig {
   read.word('normalization_layer_name', ['rms_norm'])
   const numLayers = read.integer('num_transformer_layers', 1, 512)
   const vocabSize = read.integer('vocab_size', 1, 2 ** 20)
+  const eosTokenIds = read.tokenIds('eos_token_id', vocabSize, familyDefaults.eosTokenId)
   const config = scaleLayers({
     vocabSize,
     maxContextLength: read.integer('max_context_length', 1, 2 ** 20),
@@ -192,7 +196,8 @@ export function parseConfig(json: unknown, file: string): OpenELMConfig {
     rmsNormEps: read.positive('rms_norm_eps', defaultRmsNormEps),
     initializerRange: read.positive('initializer_range', familyDefaults.initializerRange),
     bosTokenId: read.integer('bos_token_id', 0, vocabSize - 1, familyDefaults.bosTokenId),
-    eosTokenId: read.integer('eos_token_id', 0, vocabSize - 1, familyDefaults.eosTokenId),
+    eosTokenId: eosTokenIds[0]!,
+    eosTokenIds,
   })
   read.agreement('num_query_heads', config.numQueryHeads)
   read.agreement('num_kv_heads', config.numKvHeads)
@@ -216,7 +221,7 @@ export function configToJson(config: OpenELMConfig, dtype: string): Record<strin
     model_type: 'openelm',
     activation_fn_name: config.activationFnName,
     bos_token_id: config.bosTokenId,
-    eos_token_id: config.eosTokenId,
+    eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : config.eosTokenId,
     ffn_dim_divisor: config.ffnDimDivisor,
     // A list of two would be a range, which is rounded.
     ffn_multipliers:
@@ -308,6 +313,16 @@ class Reader {
   evenInteger(key: string, min: number, max: number): number {
     const isValid = (value: unknown) => isIntegerIn(value, min, max) && value % 2 === 0
     return this.#field(key, `an even integer from ${min} to ${max}`, isValid) as number
+  }
+
+  /** One token id or a list of them. */
+  tokenIds(key: string, vocabSize: number, fallback: number): readonly number[] {
+    const isId = (value: unknown) => isIntegerIn(value, 0, vocabSize - 1)
+    const isValid = (value: unknown) =>
+      Array.isArray(value) ? value.length > 0 && value.every(isId) : isId(value)
+    const expected = `an integer from 0 to ${vocabSize - 1} or a list of them`
+    const ids = this.#field(key, expected, isValid, fallback) as number | readonly number[]
+    return typeof ids === 'number' ? [ids] : ids
   }
 
   positive(key: string, fallback: number): number {

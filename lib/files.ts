@@ -64,14 +64,16 @@ export async function readRange(file: string, position: number, length: number):
 }
 
 /**
- * Reads a file of at most `maxBytes` that holds one JSON object, see {@link parseStrictJson}.
+ * Reads a file of at most `maxBytes` that holds one JSON object.
  *
+ * @param parse {@link parseStrictJson}, unless told otherwise.
  * @throws OpenELMError IO_ERROR when the file cannot be read, `code` when its content is not that.
  */
 export async function readJsonObject(
   file: string,
   maxBytes: number,
   code: OpenELMErrorCode,
+  parse: (bytes: Uint8Array) => unknown = parseStrictJson,
 ): Promise<JsonObject> {
   const { handle, size } = await openFile(file)
   await using _ = handle
@@ -79,7 +81,7 @@ export async function readJsonObject(
     throw new OpenELMError(code, `${file}: expected at most ${maxBytes} bytes, received ${size}`)
   }
   const bytes = await readBytes(handle, file, 0, size)
-  return parseJsonObject(bytes, file, code)
+  return jsonObject(() => parse(bytes), file, code)
 }
 
 /**
@@ -93,9 +95,13 @@ export function parseJsonObject(
   code: OpenELMErrorCode,
   options?: Parameters<typeof parseStrictJson>[1],
 ): JsonObject {
+  return jsonObject(() => parseStrictJson(bytes, options), file, code)
+}
+
+function jsonObject(parse: () => unknown, file: string, code: OpenELMErrorCode): JsonObject {
   let document: unknown
   try {
-    document = parseStrictJson(bytes, options)
+    document = parse()
   } catch (cause) {
     throw new OpenELMError(code, `${file}: malformed JSON: ${(cause as Error).message}`, { cause })
   }

@@ -64,7 +64,7 @@ export interface DecodeSettings {
 }
 
 /** What the decode loop has to know of a tokenizer. */
-export type TokenWriter = Pick<Tokenizer, 'vocabSize' | 'bosTokenId' | 'eosTokenId' | 'stream'>
+export type TokenWriter = Pick<Tokenizer, 'vocabSize' | 'bosTokenId' | 'eosTokenIds' | 'stream'>
 
 /** Checks what a caller gave and fills in the defaults. */
 export function validateGenerateOptions(options: GenerateOptions): DecodeSettings {
@@ -125,7 +125,7 @@ export async function* decode(
     next = Int32Array.of(sample.token)
 
     let piece = stop.push(characters.push(sample.token))
-    const isEos = sample.token === tokenizer.eosTokenId && !options.ignoreEos
+    const isEos = tokenizer.eosTokenIds.includes(sample.token) && !options.ignoreEos
     const isStopped = stop.found || isEos
     const isFull = tokens.length === options.maxTokens || session.position === session.contextLength
     if (!stop.found && (isEos || isFull)) piece += stop.push(characters.end()) + stop.end()

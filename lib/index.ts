@@ -7,7 +7,14 @@ export { type LoadOptions, OpenELM, type Prompt } from './model.js'
 export { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 export type { SamplerOptions } from './sampler.js'
 export type { Session } from './session.js'
-export type { DecodeOptions, EncodeOptions, TokenIds, Tokenizer, TokenStream } from './tokenizer.js'
+export type {
+  DecodeOptions,
+  EncodeAsyncOptions,
+  EncodeOptions,
+  TokenIds,
+  Tokenizer,
+  TokenStream,
+} from './tokenizer.js'
 export { type AverageOptions, average } from './train/average.js'
 export { hyperparameters } from './train/presets.js'
 export type { TrainOptions } from './train/recipe.js'

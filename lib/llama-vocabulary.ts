@@ -2,11 +2,15 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Merges } from './byte-pair-encoder.js'
 import { ioError } from './files.js'
-import type { TokenizerModel } from './tokenizer.js'
-import { check, checkId, metaspace, readSentencePiece, type VocabularyParts } from './vocabulary.js'
+import type { Normalizer } from './normalizer.js'
+import { noPreTokenizer } from './pre-tokenizer.js'
+import { metaspace, readSentencePiece } from './sentence-piece.js'
+import { convertInParts, isBetweenCharacters } from './steps.js'
+import { check, checkId, type TokenizerModel } from './tokenizer-model.js'
+import type { VocabularyParts } from './vocabulary.js'
 
 const file = join(import.meta.dirname, '..', 'models', 'llama-tokenizer', 'vocabulary.bin')
-const numControlTokens = 3 // <unk>, <s> and </s>
+const controlTokens = ['<unk>', '<s>', '</s>']
 
 interface Contents {
   pieces: readonly (string | undefined)[]
@@ -15,9 +19,16 @@ interface Contents {
 
 let contents: Promise<Contents> | undefined
 
-/** LLaMA's vocabulary. Once read, it is kept. */
+/**
+ * LLaMA's vocabulary. Once read, it is kept.
+ *
+ * @throws OpenELMError IO_ERROR; the next call tries again.
+ */
 export async function llamaVocabulary(): Promise<(model: TokenizerModel) => VocabularyParts> {
-  contents ??= readContents()
+  contents ??= readContents().catch(error => {
+    contents = undefined
+    throw error
+  })
   const { pieces, merges } = await contents
   return model => {
     checkId(pieces.length - 1, model)
@@ -27,11 +38,30 @@ export async function llamaVocabulary(): Promise<(model: TokenizerModel) => Voca
     return {
       pieces,
       merges,
+      addedTokens: controlTokens.map((content, id) => ({
+        id,
+        content,
+        special: true,
+        lstrip: false,
+        rstrip: false,
+        singleWord: false,
+        normalized: false,
+      })),
+      names: pieces.map((piece, id) => piece ?? controlTokens[id]),
       byteFallback: true,
-      split: text => (text === '' ? [] : [metaspace + text.replaceAll(' ', metaspace)]),
+      normalizer,
+      preTokenizer: noPreTokenizer,
       read: readSentencePiece,
     }
   }
+}
+
+const normalizer: Normalizer = {
+  *normalize(text) {
+    const replace = (part: string) => part.replaceAll(' ', metaspace)
+    return metaspace + (yield* convertInParts(text, isBetweenCharacters, replace))
+  },
+  shrinks: 1,
 }
 
 /** The file is laid out to be read in a few milliseconds: see the README beside it. */
@@ -44,7 +74,7 @@ async function readContents(): Promise<Contents> {
   const column = (i: number) => new Uint16Array(buffer, 4 + 2 * length * i, length)
   const text = new TextDecoder().decode(new Uint8Array(buffer, 4 + 6 * length))
   return {
-    pieces: text.split('\n').map((piece, id) => (id < numControlTokens ? undefined : piece)),
+    pieces: text.split('\n').map((piece, id) => (id < controlTokens.length ? undefined : piece)),
     merges: { left: column(0), right: column(1), merged: column(2) },
   }
 }

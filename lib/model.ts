@@ -82,6 +82,7 @@ export class OpenELM {
   /** @internal Tokens that its sessions hold. */
   readonly contextLength: number
   readonly #tokenizer: Tokenizer | OpenELMError
+  readonly #eosTokenIds: readonly number[]
 
   private constructor(
     checkpoint: Checkpoint,
@@ -95,6 +96,7 @@ export class OpenELM {
     this.#native = native
     this.contextLength = options.contextLength ?? checkpoint.config.maxContextLength
     this.#tokenizer = tokenizer
+    this.#eosTokenIds = checkpoint.eosTokenIds
   }
 
   /**
@@ -168,7 +170,7 @@ export class OpenELM {
     options?: GenerateOptions,
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
     const valid = validateGenerateOptions(readObject('options', options))
-    const tokens = this.#encode('prompt', prompt)
+    const tokens = await this.#encode('prompt', prompt, valid.signal)
     const writer = this.#writer(valid.stopSequences)
     const session = this.#native.createSession(this.contextLength)
     try {
@@ -200,7 +202,7 @@ export class OpenELM {
     context: Prompt,
     continuation: Prompt,
   ): Promise<{ logprob: number; tokens: number; isGreedy: boolean }> {
-    const { all, contextTokens } = this.#encodeBoth(context, continuation)
+    const { all, contextTokens } = await this.#encodeBoth(context, continuation)
     const tokens = all.length - contextTokens
     if (tokens === 0) return { logprob: 0, tokens, isGreedy: true }
     const { logprob, isGreedy } = await this.#withSession(all.length, session =>
@@ -255,31 +257,53 @@ export class OpenELM {
     if (stopSequences.length > 0 || !(this.#tokenizer instanceof OpenELMError)) {
       return this.tokenizer
     }
-    return { ...this.config, stream: () => ({ push: () => '', end: () => '' }) }
+    const { vocabSize, bosTokenId } = this.config
+    const stream = () => ({ push: () => '', end: () => '' })
+    return { vocabSize, bosTokenId, eosTokenIds: this.#eosTokenIds, stream }
   }
 
-  #encode(name: string, prompt: Prompt): Int32Array {
-    return typeof prompt === 'string'
-      ? Int32Array.from(this.tokenizer.encode(prompt))
-      : readTokens(name, prompt, this.config.vocabSize, { expected: promptKinds })
+  async #encode(name: string, prompt: Prompt, signal?: AbortSignal): Promise<Int32Array> {
+    if (typeof prompt !== 'string') {
+      return readTokens(name, prompt, this.config.vocabSize, { expected: promptKinds })
+    }
+    return Int32Array.from(await this.#encodeText(prompt, { signal }))
   }
 
-  #encodeBoth(context: Prompt, continuation: Prompt) {
+  /** Refuses a text that is too long whatever its tokens are, so that nobody waits for them. */
+  async #encodeText(
+    text: string,
+    options: { addBos?: boolean; signal?: AbortSignal | undefined },
+  ): Promise<number[]> {
+    const { longestToken } = this.tokenizer
+    if (text.length > this.contextLength * longestToken) {
+      throw new OpenELMError(
+        'CONTEXT_OVERFLOW',
+        `${text.length} characters do not fit in a context of ${this.contextLength} tokens, ` +
+          `of which each stands for at most ${longestToken}`,
+      )
+    }
+    return this.tokenizer.encodeAsync(text, options)
+  }
+
+  async #encodeBoth(context: Prompt, continuation: Prompt) {
     if (typeof context === 'string' && typeof continuation === 'string' && continuation !== '') {
-      const all = this.#encode('context', context + continuation)
-      const alone = this.#encode('context', context.trimEnd())
+      const all = await this.#encode('context', context + continuation)
+      const alone = await this.#encode('context', context.trimEnd())
       const differs = alone.findIndex((token, i) => token !== all[i])
       return { all, contextTokens: differs < 0 ? alone.length : differs }
     }
-    const before = this.#encode('context', context)
+    const before = await this.#encode('context', context)
     const after =
       typeof continuation === 'string'
-        ? this.tokenizer.encode(continuation, { addBos: false })
+        ? await this.#encodeText(continuation, { addBos: false })
         : readTokens('continuation', continuation, this.config.vocabSize, {
             min: 0,
             expected: promptKinds,
           })
-    return { all: Int32Array.from([...before, ...after]), contextTokens: before.length }
+    const all = new Int32Array(before.length + after.length)
+    all.set(before)
+    all.set(after, before.length)
+    return { all, contextTokens: before.length }
   }
 }
 
@@ -377,14 +401,15 @@ function isFailureOfDevice(error: unknown): boolean {
 
 /** A model of another vocabulary without a tokenizer of its own can be used with token ids alone. */
 async function loadModelTokenizer(
-  checkpoint: Checkpoint,
+  { directory, config, eosTokenIds }: Checkpoint,
   given: string | object | undefined,
 ): Promise<Tokenizer | OpenELMError> {
   try {
-    return await loadTokenizer(given ?? checkpoint.directory, checkpoint.config)
+    return await loadTokenizer(given ?? directory, { ...config, eosTokenIds })
   } catch (error) {
-    const isNamed = given !== undefined || existsSync(join(checkpoint.directory, 'tokenizer.json'))
-    if (isNamed || !(error instanceof OpenELMError)) throw error
+    const isNamed = given !== undefined || existsSync(join(directory, 'tokenizer.json'))
+    const doesNotFit = error instanceof OpenELMError && error.code === 'INVALID_TOKENIZER'
+    if (isNamed || !doesNotFit) throw error
     return error
   }
 }

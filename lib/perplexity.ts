@@ -56,7 +56,7 @@ export async function perplexity(
   })
   const signal = readSignal('options.signal', options.signal)
 
-  const tokens = model.tokenizer.encode(text)
+  const tokens = await model.tokenizer.encodeAsync(text, { signal })
   let logprob = 0
   let begin = 0
   for (let scored = 1; scored < tokens.length; ) {

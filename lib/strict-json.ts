@@ -126,6 +126,16 @@ export function parseStrictJson(bytes: Uint8Array, { onlyNaturals = false } = {}
   return document
 }
 
+/**
+ * Reads JSON as `JSON.parse` does: for files in which no offset depends on what a number is. A byte
+ * order mark is skipped.
+ *
+ * @throws SyntaxError
+ */
+export function parseJson(bytes: Uint8Array): unknown {
+  return JSON.parse(decode(bytes, { ignoreBOM: false }))
+}
+
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
@@ -135,9 +145,9 @@ export function describeJson(value: unknown): string {
   return isJsonObject(value) ? 'an object' : describe(value)
 }
 
-function decode(bytes: Uint8Array): string {
+function decode(bytes: Uint8Array, { ignoreBOM = true } = {}): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM }).decode(bytes)
   } catch {
     throw new SyntaxError('invalid UTF-8')
   }

@@ -1,9 +1,13 @@
-import type { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import type { AddedToken } from './added-tokens.js'
 import { byteLevelBytes } from './byte-level.js'
 import type { Merges } from './byte-pair-encoder.js'
-import { isJsonObject, type JsonObject } from './strict-json.js'
-import type { TokenizerModel } from './tokenizer.js'
-import { byteOf, check, checkId, readSentencePiece, type VocabularyParts } from './vocabulary.js'
+import type { HuggingFaceTokenizers } from './hugging-face.js'
+import { parseNormalizer } from './normalizer.js'
+import { type PreTokenizer, parsePreTokenizer } from './pre-tokenizer.js'
+import { byteOf, readSentencePiece } from './sentence-piece.js'
+import { isJsonObject } from './strict-json.js'
+import { check, checkId, type TokenizerModel } from './tokenizer-model.js'
+import type { VocabularyParts } from './vocabulary.js'
 
 const utf8 = new TextEncoder()
 
@@ -11,27 +15,36 @@ const utf8 = new TextEncoder()
 export async function tokenizerJson(
   json: unknown,
 ): Promise<(model: TokenizerModel) => VocabularyParts> {
-  // Which only those who need it should wait for.
+  // The import takes a while, so only those wait for it who have a tokenizer.json.
   const library = await import('@huggingface/tokenizers')
-  return model => parse(json, model, library.Tokenizer)
+  return model => parse(json, model, library)
 }
 
 function parse(
   json: unknown,
   model: TokenizerModel,
-  Library: typeof HuggingFaceTokenizer,
+  library: HuggingFaceTokenizers,
 ): VocabularyParts {
   check(isJsonObject(json), 'it', 'an object', json)
   const { model: bpe } = json
   check(isJsonObject(bpe), 'model', 'an object', bpe)
-  check(bpe.type === 'BPE', 'model.type', '"BPE"', bpe.type)
+  // Files of older GPT-2 models name no type.
+  check((bpe.type ?? 'BPE') === 'BPE', 'model.type', '"BPE"', bpe.type)
   for (const option of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix']) {
     check(!bpe[option], `model.${option}`, 'unset', bpe[option])
   }
-  const known = parsePieces(bpe.vocab, model)
-  const control = parseAddedTokens(json.added_tokens ?? [], known, model)
-  const unknown = known.get(bpe.unk_token as string)
-  if (unknown !== undefined) control.add(unknown)
+  const allAdded = parseAddedTokens(json.added_tokens ?? [])
+  // Tokenizers may end in `[PAD]` behind the last token of their model, which can never give it.
+  const addedTokens = allAdded.filter(({ id }) => id < model.vocabSize)
+  const leftOut = allAdded.filter(({ id }) => id >= model.vocabSize)
+  const known = parsePieces(bpe.vocab, new Set(leftOut.map(({ content }) => content)), model)
+  const names = new Array<string | undefined>(model.vocabSize).fill(undefined)
+  for (const [piece, id] of known) names[id] = piece
+  for (const { id, content } of addedTokens) names[id] = content
+  const unknown =
+    known.get(bpe.unk_token as string) ??
+    addedTokens.find(({ content }) => content === bpe.unk_token)?.id
+  const control = findControlTokens(addedTokens, known, unknown, model)
 
   const byteFallback = Boolean(bpe.byte_fallback)
   const pieces = new Array<string | undefined>(model.vocabSize).fill(undefined)
@@ -41,51 +54,81 @@ function parse(
     pieces[id] = piece
     if (!byteFallback || byteOf(piece) === undefined) ids.set(piece, id)
   }
+  const preTokenizer = parsePreTokenizer(json.pre_tokenizer, library)
   return {
     pieces,
     merges: parseMerges(bpe.merges, known, ids),
+    addedTokens: addedTokens.map(token => ({ ...token, special: control.has(token.id) })),
+    names,
     byteFallback,
     unknown,
     fuseUnknown: Boolean(bpe.fuse_unk),
     whole: bpe.ignore_merges ? ids : undefined,
-    split: parseSplitter(json, Library),
-    read: parseDecoder(json.decoder),
+    normalizer: parseNormalizer(json.normalizer, library),
+    preTokenizer,
+    read: parseDecoder(json.decoder, preTokenizer),
   }
 }
 
-function parsePieces(vocab: unknown, model: TokenizerModel): Map<string, number> {
+function parseAddedTokens(tokens: unknown): AddedToken[] {
+  check(Array.isArray(tokens), 'added_tokens', 'an array', tokens)
+  const added = new Map<string, AddedToken>()
+  for (const token of tokens as unknown[]) {
+    check(isJsonObject(token), 'an added token', 'an object', token)
+    const { id, content, lstrip, rstrip } = token
+    check(typeof content === 'string', 'the content of an added token', 'a string', content)
+    const isId = Number.isInteger(id) && (id as number) >= 0
+    check(isId, 'the id of an added token', 'an integer from 0 up', id)
+    if (content === '') continue
+    const special = Boolean(token.special)
+    added.set(content, {
+      id: id as number,
+      content,
+      special,
+      lstrip: Boolean(lstrip),
+      rstrip: Boolean(rstrip),
+      singleWord: Boolean(token.single_word),
+      normalized: Boolean(token.normalized ?? !special),
+    })
+  }
+  return [...added.values()]
+}
+
+function parsePieces(
+  vocab: unknown,
+  leftOut: ReadonlySet<string>,
+  model: TokenizerModel,
+): Map<string, number> {
   check(isJsonObject(vocab), 'model.vocab', 'an object', vocab)
   const pieces = new Map<string, number>()
   for (const [piece, id] of Object.entries(vocab)) {
+    if (leftOut.has(piece)) continue
     checkId(id, model)
     pieces.set(piece, id)
   }
   return pieces
 }
 
-/** Adds the tokens to `pieces`. Returns the control tokens, BOS and EOS of the model among them. */
-function parseAddedTokens(
-  tokens: unknown,
-  pieces: Map<string, number>,
-  model: TokenizerModel,
+/**
+ * What text never becomes unless the caller asks for it: special tokens, BOS and EOS of the model, and
+ * the unknown token.
+ */
+function findControlTokens(
+  addedTokens: readonly AddedToken[],
+  pieces: ReadonlyMap<string, number>,
+  unknown: number | undefined,
+  { bosTokenId, eosTokenId, eosTokenIds = [] }: TokenizerModel,
 ): Set<number> {
-  const ends = new Set([model.bosTokenId, model.eosTokenId])
-  const control = new Set(ends)
-  check(Array.isArray(tokens), 'added_tokens', 'an array', tokens)
-  const added = new Set<string>()
-  for (const token of tokens as unknown[]) {
-    check(isJsonObject(token), 'an added token', 'an object', token)
-    const { id, content, special } = token
-    check(typeof content === 'string', 'the content of an added token', 'a string', content)
-    checkId(id, model)
-    pieces.set(content, id)
-    added.add(content)
-    if (special === true) control.add(id)
-  }
+  const added = new Set(addedTokens.map(({ id }) => id))
   for (const [piece, id] of pieces) {
     // Else the tokenizer is of another model, and could no longer write that piece.
-    if (ends.has(id)) check(added.has(piece), 'BOS and EOS', 'added tokens', piece)
+    const isEnd = id === bosTokenId || id === eosTokenId
+    check(!isEnd || added.has(id), 'BOS and EOS', 'added tokens', piece)
   }
+  const control = new Set([bosTokenId, eosTokenId])
+  for (const id of eosTokenIds) if (added.has(id)) control.add(id)
+  for (const { id, special } of addedTokens) if (special) control.add(id)
+  if (unknown !== undefined) control.add(unknown)
   return control
 }
 
@@ -114,39 +157,20 @@ function parseMerges(
   return known
 }
 
-/** How text becomes the words that are encoded one by one. */
-function parseSplitter(
-  json: JsonObject,
-  Library: typeof HuggingFaceTokenizer,
-): (text: string) => string[] {
-  // Without the added tokens, which the library would look for in the text.
-  const { normalizer, pre_tokenizer } = new Library(
-    {
-      normalizer: json.normalizer ?? null,
-      pre_tokenizer: json.pre_tokenizer ?? null,
-      model: { type: 'BPE', vocab: {}, merges: [] },
-      post_processor: null,
-      decoder: null,
-      added_tokens: [],
-    },
-    {},
-  )
-  return text => {
-    if (text === '') return []
-    const normalized = normalizer === null ? text : normalizer.normalize(text)
-    if (pre_tokenizer === null) return [normalized]
-    return pre_tokenizer.pre_tokenize(normalized, { section_index: 0 })
+/** How a piece that is no byte token becomes UTF-8. Without a decoder, as the pre-tokenizer writes it. */
+function parseDecoder(
+  decoder: unknown,
+  { isByteLevel }: PreTokenizer,
+): (piece: string) => Uint8Array {
+  if (decoder === null || decoder === undefined) {
+    return isByteLevel ? readByteLevel : readSentencePiece
   }
-}
-
-/** How a piece that is no byte token becomes UTF-8. */
-function parseDecoder(decoder: unknown): (piece: string) => Uint8Array {
   check(isJsonObject(decoder), 'decoder', 'an object', decoder)
-  if (decoder.type === 'ByteLevel') return readByteLevel
   const steps = decoder.type === 'Sequence' ? decoder.decoders : [decoder]
   check(Array.isArray(steps), 'decoder.decoders', 'an array', steps)
-  for (const step of steps as unknown[]) {
-    const type = isJsonObject(step) ? step.type : step
+  const types = (steps as unknown[]).map(step => (isJsonObject(step) ? step.type : step))
+  if (types.includes('ByteLevel')) return readByteLevel
+  for (const type of types) {
     const known = ['Replace', 'ByteFallback', 'Fuse', 'Strip', 'Metaspace'].includes(type as string)
     check(known, 'decoder', "ByteLevel or SentencePiece's", type)
   }

@@ -1,11 +1,10 @@
-import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { OpenELMConfig } from './config.js'
 import { invalidArgument, OpenELMError } from './errors.js'
-import { ioError, readJsonObject } from './files.js'
 import { llamaVocabulary } from './llama-vocabulary.js'
+import { finish, finishInSlices, type Steps } from './steps.js'
+import { findTokenizerJson, readTokenizerJson } from './tokenizer-file.js'
 import { tokenizerJson } from './tokenizer-json.js'
-import { readBoolean, readObject } from './validate.js'
+import type { TokenizerModel } from './tokenizer-model.js'
+import { readBoolean, readObject, readSignal, requireInteger } from './validate.js'
 import { createVocabulary, type Vocabulary, type VocabularyParts } from './vocabulary.js'
 
 /** Token ids, in order. */
@@ -14,6 +13,16 @@ export type TokenIds = readonly number[] | Int32Array
 export interface EncodeOptions {
   /** Whether `bosTokenId` comes first, as the models were trained to expect. Default true. */
   addBos?: boolean
+  /**
+   * Whether text such as `</s>` becomes the special token that it names. Only for text that no user has
+   * a part in: whoever writes a special token can end a turn and begin another. Default false.
+   */
+  special?: boolean
+}
+
+export interface EncodeAsyncOptions extends EncodeOptions {
+  /** Ends the work between two slices; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
 }
 
 export interface DecodeOptions {
@@ -29,14 +38,37 @@ export interface Tokenizer {
   /** Ids run from 0 to `vocabSize` - 1; the model has a score for each, the tokenizer perhaps not a text. */
   readonly vocabSize: number
   readonly bosTokenId: number
+  /** The token that ends a text in training and in chat templates. */
   readonly eosTokenId: number
+  /** The tokens that end a generation: those of generation_config.json, else those of config.json. */
+  readonly eosTokenIds: readonly number[]
   /**
-   * The ids of `text`, in time linear in its length or nearly so. Text is never read as a control token:
-   * a literal `</s>` is four characters. A lone surrogate is read as U+FFFD, and in a SentencePiece
-   * vocabulary, such as LLaMA's, U+2581 as a space.
+   * The most UTF-16 units of text that one token can stand for, so that a text of more than
+   * `maxTokens * longestToken` has more than `maxTokens` tokens. Infinity where there is no such limit,
+   * for example where white space is dropped.
+   */
+  readonly longestToken: number
+  /**
+   * The ids of `text`, in time linear in its length or nearly so. Added tokens of the vocabulary are
+   * found in the text as Hugging Face's tokenizers find them; special ones only with
+   * `options.special`, so that a literal `</s>` is four characters. A lone surrogate is read as U+FFFD,
+   * and in a SentencePiece vocabulary, such as LLaMA's, U+2581 as a space.
    * @throws OpenELMError INVALID_ARGUMENT if `text` is not a string.
    */
   encode(text: string, options?: EncodeOptions): number[]
+  /**
+   * The same ids, in slices of a few milliseconds between which the event loop turns: for texts that
+   * may be long.
+   * @throws OpenELMError INVALID_ARGUMENT if `text` is not a string; or the reason of `options.signal`.
+   */
+  encodeAsync(text: string, options?: EncodeAsyncOptions): Promise<number[]>
+  /**
+   * The id of the token that the vocabulary writes like this, control tokens among them; undefined if
+   * there is none.
+   */
+  tokenToId(token: string): number | undefined
+  /** How the vocabulary writes a token; undefined for ids that it leaves out. */
+  idToToken(id: number): string | undefined
   /**
    * The text of `tokens`. Control tokens have none, nor have ids that the vocabulary leaves out. Bytes
    * that are not UTF-8 become U+FFFD.
@@ -58,11 +90,6 @@ export interface TokenStream {
   end(): string
 }
 
-/** What a tokenizer has to know of its model. */
-export type TokenizerModel = Pick<OpenELMConfig, 'vocabSize' | 'bosTokenId' | 'eosTokenId'>
-
-export const maxFileBytes = 64 * 1024 * 1024
-
 /**
  * Loads the tokenizer of a model.
  *
@@ -81,11 +108,10 @@ export async function loadTokenizer(
   }
   const file = source === undefined ? undefined : await findTokenizerJson(source)
   if (file === undefined) {
-    const name = 'the LLaMA vocabulary, in want of a tokenizer.json'
+    const name = 'the LLaMA vocabulary, as there is no tokenizer.json'
     return createTokenizer(name, await llamaVocabulary(), model)
   }
-  const json = await readJsonObject(file, maxFileBytes, 'INVALID_TOKENIZER')
-  return createTokenizer(file, await tokenizerJson(json), model)
+  return createTokenizer(file, await tokenizerJson(await readTokenizerJson(file)), model)
 }
 
 function createTokenizer(
@@ -105,21 +131,50 @@ class BytePairTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly bosTokenId: number
   readonly eosTokenId: number
+  readonly eosTokenIds: readonly number[]
+  readonly longestToken: number
   readonly #vocabulary: Vocabulary
+  #ids: ReadonlyMap<string, number> | undefined
 
-  constructor({ vocabSize, bosTokenId, eosTokenId }: TokenizerModel, vocabulary: Vocabulary) {
-    this.vocabSize = vocabSize
-    this.bosTokenId = bosTokenId
-    this.eosTokenId = eosTokenId
+  constructor(model: TokenizerModel, vocabulary: Vocabulary) {
+    this.vocabSize = model.vocabSize
+    this.bosTokenId = model.bosTokenId
+    this.eosTokenId = model.eosTokenId
+    this.eosTokenIds = [...(model.eosTokenIds ?? [model.eosTokenId])]
+    this.longestToken = vocabulary.longestToken
     this.#vocabulary = vocabulary
   }
 
   encode(text: string, options?: EncodeOptions): number[] {
+    return finish(this.#encode(text, readObject('options', options)))
+  }
+
+  async encodeAsync(text: string, options?: EncodeAsyncOptions): Promise<number[]> {
+    const given = readObject('options', options)
+    const signal = readSignal('options.signal', given.signal)
+    signal?.throwIfAborted()
+    return finishInSlices(this.#encode(text, given), signal)
+  }
+
+  #encode(text: unknown, options: Record<string, unknown>): Steps<number[]> {
     if (typeof text !== 'string') throw invalidArgument('text', 'a string', text)
-    const addBos = readBoolean('options.addBos', readObject('options', options).addBos, true)
-    const tokens = this.#vocabulary.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'))
-    if (addBos) tokens.unshift(this.bosTokenId)
-    return tokens
+    const addBos = readBoolean('options.addBos', options.addBos, true)
+    const special = readBoolean('options.special', options.special, false)
+    const first = addBos ? [this.bosTokenId] : []
+    return this.#vocabulary.encode(text.toWellFormed(), special, first)
+  }
+
+  tokenToId(token: string): number | undefined {
+    if (typeof token !== 'string') throw invalidArgument('token', 'a string', token)
+    const { names } = this.#vocabulary
+    this.#ids ??= new Map(
+      names.flatMap((name, id): [string, number][] => (name === undefined ? [] : [[name, id]])),
+    )
+    return this.#ids.get(token)
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.#vocabulary.names[requireInteger('id', id, 0, this.vocabSize - 1)]
   }
 
   decode(tokens: TokenIds, options?: DecodeOptions): string {
@@ -166,16 +221,5 @@ class ByteStream implements TokenStream {
     if (!this.#dropsSpace || text === '') return text
     this.#dropsSpace = false
     return text.startsWith(' ') ? text.slice(1) : text
-  }
-}
-
-/** The tokenizer.json of a directory, if it has one, or the file itself. */
-export async function findTokenizerJson(source: string): Promise<string | undefined> {
-  try {
-    if (!(await stat(source)).isDirectory()) return source
-    const name = 'tokenizer.json'
-    return (await readdir(source)).includes(name) ? join(source, name) : undefined
-  } catch (cause) {
-    throw ioError('read', source, cause)
   }
 }

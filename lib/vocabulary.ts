@@ -1,16 +1,25 @@
+import { type AddedToken, type AddedTokens, findersOf } from './added-tokens.js'
+import { byteLevelCharacters } from './byte-level.js'
 import { BytePairEncoder, type Merges } from './byte-pair-encoder.js'
-import { describeJson } from './strict-json.js'
-import type { TokenizerModel } from './tokenizer.js'
+import type { Normalizer } from './normalizer.js'
+import type { PreTokenizer } from './pre-tokenizer.js'
+import { byteOf } from './sentence-piece.js'
+import { finish, type Steps } from './steps.js'
+import { check, type TokenizerModel } from './tokenizer-model.js'
 
 /** What a tokenizer comes down to. */
 export interface Vocabulary {
   vocabSize: number
-  /** The tokens of a well-formed text, without BOS. */
-  encode(text: string): number[]
+  /** Adds the tokens of a well-formed text to `tokens`, which it returns. */
+  encode(text: string, takeSpecial: boolean, tokens: number[]): Steps<number[]>
   /** The UTF-8 that a token of the model stands for. */
   bytesOf(token: number): Uint8Array
+  /** By id, how the vocabulary writes each token, control tokens among them. */
+  names: readonly (string | undefined)[]
   /** Whether `encode` puts a space in front of the text. */
   prependsSpace: boolean
+  /** The UTF-16 units of text that a token stands for at most. Infinity if there is no such limit. */
+  longestToken: number
 }
 
 /** What sets one vocabulary apart from another. */
@@ -18,15 +27,19 @@ export interface VocabularyParts {
   /** By id, those that text may become, byte tokens among them if `byteFallback`. */
   pieces: readonly (string | undefined)[]
   merges: Merges
+  addedTokens: readonly AddedToken[]
+  /** By id, all tokens. */
+  names: readonly (string | undefined)[]
   /** Whether a character that is no piece becomes its bytes. */
   byteFallback: boolean
-  /** Else it becomes this, if there is one; repeated, or fused into one. */
+  /** What any other character becomes that is no piece. Without it, such a character vanishes. */
   unknown?: number | undefined
+  /** Whether a word has only one `unknown` where several characters in a row are no pieces. */
   fuseUnknown?: boolean
   /** The words that are tokens, whatever the merges say. */
   whole?: ReadonlyMap<string, number> | undefined
-  /** The words of a text, which are encoded one by one. */
-  split(text: string): string[]
+  normalizer: Normalizer
+  preTokenizer: PreTokenizer
   /** The UTF-8 of a piece that is no byte token. */
   read(piece: string): Uint8Array
 }
@@ -38,7 +51,7 @@ export function createVocabulary(
   { vocabSize }: TokenizerModel,
   parts: VocabularyParts,
 ): Vocabulary {
-  const { byteFallback, unknown, fuseUnknown, whole, split, read } = parts
+  const { byteFallback, unknown, normalizer, preTokenizer, read } = parts
   const byteTokens: number[] = []
   const pieces = parts.pieces.map((piece, id) => {
     const byte = byteFallback && piece !== undefined ? byteOf(piece) : undefined
@@ -59,47 +72,105 @@ export function createVocabulary(
       return unknown === undefined ? [] : [unknown]
     },
   })
+  const { withSpecial, withoutSpecial } = findersOf(parts.addedTokens, text =>
+    finish(normalizer.normalize(text)),
+  )
+  const textOfAdded = new Map(
+    parts.addedTokens.map(({ id, content, special }) => [id, special ? '' : content]),
+  )
+  const [firstWord = ''] = preTokenizer.split(finish(normalizer.normalize('a')), true)
   return {
     vocabSize,
-    encode: text => {
-      const tokens: number[] = []
-      for (const word of split(text)) {
-        const token = whole?.get(word)
-        for (const next of token === undefined ? encoder.encode(word) : [token]) {
-          const repeatsUnknown = next === unknown && next === tokens.at(-1)
-          if (!(fuseUnknown && repeatsUnknown)) tokens.push(next)
-        }
-      }
-      return tokens
-    },
+    encode: (text, takeSpecial, tokens) =>
+      encode(text, takeSpecial ? withSpecial : withoutSpecial, parts, encoder, tokens),
     bytesOf: token => {
       const piece = pieces[token]
       if (piece !== undefined) return read(piece)
+      const added = textOfAdded.get(token)
+      if (added !== undefined) return utf8.encode(added)
       const byte = byteOfToken.get(token)
       return byte === undefined ? noBytes : Uint8Array.of(byte)
     },
-    prependsSpace: read(split('a').join(''))[0] === 0x20,
+    names: parts.names,
+    prependsSpace: read(firstWord)[0] === 0x20,
+    longestToken: longestToken(pieces, parts),
   }
 }
 
-/** SentencePiece's stand-in for a space. */
-export const metaspace = '\u2581'
-
-export function readSentencePiece(piece: string): Uint8Array {
-  return utf8.encode(piece.replaceAll(metaspace, ' '))
+function* encode(
+  text: string,
+  finders: AddedTokens,
+  parts: VocabularyParts,
+  encoder: BytePairEncoder,
+  tokens: number[],
+): Steps<number[]> {
+  const { normalizer, preTokenizer } = parts
+  let isStart = true
+  for (const section of finders.inText.split(text)) {
+    if (section === '') yield ''
+    else if (typeof section === 'object') tokens.push(section.id)
+    else {
+      const normalized = yield* normalizer.normalize(section)
+      for (const part of finders.inNormalized.split(normalized)) {
+        if (part === '') yield ''
+        else if (typeof part === 'object') tokens.push(part.id)
+        else yield* encodeWords(preTokenizer.split(part, isStart), parts, encoder, tokens)
+        isStart &&= part === ''
+      }
+    }
+    isStart &&= section === ''
+  }
+  return tokens
 }
 
-/** The byte that "<0x41>" stands for, for example; undefined if `piece` is no byte token. */
-export function byteOf(piece: string): number | undefined {
-  const isByte = piece.length === 6 && /^<0x[0-9A-F]{2}>$/.test(piece)
-  return isByte ? Number(piece.slice(1, -1)) : undefined
+/** Characters between two places to pause, where words are short. */
+const stepLength = 2048
+
+function* encodeWords(
+  words: Iterable<string>,
+  { whole, unknown, fuseUnknown }: VocabularyParts,
+  encoder: BytePairEncoder,
+  tokens: number[],
+): Steps<void> {
+  let length = 0
+  for (const word of words) {
+    if (word === '') {
+      yield ''
+      continue
+    }
+    length += word.length
+    if (length >= stepLength) {
+      length = 0
+      yield ''
+    }
+    const token = whole?.get(word)
+    if (token !== undefined) {
+      tokens.push(token)
+    } else if (fuseUnknown) {
+      const ofWord: number[] = []
+      yield* encoder.encode(word, ofWord)
+      for (const [i, next] of ofWord.entries()) {
+        if (next !== unknown || next !== ofWord[i - 1]) tokens.push(next)
+      }
+    } else {
+      yield* encoder.encode(word, tokens)
+    }
+  }
 }
 
-export function check(ok: boolean, what: string, expected: string, received: unknown): asserts ok {
-  if (!ok) throw new Error(`expected ${what} to be ${expected}, received ${describeJson(received)}`)
+function longestToken(pieces: readonly (string | undefined)[], parts: VocabularyParts): number {
+  const { byteFallback, unknown, fuseUnknown, addedTokens, normalizer, preTokenizer } = parts
+  const unlimited = Number.POSITIVE_INFINITY
+  if (addedTokens.some(({ lstrip, rstrip }) => lstrip || rstrip)) return unlimited
+  const keepsCharacters = byteFallback || (unknown !== undefined && !fuseUnknown)
+  if (!preTokenizer.keepsAll || !(keepsCharacters || hasAllBytes(pieces, parts))) return unlimited
+  let longest = 2 // the units of a character, which may be one token
+  for (const piece of pieces) longest = Math.max(longest, piece?.length ?? 0)
+  for (const { content } of addedTokens) longest = Math.max(longest, content.length)
+  return longest * normalizer.shrinks
 }
 
-export function checkId(id: unknown, { vocabSize }: TokenizerModel): asserts id is number {
-  const ok = Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize
-  check(ok, 'a token id', `one of the ${vocabSize} of the model`, id)
+function hasAllBytes(pieces: readonly (string | undefined)[], parts: VocabularyParts): boolean {
+  const known = new Set(pieces)
+  return parts.preTokenizer.isByteLevel && byteLevelCharacters.every(byte => known.has(byte))
 }

@@ -170,6 +170,14 @@ t.test('absent keys have the defaults of Apple', async t => {
   t.equal(parse({ hidden_size: 'unknown keys are ignored' }).modelDim, 128)
 })
 
+t.test('several tokens may end a text', async t => {
+  t.match(parse({ eos_token_id: 3 }), { eosTokenId: 3, eosTokenIds: [3] })
+  const config = parse({ eos_token_id: [3, 5] })
+  t.match(config, { eosTokenId: 3, eosTokenIds: [3, 5] })
+  t.match(configToJson(config, 'float32'), { eos_token_id: [3, 5] })
+  t.match(configToJson(parse(), 'float32'), { eos_token_id: 2 })
+})
+
 t.test('the stored head counts must agree with the multipliers', async t => {
   const lists = { num_query_heads: [2, 4, 4], num_kv_heads: [1, 2, 2] }
   t.same(parse(lists), parse())
@@ -209,7 +217,7 @@ t.test('a bad value names the file, the key, what was expected and what came', a
     ['rms_norm_eps', [0, NaN]],
     ['initializer_range', [0, -0.02]],
     ['bos_token_id', [-1, 97, null]],
-    ['eos_token_id', [97, [2]]],
+    ['eos_token_id', [97, -1, '2', [], [2, 97], [[2]]]],
     ['qkv_multipliers', [undefined, 0, 65, '1', [], [1], [1, 1, 1, 1], [0, 1], [1, 1, NaN]]],
     ['ffn_multipliers', [undefined, -1, Infinity, {}, [1, '1']]],
   ]

@@ -1,3 +1,4 @@
+import * as fs from 'node:fs/promises'
 import llama from 'llama-tokenizer-js'
 import t from 'tap'
 import { llamaVocabulary } from '../lib/llama-vocabulary.js'
@@ -16,4 +17,22 @@ t.test('holds the pieces and merges of llama-tokenizer-js', async t => {
     made,
     pairs.map(pair => pair.replace(' ', '')),
   )
+})
+
+t.test('a read that failed is an error of that call, and tried again by the next', async t => {
+  let failures = 1
+  const { llamaVocabulary } = await t.mockImport<typeof import('../lib/llama-vocabulary.js')>(
+    '../lib/llama-vocabulary.js',
+    {
+      'node:fs/promises': {
+        ...fs,
+        readFile: (file: string) => {
+          if (failures-- > 0) return Promise.reject(new Error('EMFILE: too many open files'))
+          return fs.readFile(file)
+        },
+      },
+    },
+  )
+  await t.rejects(llamaVocabulary(), { code: 'IO_ERROR', message: /EMFILE/ })
+  t.type(await llamaVocabulary(), 'function')
 })

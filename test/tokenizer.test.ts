@@ -5,6 +5,8 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import llama from 'llama-tokenizer-js'
 import t from 'tap'
+import { bundledModels } from '../lib/bundled-models.js'
+import { byteLevelCharacters } from '../lib/byte-level.js'
 import { loadTokenizer, type Tokenizer } from '../lib/tokenizer.js'
 import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
 
@@ -269,7 +271,7 @@ t.test('a byte-level vocabulary has the ids and texts of the Hugging Face librar
   for (const ignore_merges of [false, true]) {
     Object.assign(json.model, { ignore_merges })
     const ours = await loadTokenizer(json, model)
-    const theirs = new HuggingFaceTokenizer({ ...json, added_tokens: [end] }, {})
+    const theirs = new HuggingFaceTokenizer(json, {})
     for (const sample of samples) {
       const tokens = ours.encode(sample, { addBos: false })
       t.same(tokens, theirs.encode(sample).ids)
@@ -300,9 +302,18 @@ t.test('what cannot be used is refused by name', async t => {
     [json => Object.assign(json, { added_tokens: {} }), /added_tokens/],
     [json => Object.assign(json.added_tokens, [null]), /an added token to be an object/],
     [json => Object.assign(json.added_tokens, [{ id: 1 }]), /content/],
-    [json => Object.assign(json.added_tokens, [{ id: 300, content: '' }]), /received 300/],
+    [json => Object.assign(json.added_tokens, [{ id: -1, content: 'x' }]), /received -1/],
+    [
+      json => Object.assign(json.added_tokens, [{ id: '5', content: 'x' }]),
+      /from 0 up, received "5"/,
+    ],
     [json => json.added_tokens.pop(), /BOS and EOS to be added tokens, received "<\/s>"/],
-    [json => Object.assign(json, { decoder: null }), /decoder to be an object, received null/],
+    [
+      json => Object.assign(json, { decoder: 'ByteLevel' }),
+      /decoder to be an object, received "By/,
+    ],
+    [json => Object.assign(json, { normalizer: 'NFC' }), /normalizer to be an object/],
+    [json => Object.assign(json, { pre_tokenizer: 5 }), /pre_tokenizer to be an object/],
     [json => Object.assign(json, { decoder: { type: 'WordPiece' } }), /received "WordPiece"/],
     [json => Object.assign(json, { decoder: { type: 'Sequence' } }), /decoder.decoders/],
     [json => Object.assign(json, { normalizer: { type: 'No' } }), /Unknown Normalizer type: No/],
@@ -318,6 +329,120 @@ t.test('what cannot be used is refused by name', async t => {
   }
   await t.rejects(loadTokenizer([], smallModel), { message: /it to be an object/ })
   await t.rejects(loadTokenizer({}, smallModel), { message: /model to be an object/ })
+})
+
+t.test('a byte-level file says what it is by its decoder, its pre-tokenizer, or both', async t => {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, use_regex: true }
+  const control = ['<unk>', '<s>', '</s>']
+  const pieces = [...control, ...byteLevelCharacters]
+  const json = {
+    added_tokens: control.map((content, id) => ({ id, content, special: true })),
+    normalizer: null,
+    pre_tokenizer: byteLevel as object,
+    model: { vocab: Object.fromEntries(pieces.map((piece, id) => [piece, id])), merges: [] },
+  }
+  const cut = { type: 'Split', pattern: { String: '.' }, behavior: 'Isolated', invert: false }
+  const forms: object[] = [
+    { decoder: byteLevel },
+    { decoder: { type: 'Sequence', decoders: [byteLevel] } },
+    { decoder: { type: 'Sequence', decoders: [{ type: 'Fuse' }, byteLevel] } },
+    { decoder: null },
+    {},
+    { pre_tokenizer: { type: 'Sequence', pretokenizers: [cut, byteLevel] } },
+    { model: { ...json.model, type: 'BPE' } },
+  ]
+  for (const form of forms) {
+    const tokenizer = await loadTokenizer({ ...json, ...form }, { vocabSize: 259, ...ends })
+    const text = ' caf\u00e9. \u{1f999}'
+    t.equal(tokenizer.decode(tokenizer.encode(text)), text)
+    t.equal(tokenizer.encode(text).length, 1 + Buffer.byteLength(text))
+  }
+})
+
+t.test(
+  'an unknown character is fused in its word only, and never with the token itself',
+  async t => {
+    const json = smallJson()
+    json.pre_tokenizer = { type: 'WhitespaceSplit' }
+    Object.assign(json.model, { byte_fallback: false, fuse_unk: true })
+    const small = await loadTokenizer(json, smallModel)
+    t.same(small.encode('zz zz'), [1, 0, 0])
+    t.same(small.encode('zz<unk>z', { special: true }), [1, 0, 0, 0])
+  },
+)
+
+t.test('several tokens may end a text', async t => {
+  t.same(tokenizer.eosTokenIds, [2])
+  const json = smallJson()
+  json.added_tokens.push({ id: 265, content: '<|end|>', special: false })
+  const model = { vocabSize: 266, ...ends, eosTokenIds: [265, 2] }
+  const small = await loadTokenizer(json, model)
+  t.same(small.eosTokenIds, [265, 2])
+  t.equal(small.eosTokenId, 2)
+  t.notOk(small.encode('<|end|>').includes(265), 'which text never becomes')
+})
+
+t.test('encodeAsync gives the same ids', async t => {
+  const nano = await loadTokenizer(bundledModels.get('openelm-nano'), { vocabSize: 3072, ...ends })
+  const kinds = [
+    'It was a fine evening, and\n\n  the ship sailed. '.repeat(4000),
+    'a'.repeat(100_000),
+    ' '.repeat(100_000),
+    '\u4e16\u754c\u{1f999}e\u0301'.repeat(20_000),
+    '',
+    'short \ud800',
+  ]
+  for (const text of kinds) {
+    t.same(await tokenizer.encodeAsync(text), tokenizer.encode(text))
+    if (text.isWellFormed() && text !== '') {
+      t.same(tokenizer.encode(text), llama.encode(text), "which are those of LLaMA's")
+    }
+    t.same(await nano.encodeAsync(text, { addBos: false }), nano.encode(text, { addBos: false }))
+    t.equal(nano.decode(nano.encode(text)), text.toWellFormed().normalize('NFC'))
+  }
+})
+
+t.test('encodeAsync lets the event loop turn, and can be aborted', async t => {
+  const text = 'It was a fine evening, and the ship sailed. '.repeat(20_000)
+  let turns = 0
+  const count = setInterval(() => turns++, 1)
+  await tokenizer.encodeAsync(text)
+  clearInterval(count)
+  t.ok(turns >= 5)
+
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  const aborted = tokenizer.encodeAsync(text, { signal: controller.signal })
+  setImmediate(() => controller.abort(reason))
+  await t.rejects(aborted, reason)
+  await t.rejects(tokenizer.encodeAsync('', { signal: AbortSignal.abort(reason) }), reason)
+  await t.rejects(tokenizer.encodeAsync(5 as never), { code: 'INVALID_ARGUMENT' })
+  await t.rejects(tokenizer.encodeAsync('', { signal: {} as never }), { code: 'INVALID_ARGUMENT' })
+})
+
+t.test('no token stands for more text than longestToken says', async t => {
+  t.equal(tokenizer.longestToken, 16)
+  const property = fc.property(text, text => {
+    assert.ok(tokenizer.encode(text).length * tokenizer.longestToken >= text.length)
+  })
+  t.doesNotThrow(() => fc.assert(property))
+
+  const json = smallJson()
+  t.equal((await loadTokenizer(json, smallModel)).longestToken, 5, 'of <unk>, no byte token')
+  const unlimited = [
+    { normalizer: { type: 'Strip', strip_left: true } },
+    { normalizer: { type: 'Replace', pattern: { String: 'a' }, content: '' } },
+    { pre_tokenizer: { type: 'WhitespaceSplit' } },
+    { added_tokens: [...json.added_tokens, { id: 264, content: 'the', rstrip: true }] },
+    { model: { ...json.model, byte_fallback: false, fuse_unk: true } },
+    { model: { ...json.model, byte_fallback: false, unk_token: null } },
+  ]
+  for (const changes of unlimited) {
+    const { longestToken } = await loadTokenizer({ ...json, ...changes }, smallModel)
+    t.equal(longestToken, Number.POSITIVE_INFINITY, JSON.stringify(changes).slice(0, 80))
+  }
+  const nfc = await loadTokenizer({ ...json, normalizer: { type: 'NFC' } }, smallModel)
+  t.equal(nfc.longestToken, 20)
 })
 
 t.test('a vocabulary larger than the model is refused', async t => {

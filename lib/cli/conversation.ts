@@ -71,7 +71,7 @@ export class Conversation {
     for (const [i, text] of this.#texts(message, isFirst).entries()) {
       if (i > 0) tokens.push(eosTokenId)
       const line = isFirst && i === 0 ? text : `\n${text}`
-      tokens.push(...this.#model.tokenizer.encode(line, { addBos: false }))
+      for (const token of this.#model.tokenizer.encode(line, { addBos: false })) tokens.push(token)
     }
     return tokens
   }
@@ -90,7 +90,7 @@ export class Conversation {
       tokenizer.decode(tokens.slice(0, length), { continuation: true })
     let length = tokens.length
     while (textOf(length).length > answer.length) length--
-    if (tokens[length - 1] === config.eosTokenId) length--
+    if (tokenizer.eosTokenIds.includes(tokens[length - 1]!)) length--
 
     const end = Math.min(begin + length, this.#session.position)
     this.#session.rewind(end)

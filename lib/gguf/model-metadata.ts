@@ -62,6 +62,7 @@ export function configFromMetadata(
       throw notConvertible(`${read.file}: ${key(name)} is not the width of a head, ${headDim}`)
     }
   }
+  const eosTokenId = read.integer('tokenizer.ggml.eos_token_id', 2)
   return withSameLists(read.file, {
     numLayers,
     modelDim,
@@ -76,7 +77,8 @@ export function configFromMetadata(
     normalizeQkProjections: architecture === 'openelm',
     shareInputOutputLayers: matrix('output.weight') === undefined,
     bosTokenId: read.integer('tokenizer.ggml.bos_token_id', 1),
-    eosTokenId: read.integer('tokenizer.ggml.eos_token_id', 2),
+    eosTokenId,
+    eosTokenIds: [eosTokenId],
   })
 }
 

@@ -1,8 +1,8 @@
 import type { OpenELMConfig } from '../config.js'
 import { OpenELMError } from '../errors.js'
+import { metaspace } from '../sentence-piece.js'
 import { isJsonObject } from '../strict-json.js'
 import { loadTokenizer } from '../tokenizer.js'
-import { metaspace } from '../vocabulary.js'
 import type { MetadataReader } from './metadata-reader.js'
 import { tokenTypes } from './tokenizer-metadata.js'
 import { llamaTokenizerJson } from './tokenizer-source.js'
@@ -65,7 +65,7 @@ function tokenizerJson(tokens: readonly Token[], algorithm: { model: object }) {
   return {
     version: '1.0',
     added_tokens: added.map(({ id, piece, type }) => {
-      return { id, content: piece, special: special.includes(type) }
+      return { id, content: piece, special: special.includes(type), normalized: false }
     }),
     ...algorithm,
     model: {

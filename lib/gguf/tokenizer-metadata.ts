@@ -1,8 +1,8 @@
 import type { OpenELMConfig } from '../config.js'
 import { OpenELMError } from '../errors.js'
+import { metaspace } from '../sentence-piece.js'
 import { isJsonObject, type JsonObject } from '../strict-json.js'
 import { loadTokenizer } from '../tokenizer.js'
-import { metaspace } from '../vocabulary.js'
 import type { Metadata, MetadataValue } from './header.js'
 import { readTokenizerJson } from './tokenizer-source.js'
 
@@ -22,6 +22,7 @@ interface TokenizerJson extends JsonObject {
  * The tokenizer of a model as llama.cpp reads it: a vocabulary with byte fallback, such as LLaMA's, as
  * SentencePiece's, whose scores are the order of the merges; a byte-level one as GPT-2's. Of the
  * latter llama.cpp normalises no text, so that one in another form than NFC gives other tokens there.
+ * And it puts a space also in front of a text that begins with one, which Metaspace does not.
  *
  * @param directory where a tokenizer.json may be.
  * @throws OpenELMError INVALID_TOKENIZER, IO_ERROR; NOT_CONVERTIBLE for one that llama.cpp lacks.
@@ -72,7 +73,11 @@ function kindOf(json: TokenizerJson, name: string): 'llama' | 'gpt2' {
     throw new OpenELMError('NOT_CONVERTIBLE', `${name}: llama.cpp has no ${what}`)
   }
   if (json.model.byte_fallback === true) {
-    strange(step => isSpaceReplacement(step) || isSpacePrefix(step))
+    const pieces = Object.keys(json.model.vocab)
+    const reachesOver = pieces.some(piece => piece.includes(metaspace, 1))
+    strange(
+      step => isSpaceReplacement(step) || isSpacePrefix(step) || isMetaspace(step, reachesOver),
+    )
     return 'llama'
   }
   strange(
@@ -99,8 +104,17 @@ function isSpacePrefix({ type, prepend }: JsonObject): boolean {
   return type === 'Prepend' && prepend === metaspace
 }
 
-function prependsSpace(json: TokenizerJson): boolean {
-  return stepsOf(json.normalizer).some(isSpacePrefix)
+/** llama.cpp never cuts a text at its spaces, which only matters where pieces reach over them. */
+function isMetaspace({ type, replacement, split }: JsonObject, reachesOver: boolean): boolean {
+  return type === 'Metaspace' && replacement === metaspace && (split === false || !reachesOver)
+}
+
+function prependsSpace({ normalizer, pre_tokenizer }: TokenizerJson): boolean {
+  const words = stepsOf(pre_tokenizer).filter(({ type }) => type === 'Metaspace')
+  return (
+    stepsOf(normalizer).some(isSpacePrefix) ||
+    words.some(({ prepend_scheme }) => prepend_scheme !== 'never')
+  )
 }
 
 /** The text and the kind of every id; llama.cpp wants one also where there is none. */
@@ -108,17 +122,20 @@ function listTokens({ model, added_tokens = [] }: TokenizerJson, config: OpenELM
   const { vocabSize, bosTokenId, eosTokenId } = config
   const pieces = Array.from({ length: vocabSize }, (_, id) => `[PAD${id}]`)
   const types = new Array<number>(vocabSize).fill(tokenTypes.unused)
+  // loadTokenizer leaves out what is behind the last token of the model.
   for (const [piece, id] of Object.entries(model.vocab)) {
+    if (id >= vocabSize) continue
     pieces[id] = piece
     const isByte = model.byte_fallback === true && /^<0x[0-9A-F]{2}>$/.test(piece)
     types[id] = isByte ? tokenTypes.byte : tokenTypes.normal
   }
   for (const { id, content, special } of added_tokens) {
+    if (id >= vocabSize) continue
     pieces[id] = content
     const isControl = special || id === bosTokenId || id === eosTokenId
     types[id] = isControl ? tokenTypes.control : tokenTypes.userDefined
   }
-  const unknown = model.vocab[String(model.unk_token ?? '<unk>')]
+  const unknown = new Map(Object.entries(model.vocab)).get(String(model.unk_token ?? '<unk>'))
   if (unknown !== undefined) types[unknown] = tokenTypes.unknown
   return { pieces, types }
 }

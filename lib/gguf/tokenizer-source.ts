@@ -1,8 +1,7 @@
-import { readJsonObject } from '../files.js'
 import { llamaVocabulary } from '../llama-vocabulary.js'
+import { metaspace } from '../sentence-piece.js'
 import type { JsonObject } from '../strict-json.js'
-import { findTokenizerJson, maxFileBytes } from '../tokenizer.js'
-import { metaspace } from '../vocabulary.js'
+import { findTokenizerJson, readTokenizerJson as readFile } from '../tokenizer-file.js'
 
 /**
  * The content of the tokenizer.json of a model directory, unchecked, and what to call it in an error.
@@ -15,7 +14,7 @@ export async function readTokenizerJson(
 ): Promise<{ name: string; json: JsonObject }> {
   const file = await findTokenizerJson(directory)
   if (file === undefined) return { name: "LLaMA's vocabulary", json: await llamaTokenizerJson() }
-  return { name: file, json: await readJsonObject(file, maxFileBytes, 'INVALID_TOKENIZER') }
+  return { name: file, json: await readFile(file) }
 }
 
 const controlTokens = ['<unk>', '<s>', '</s>']

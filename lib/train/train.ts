@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { totalmem } from 'node:os'
 import { configToJson, type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
-import { readJsonObject } from '../files.js'
 import { loadNative, type NativeTrainer } from '../native.js'
 import { nativeConfig } from '../native-config.js'
 import { randomWeights } from '../random-weights.js'
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js'
+import { readTokenizerJson } from '../tokenizer-file.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
 import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
@@ -203,8 +203,7 @@ class Run {
 }
 
 async function readTokenizer({ tokenizer: given, config }: Recipe): Promise<[object, Tokenizer]> {
-  const json =
-    typeof given === 'string' ? await readJsonObject(given, 2 ** 26, 'INVALID_TOKENIZER') : given
+  const json = typeof given === 'string' ? await readTokenizerJson(given) : given
   return [json, await loadTokenizer(json, config)]
 }
 

@@ -224,6 +224,8 @@ t.test('norms that do not fit in the type of the matrices stay F32', async t => 
   t.equal(back.tensors.get('transformer.norm.weight')!.dtype, 'F32')
 })
 
+const sample = 'Once upon a time, there was  a café\n(€ 3.50)\t"Don\'t go!" 龍 🐉 <s>'
+
 t.test('the stories model there and back', { skip: skipWithoutStories }, async t => {
   const back = await roundTrip(stories260K!)
   sameTensors(t, back, stories260K!)
@@ -264,8 +266,61 @@ t.test("LLaMA's vocabulary without a space in front needs one", async t => {
   t.same(plain.encode(' Once upon'), prefixed.encode('Once upon'))
 })
 
-async function sameTokenizer(t: Test, actual: string, expected: string): Promise<void> {
-  const text = 'Once upon a time, there was  a café\n(€ 3.50)\t"Don\'t go!" 龍 🐉 <s>'
+t.test('Metaspace, the newer form of such a tokenizer, there and back', async t => {
+  const byte = (_: unknown, i: number) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`
+  const control = ['<unk>', '<s>', '</s>']
+  const pieces = [...control, ...Array.from({ length: 256 }, byte), '\u2581', 't', 'h', 'th']
+  const words = [...pieces, '\u2581th', '\u2581\u2581', '<|user|>']
+  const json = {
+    added_tokens: [
+      ...control.map((content, id) => ({ id, content, special: true })),
+      { id: words.indexOf('<|user|>'), content: '<|user|>', special: false, normalized: false },
+      { id: 300, content: '[PAD]', special: true },
+    ],
+    normalizer: null,
+    decoder: { type: 'Metaspace', replacement: '\u2581' },
+    model: {
+      type: 'BPE',
+      byte_fallback: true,
+      unk_token: '<unk>',
+      vocab: Object.fromEntries(words.slice(0, -1).map((piece, id) => [piece, id])),
+      merges: ['t h', '\u2581 th', '\u2581 \u2581'],
+    },
+  }
+  const shape = { type: 'Metaspace', replacement: '\u2581' }
+  const { '\u2581\u2581': _, ...withoutSpaces } = json.model.vocab
+  const withoutPair = {
+    ...json.model,
+    vocab: withoutSpaces,
+    merges: json.model.merges.slice(0, 2),
+  }
+  const forms: [object, boolean][] = [
+    [{ pre_tokenizer: { ...shape, prepend_scheme: 'first', split: false } }, true],
+    [{ pre_tokenizer: { ...shape, prepend_scheme: 'always', split: false } }, true],
+    [{ pre_tokenizer: { ...shape, prepend_scheme: 'never', split: false } }, false],
+    [{ pre_tokenizer: { ...shape, split: true }, model: withoutPair }, true],
+    [{ pre_tokenizer: shape, model: withoutPair }, true],
+  ]
+  for (const [form, prepends] of forms) {
+    const dir = writeTinyModel(newDir(), layerWise)
+    writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify({ ...json, ...form }))
+    const file = join(newDir(), 'model.gguf')
+    await writeGguf(file, await openCheckpoint(dir))
+    const { metadata } = await parseGguf(file, { allowLocalFile: true })
+    t.match(metadata, { 'tokenizer.ggml.model': 'llama' })
+    t.match(metadata, { 'tokenizer.ggml.add_space_prefix': prepends })
+    const back = join(newDir(), 'back')
+    await ggufToCheckpoint(file, back)
+    await sameTokenizer(t, back, dir, 'the   thin \u00e9[PAD]<|user|>')
+  }
+})
+
+async function sameTokenizer(
+  t: Test,
+  actual: string,
+  expected: string,
+  text = sample,
+): Promise<void> {
   const load = async (dir: string) => loadTokenizer(dir, await readConfig(join(dir, 'config.json')))
   const [a, b] = [await load(actual), await load(expected)]
   const tokens = b.encode(text)
@@ -296,7 +351,14 @@ t.test('what GGUF or llama.cpp cannot express', async t => {
   withTokenizer({ model: { ...json.model, byte_fallback: false } })
   await refuses(dir, 'NOT_CONVERTIBLE', /neither bytes nor byte tokens/)
   withTokenizer({ model: {} })
-  await refuses(dir, 'INVALID_TOKENIZER', /model.type/)
+  await refuses(dir, 'INVALID_TOKENIZER', /model.vocab/)
+  const metaspaces = ['\u2581', '\u2581\u2581']
+  const vocab = { ...json.model.vocab, [metaspaces[0]!]: 259, [metaspaces[1]!]: 260 }
+  withTokenizer({
+    pre_tokenizer: { type: 'Metaspace', replacement: '\u2581', split: true },
+    model: { ...json.model, vocab, merges: ['\u2581 \u2581'] },
+  })
+  await refuses(dir, 'NOT_CONVERTIBLE', /Metaspace/)
 
   withTokenizer({})
   const q8 = await roundTrip(dir, 'q8_0')
