@@ -1,4 +1,3 @@
-import { abortable } from './abortable.js'
 import { invalidArgument } from './errors.js'
 import { loadNative, type NativeSample, type NativeSession } from './native.js'
 import { type SamplerOptions, validateSamplerOptions } from './sampler.js'
@@ -114,43 +113,53 @@ export async function* decode(
   const start = performance.now()
   let firstToken: number | undefined
 
-  for (;;) {
-    const goesOn = tokens.length + 1 < options.maxTokens
-    const sample = await abortable(options.signal, () => ({
-      promise: session.sample(next, sampler, goesOn),
-      cancel: () => session.cancel(),
-    }))
-    firstToken ??= performance.now()
-    tokens.push(sample.token)
-    next = Int32Array.of(sample.token)
+  const { signal } = options
+  const cancel = () => session.cancel()
+  signal?.addEventListener('abort', cancel)
+  try {
+    for (;;) {
+      const goesOn = tokens.length + 1 < options.maxTokens
+      signal?.throwIfAborted()
+      const sample = await session.sample(next, sampler, goesOn)
+      signal?.throwIfAborted()
+      firstToken ??= performance.now()
+      tokens.push(sample.token)
+      next = Int32Array.of(sample.token)
 
-    let piece = stop.push(characters.push(sample.token))
-    const isEos = tokenizer.eosTokenIds.includes(sample.token) && !options.ignoreEos
-    const isStopped = stop.found || isEos
-    const isFull = tokens.length === options.maxTokens || session.position === session.contextLength
-    if (!stop.found && (isEos || isFull)) piece += stop.push(characters.end()) + stop.end()
-    text += piece
-    yield { text: piece, token: sample.token, ...logprobsOf(sample, options.sampler.logprobs) }
+      let piece = stop.push(characters.push(sample.token))
+      const isEos = tokenizer.eosTokenIds.includes(sample.token) && !options.ignoreEos
+      const isStopped = stop.found || isEos
+      const isFull =
+        tokens.length === options.maxTokens || session.position === session.contextLength
+      if (!stop.found && (isEos || isFull)) piece += stop.push(characters.end()) + stop.end()
+      text += piece
+      yield { text: piece, token: sample.token, ...logprobsOf(sample, options.sampler.logprobs) }
 
-    if (isStopped || isFull) {
-      return {
-        text,
-        tokens,
-        finishReason: isStopped ? 'stop' : 'length',
-        usage: { promptTokens: prompt.length, completionTokens: tokens.length },
-        timings: measure(prompt.length, tokens.length, start, firstToken, performance.now()),
+      if (isStopped || isFull) {
+        return {
+          text,
+          tokens,
+          finishReason: isStopped ? 'stop' : 'length',
+          usage: { promptTokens: prompt.length, completionTokens: tokens.length },
+          timings: measure(prompt.length, tokens.length, start, firstToken, performance.now()),
+        }
       }
     }
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', cancel)
   }
 }
 
 function logprobsOf(sample: NativeSample, wanted: number): Omit<GenerateChunk, 'text' | 'token'> {
   if (wanted === 0) return {}
-  const topLogprobs = Array.from(sample.topTokens, (token, index) => ({
+  const topLogprobs = Array.from(sample.topTokens!, (token, index) => ({
     token,
-    logprob: sample.topLogprobs[index]!,
+    logprob: sample.topLogprobs![index]!,
   }))
-  return { logprob: sample.logprob, topLogprobs }
+  return { logprob: sample.logprob!, topLogprobs }
 }
 
 function measure(

@@ -205,10 +205,11 @@ export class OpenELM {
     const { all, contextTokens } = await this.#encodeBoth(context, continuation)
     const tokens = all.length - contextTokens
     if (tokens === 0) return { logprob: 0, tokens, isGreedy: true }
-    const { logprob, isGreedy } = await this.#withSession(all.length, session =>
-      session.native.score(all, contextTokens),
+    const { logprobs, topTokens } = await this.#withSession(all.length, session =>
+      session.native.scores(all, contextTokens, 1),
     )
-    return { logprob, tokens, isGreedy }
+    const logprob = logprobs.reduce((sum, value) => sum + value, 0)
+    return { logprob, tokens, isGreedy: topTokens.every((id, i) => id === all[contextTokens + i]) }
   }
 
   /**

@@ -63,20 +63,30 @@ export interface NativeSamplerOptions {
 /** A drawn token. Log-probabilities are natural logarithms under the model's own distribution. */
 export interface NativeSample {
   token: number
-  /** NaN, and the lists empty, unless {@link NativeSamplerOptions.logprobs} is above 0. */
-  logprob: number
+  /** These three only when {@link NativeSamplerOptions.logprobs} is above 0. */
+  logprob?: number
+  topTokens?: Int32Array
+  topLogprobs?: Float32Array
+}
+
+/** How likely the model finds each target, and the `top` tokens that it finds likeliest in its place. */
+export interface NativeScores {
+  /** [targets] */
+  logprobs: Float32Array
+  /** [targets, top], most likely first; -1, with -Infinity, where no other has a finite score. */
   topTokens: Int32Array
   topLogprobs: Float32Array
 }
 
-/** One stream of random draws, with the window of tokens that the repetition penalty sees. */
+/**
+ * One stream of random draws, with the window of tokens that the repetition penalty sees. Its methods
+ * throw BUSY while a session draws with it.
+ */
 export interface NativeSampler {
   /** Appends tokens to the window of the repetition penalty. */
   accept(tokens: Int32Array): void
   /** Draws from given scores, [vocabSize]; the token drawn is not accepted. */
   sample(logits: Float32Array): NativeSample
-  /** Draws `count` times from the same scores and window. */
-  sampleMany(logits: Float32Array, count: number): Int32Array
 }
 
 /**
@@ -96,8 +106,8 @@ export interface NativeSession {
    * makes the session (though not the sampler) what it was without.
    */
   sample(tokens: Int32Array, sampler: NativeSampler, goesOn: boolean): Promise<NativeSample>
-  /** Log-probability of tokens[firstTarget..] given those before them. */
-  score(tokens: Int32Array, firstTarget: number): Promise<{ logprob: number; isGreedy: boolean }>
+  /** Scores tokens[firstTarget..], each given those before it. */
+  scores(tokens: Int32Array, firstTarget: number, top: number): Promise<NativeScores>
   /**
    * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
    * that the call is in has ended: `whenIdle` tells.

@@ -20,17 +20,19 @@ void AddonData::shut_down() {
   for (Task& task : tasks_) task.thread.join();
 }
 
-void AddonData::post(Callback callback) {
-  auto* posted = new Callback(std::move(callback));
-  if (to_javascript_.NonBlockingCall(posted) != napi_ok) delete posted;
+void Notice::post() noexcept {
+  if (is_posted_.exchange(true)) return;
+  itself_ = shared_from_this();
+  if (data_.to_javascript_.NonBlockingCall(this) != napi_ok) itself_ = nullptr;
 }
 
 // Without an environment, or when a worker is being terminated, there is nobody left to tell.
-void AddonData::call(Napi::Env env, Napi::Function, std::nullptr_t*, Callback* callback) {
-  const std::unique_ptr<Callback> owned(callback);
-  if (env == nullptr) return;
+void AddonData::call(Napi::Env env, Napi::Function, std::nullptr_t*, Notice* posted) {
+  const std::shared_ptr<Notice> notice = std::move(posted->itself_);
+  notice->is_posted_ = false;
+  if (env == nullptr || !notice->run) return;
   try {
-    (*owned)(env);
+    notice->run(env);
   } catch (const Napi::Error&) {
   }
 }
@@ -51,19 +53,21 @@ Napi::Promise AddonData::run_in_background(Napi::Env env, std::function<void()> 
   const auto task = tasks_.emplace(tasks_.end());
   task->stop = std::move(stop);
   task->owned = std::move(owned);
-  auto run = [=, this, work = std::move(work), finish = std::move(finish)] {
-    std::exception_ptr error;
+  const auto ended =
+      std::make_shared<Notice>(*this, [=, this, finish = std::move(finish)](Napi::Env env) {
+        const std::exception_ptr error = task->error;
+        task->thread.join();
+        tasks_.erase(task);
+        end_work(env);
+        settle(env, deferred, error, finish);
+      });
+  auto run = [=, work = std::move(work)] {
     try {
       work();
     } catch (...) {
-      error = std::current_exception();
+      task->error = std::current_exception();
     }
-    post([=, this](Napi::Env env) {
-      task->thread.join();
-      tasks_.erase(task);
-      end_work(env);
-      settle(env, deferred, error, finish);
-    });
+    ended->post();
   };
   try {
     task->thread = std::thread(std::move(run));

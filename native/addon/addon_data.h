@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <functional>
 #include <list>
 #include <memory>
@@ -13,9 +14,28 @@
 
 namespace openelm {
 
+class AddonData;
+
+// Something to do on the JavaScript thread, as often as it is posted.
+class Notice : public std::enable_shared_from_this<Notice> {
+ public:
+  Notice(AddonData& data, std::function<void(Napi::Env)> run) : run(std::move(run)), data_(data) {}
+
+  // Runs it soon, once for all calls until then; never when the environment is ending. Any thread.
+  void post() noexcept;
+
+  std::function<void(Napi::Env)> run;  // the JavaScript thread's; may become empty
+
+ private:
+  friend class AddonData;
+  AddonData& data_;
+  std::atomic<bool> is_posted_{false};
+  std::shared_ptr<Notice> itself_;  // while it is posted
+};
+
 // What the addon keeps for each environment (the main thread or a worker) that loaded it.
 //
-// Work on other threads reports to JavaScript by post(). When the environment ends, perhaps in the
+// Work on other threads reports to JavaScript by notices. When the environment ends, perhaps in the
 // middle of a forward pass, a cleanup hook first stops every engine and joins every thread, so that
 // nothing can report to an environment that is gone.
 class AddonData {
@@ -25,8 +45,9 @@ class AddonData {
   static AddonData& of(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
 
   // Runs `callback` on the JavaScript thread, soon. Any thread.
-  using Callback = std::function<void(Napi::Env)>;
-  void post(Callback callback);
+  void post(std::function<void(Napi::Env)> callback) {
+    std::make_shared<Notice>(*this, std::move(callback))->post();
+  }
 
   // The process stays alive while there is work: each begin_work() wants one end_work().
   // JavaScript thread only.
@@ -50,15 +71,17 @@ class AddonData {
   Napi::FunctionReference session_class;
 
  private:
+  friend class Notice;
   struct Task {
     std::thread thread;
+    std::exception_ptr error;
     std::function<void()> stop;
     std::shared_ptr<void> owned;
   };
-  static void call(Napi::Env env, Napi::Function, std::nullptr_t*, Callback* callback);
+  static void call(Napi::Env env, Napi::Function, std::nullptr_t*, Notice* notice);
   void shut_down();
 
-  Napi::TypedThreadSafeFunction<std::nullptr_t, Callback, call> to_javascript_;
+  Napi::TypedThreadSafeFunction<std::nullptr_t, Notice, call> to_javascript_;
   int work_under_way_ = 0;
   std::list<Task> tasks_;
   std::vector<std::weak_ptr<Engine>> engines_;

@@ -32,31 +32,45 @@ static Array checked_array(const Napi::Value& value, napi_typedarray_type type, 
   return value.As<Array>();
 }
 
-Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
-  auto top_tokens = Napi::Int32Array::New(env, sample.top_tokens.size());
-  auto top_logprobs = Napi::Float32Array::New(env, sample.top_logprobs.size());
-  std::copy(sample.top_tokens.begin(), sample.top_tokens.end(), top_tokens.Data());
-  std::copy(sample.top_logprobs.begin(), sample.top_logprobs.end(), top_logprobs.Data());
+static Napi::Object to_array(Napi::Env env, const std::vector<int32_t>& values) {
+  const auto array = new_array(env, "Int32Array", values.size());
+  std::copy(values.begin(), values.end(), array.As<Napi::Int32Array>().Data());
+  return array;
+}
 
+static Napi::Object to_array(Napi::Env env, const std::vector<float>& values) {
+  const auto array = new_array(env, "Float32Array", values.size());
+  std::copy(values.begin(), values.end(), array.As<Napi::Float32Array>().Data());
+  return array;
+}
+
+Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   auto result = Napi::Object::New(env);
   result.Set("token", sample.token);
+  if (sample.top_tokens.empty()) return result;
   result.Set("logprob", sample.logprob);
-  result.Set("topTokens", top_tokens);
-  result.Set("topLogprobs", top_logprobs);
+  result.Set("topTokens", to_array(env, sample.top_tokens));
+  result.Set("topLogprobs", to_array(env, sample.top_logprobs));
+  return result;
+}
+
+Napi::Object scores_to_js(Napi::Env env, const Scores& scores) {
+  auto result = Napi::Object::New(env);
+  result.Set("logprobs", to_array(env, scores.logprobs));
+  result.Set("topTokens", to_array(env, scores.top_tokens));
+  result.Set("topLogprobs", to_array(env, scores.top_logprobs));
   return result;
 }
 
 void SamplerWrap::init(Napi::Env env, Napi::Object exports) {
   exports.Set("Sampler", DefineClass(env, "Sampler",
                                      {
-                                         StaticMethod("exp", &SamplerWrap::exp),
                                          InstanceMethod("accept", &SamplerWrap::accept),
                                          InstanceMethod("sample", &SamplerWrap::sample),
-                                         InstanceMethod("sampleMany", &SamplerWrap::sample_many),
                                      }));
 }
 
-std::shared_ptr<Sampler> SamplerWrap::from(const Napi::Value& value) {
+const std::shared_ptr<Sampler>& SamplerWrap::from(const Napi::Value& value) {
   if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kTypeTag)) {
     throw Error(ErrorCode::kInvalidArgument, "expected a sampler");
   }
@@ -71,43 +85,30 @@ SamplerWrap::SamplerWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   });
 }
 
-// Lets the tests measure the exponential of the draw.
-Napi::Value SamplerWrap::exp(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), portable_exp(info[0].As<Napi::Number>().DoubleValue()));
+Sampler& SamplerWrap::idle() const {
+  if (sampler_.use_count() > 1) throw Error(ErrorCode::kBusy, "a session draws with the sampler");
+  return *sampler_;
 }
 
 Napi::Value SamplerWrap::accept(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const auto tokens = checked_array<Napi::Int32Array>(info[0], napi_int32_array,
                                                         "expected tokens, an Int32Array");
-    sampler_->accept(tokens.Data(), tokens.ElementLength());
+    idle().accept(tokens.Data(), tokens.ElementLength());
     return info.Env().Undefined();
   });
 }
 
 Napi::Value SamplerWrap::sample(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    return sample_to_js(info.Env(), sampler_->sample(checked_logits(info[0])));
+    const auto logits = checked_array<Napi::Float32Array>(info[0], napi_float32_array,
+                                                          "expected logits, a Float32Array");
+    if (logits.ElementLength() != static_cast<size_t>(sampler_->vocab_size())) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "expected one logit for each token of the vocabulary");
+    }
+    return sample_to_js(info.Env(), idle().sample(logits.Data()));
   });
-}
-
-Napi::Value SamplerWrap::sample_many(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const float* logits = checked_logits(info[0]);
-    const uint32_t count = info[1].As<Napi::Number>().Uint32Value();
-    auto tokens = Napi::Int32Array::New(info.Env(), count);
-    sampler_->sample_many(logits, tokens.Data(), count);
-    return tokens;
-  });
-}
-
-const float* SamplerWrap::checked_logits(const Napi::Value& value) const {
-  const auto logits = checked_array<Napi::Float32Array>(value, napi_float32_array,
-                                                        "expected logits, a Float32Array");
-  if (logits.ElementLength() != static_cast<size_t>(sampler_->vocab_size())) {
-    throw Error(ErrorCode::kInvalidArgument, "expected one logit for each token of the vocabulary");
-  }
-  return logits.Data();
 }
 
 }  // namespace openelm

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "../model/sampler.h"
+#include "../model/stream.h"
 
 namespace openelm {
 
@@ -14,21 +14,20 @@ class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
   static void init(Napi::Env env, Napi::Object exports);
 
   // Throws kInvalidArgument when the value is anything but a sampler.
-  static std::shared_ptr<Sampler> from(const Napi::Value& value);
+  static const std::shared_ptr<Sampler>& from(const Napi::Value& value);
 
   explicit SamplerWrap(const Napi::CallbackInfo& info);
 
  private:
-  static Napi::Value exp(const Napi::CallbackInfo& info);
   Napi::Value accept(const Napi::CallbackInfo& info);
   Napi::Value sample(const Napi::CallbackInfo& info);
-  Napi::Value sample_many(const Napi::CallbackInfo& info);
-  const float* checked_logits(const Napi::Value& value) const;
+  Sampler& idle() const;  // throws kBusy while a stream draws with it
 
   std::shared_ptr<Sampler> sampler_;
 };
 
-// NativeSample of lib/native.ts.
+// NativeSample and NativeScores of lib/native.ts.
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample);
+Napi::Object scores_to_js(Napi::Env env, const Scores& scores);
 
 }  // namespace openelm

@@ -4,10 +4,6 @@
 
 namespace openelm {
 
-static std::unique_ptr<Scheduler> start_scheduler(Backend& backend, const Weights& weights) {
-  return std::make_unique<Scheduler>(backend, weights);
-}
-
 static std::shared_ptr<Backend> create_backend(const EngineOptions& options) {
   const DType kv_cache_dtype =
       options.kv_cache_dtype.value_or(default_kv_cache_dtype(options.backend, options.dtype));
@@ -17,76 +13,65 @@ static std::shared_ptr<Backend> create_backend(const EngineOptions& options) {
   return backend;
 }
 
-static Error disposed() { return Error(ErrorCode::kDisposed, "the model is disposed"); }
-
 Engine::Engine(const EngineOptions& options, LoadProgress& progress)
     : config_(options.config),
       backend_(create_backend(options)),
       device_(backend_->device()),
       weights_(load_weights(*backend_, options.config, options.tensors, options.dtype, progress)),
       weight_bytes_(weights_.bytes()),
-      kv_cache_bytes_(std::make_shared<std::atomic<size_t>>(0)),
-      scheduler_(start_scheduler(*backend_, weights_)) {}
+      scheduler_(std::make_shared<Scheduler>(*backend_, weights_)) {}
 
 void Engine::dispose() {
   std::lock_guard disposing(disposing_);
-  std::unique_ptr<Scheduler> scheduler;
+  scheduler_->stop();
+  std::vector<std::weak_ptr<KvCache>> caches;
+  std::shared_ptr<Backend> backend;
   {
     std::lock_guard lock(mutex_);
-    scheduler = std::move(scheduler_);
+    caches.swap(caches_);
+    backend.swap(backend_);
   }
-  if (!scheduler) return;
-  scheduler.reset();
-  std::lock_guard lock(mutex_);
-  for (const auto& weak : caches_) {
-    const auto cache = weak.lock();
-    if (!cache) continue;
-    *kv_cache_bytes_ -= cache->bytes();
-    cache->release();
+  for (const auto& weak : caches) {
+    if (const auto cache = weak.lock()) cache->release();
   }
-  caches_.clear();
   weights_ = Weights();
-  backend_ = nullptr;
 }
 
-std::shared_ptr<KvCache> Engine::create_cache(int context_length) {
-  std::lock_guard lock(mutex_);
-  if (!scheduler_) throw disposed();
-  auto created = std::make_unique<KvCache>(backend_, config_, context_length);
-  *kv_cache_bytes_ += created->bytes();
-  const std::shared_ptr<KvCache> cache(created.release(),
-                                       [total = kv_cache_bytes_](KvCache* released) {
-                                         *total -= released->bytes();
-                                         delete released;
-                                       });
+std::shared_ptr<Stream> Engine::create_stream(int context_length) {
+  const auto require_backend = [&] {
+    if (!backend_) throw Error(ErrorCode::kDisposed, "the model is disposed");
+    return backend_;
+  };
+  std::unique_lock lock(mutex_);
+  const auto backend = require_backend();
+  lock.unlock();
+  const auto cache = std::make_shared<KvCache>(backend, config_, context_length);
+  const auto stream = std::make_shared<Stream>(scheduler_, cache);
+  lock.lock();
+  require_backend();
   std::erase_if(caches_, [](const auto& weak) { return weak.expired(); });
   caches_.push_back(cache);
-  return cache;
+  return stream;
 }
 
-std::shared_ptr<KvCache> Engine::fork_cache(const std::shared_ptr<KvCache>& from) {
-  const auto cache = create_cache(from->context_length());
-  std::lock_guard lock(mutex_);
-  if (!scheduler_) throw disposed();
-  cache->position = from->position.load();
-  scheduler_->submit_copy(cache, from, cache->position);
-  return cache;
+std::shared_ptr<Stream> Engine::fork_stream(Stream& from) {
+  auto stream = create_stream(from.context_length());
+  stream->copy(from);
+  return stream;
 }
 
 size_t Engine::weight_bytes() const {
   std::lock_guard lock(mutex_);
-  return scheduler_ ? weight_bytes_ : 0;
+  return backend_ ? weight_bytes_ : 0;
 }
 
-void Engine::submit(std::shared_ptr<Request> request) {
+size_t Engine::kv_cache_bytes() const {
   std::lock_guard lock(mutex_);
-  if (!scheduler_) throw disposed();
-  scheduler_->submit(std::move(request));
-}
-
-void Engine::cancel(Request& request) {
-  std::lock_guard lock(mutex_);
-  if (scheduler_) scheduler_->cancel(request);
+  size_t bytes = 0;
+  for (const auto& weak : caches_) {
+    if (const auto cache = weak.lock()) bytes += cache->bytes();
+  }
+  return bytes;
 }
 
 }  // namespace openelm

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <exception>
 #include <memory>
 #include <vector>
 
@@ -16,11 +15,11 @@ DType default_kv_cache_dtype(const std::string& backend, DType weights);
 // The keys (after RoPE) and values of one session, sized exactly, layer by layer.
 class KvCache {
  public:
-  // Throws Error{kOutOfMemory}.
+  // The config must stay as long as anything is copied. Throws Error{kOutOfMemory}.
   KvCache(std::shared_ptr<Backend> backend, const Config& config, int context_length);
 
-  // Takes the first positions of another cache of the same model and length, but for `position`. On
-  // the thread of the ops.
+  // Takes the first positions of another cache of the same model and length. On the thread of the
+  // ops.
   void copy_from(const KvCache& other, int positions);
 
   // Gives the memory back early; the cache can then only be destroyed.
@@ -38,12 +37,11 @@ class KvCache {
   const Buffer& k(int layer) const { return k_[layer]; }
   const Buffer& v(int layer) const { return v_[layer]; }
 
-  std::atomic<int> position{0};  // tokens held
-  std::exception_ptr failure;    // of a copy to this cache; the scheduler's own
+  std::atomic<int> position{0};  // for tests that know no streams
 
  private:
   std::shared_ptr<Backend> backend_;
-  const Config config_;
+  const Config& config_;
   const int context_length_;
   Buffer buffer_;
   std::vector<Buffer> k_;  // parts of it, one per layer

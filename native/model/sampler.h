@@ -1,14 +1,14 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "../kernel_args.h"
+#include "random.h"
+#include "token_mask.h"
 
 namespace openelm {
 
@@ -33,25 +33,11 @@ struct Sample {
   std::vector<float> top_logprobs;
 };
 
-// e^x for x <= 0, to 1e-14, from IEEE operations alone, because libm differs from one platform to
-// the next. Below -708 it is 0: beside the weight 1 of the likeliest token none of that is drawn.
-double portable_exp(double x);
-
-// xoshiro256** by Blackman and Vigna, seeded by their splitmix64: https://prng.di.unimi.it
-class Random {
- public:
-  explicit Random(uint64_t seed);
-  uint64_t next();
-  double uniform();  // [0, 1), in steps of 2^-53
-
- private:
-  std::array<uint64_t, 4> state_;
-};
-
 // Turns logits [vocab_size] into a token, by these steps in this order, which is that of Hugging
 // Face's `generate`:
 //   repetition penalty  over the tokens in the window of the last accepted ones: a positive logit
 //                       is divided by it and a negative one multiplied, once per distinct token
+//   mask                tokens that may not come next are left out
 //   temperature         p = softmax(logits / temperature)
 //   top_k               the top_k most likely tokens
 //   top_p               the fewest most likely tokens that have top_p of the mass top_k left
@@ -61,7 +47,7 @@ class Random {
 // tokens rank by id, lowest first. A logit that is not finite is never chosen.
 //
 // The same seed gives the same tokens on every platform: all arithmetic is IEEE double in a fixed
-// order, and no choice is left to the standard library. Calls may come from any thread.
+// order, and no choice is left to the standard library. One call at a time.
 class Sampler {
  public:
   Sampler(int vocab_size, const SamplerOptions& options);
@@ -71,26 +57,23 @@ class Sampler {
   // Appends tokens to the window of the repetition penalty.
   void accept(const int32_t* tokens, size_t count);
 
-  // The token drawn is not accepted.
-  Sample sample(const float* logits);
+  // The token drawn is one that the mask allows, if there is one. It is not accepted.
+  Sample sample(const float* logits, TokenMask* mask = nullptr);
 
-  // What the next sample() does, for a backend that draws in float32 from the logits where they
-  // are, with the same result but where two tokens are all but equally good. None when that takes
-  // more than the logits (the window, or log-probabilities to report), or float32 cannot tell the
-  // weights of tokens apart because the temperature is above 100.
+  // What the next sample() without a mask does, for a backend that draws in float32 from the logits
+  // where they are, with the same result but where two tokens are all but equally good. None when
+  // that takes more than the logits (the window, or log-probabilities to report), or float32 cannot
+  // tell the weights of tokens apart because the temperature is above 100.
   std::optional<DrawArgs> next_draw();
 
   // In the place of sample(): the token that a backend has drawn by next_draw(), or -1.
   Sample take(int token);
 
-  // The tokens of `count` calls of sample() in a row.
-  void sample_many(const float* logits, int32_t* tokens, size_t count);
-
  private:
   void load(const float* logits);
   double best_score() const;
   void weigh_all(double best, double inverse_temperature);
-  double add_top_tokens(Sample& sample);  // returns the log of the softmax's denominator
+  double add_top_tokens(Sample& sample) const;  // returns the log of the softmax's denominator
   void penalize(const float* logits);
   void filter();
   void keep_top_p();
@@ -101,7 +84,6 @@ class Sampler {
 
   const int vocab_size_;
   const SamplerOptions options_;
-  std::mutex mutex_;
   Random random_;
 
   std::vector<int32_t> window_;  // a ring once it is full

@@ -1,248 +1,183 @@
 #include "scheduler.h"
 
 #include <algorithm>
-#include <cmath>
-#include <iterator>
 
 #include "../error.h"
 
 namespace openelm {
 
-struct Scheduler::Slice {
-  std::shared_ptr<Request> request;
-  int count;            // tokens of the request in this batch
-  int first_logit_row;  // in the batch's logits
-};
-
-bool Request::wants_logits(int index) const {
-  const int last = static_cast<int>(tokens.size()) - 1;
-  switch (output) {
-    case Output::kLogits:
-      return all_logits || index == last;
-    case Output::kSample:
-      return index == last;
-    case Output::kScore:
-      return index + 1 >= first_target && index < last;
-  }
-  return false;
-}
-
 Scheduler::Scheduler(Backend& backend, const Weights& weights)
-    : config_(weights.config),
+    : backend_(backend),
+      vocab_size_(weights.config.vocab_size),
       max_batch_tokens_(backend.max_batch_tokens()),
-      decoder_(backend, weights, max_batch_tokens_) {
+      disposed_(std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model is disposed"))),
+      decoder_(std::in_place, backend, weights, max_batch_tokens_) {
+  batch_.reserve(max_batch_tokens_);
+  slices_.reserve(max_batch_tokens_);
+  rows_.reserve(max_batch_tokens_);
   thread_ = std::thread([this] { run(); });
-}
-
-Scheduler::~Scheduler() { stop(); }
-
-void Scheduler::submit(std::shared_ptr<Request> request) {
-  std::lock_guard lock(mutex_);
-  if (stopping_) throw Error(ErrorCode::kDisposed, "the model is disposed");
-  request->start = request->cache->position;
-  incoming_.push_back(std::move(request));
-  wake_.notify_one();
-}
-
-void Scheduler::submit_copy(std::shared_ptr<KvCache> to, std::shared_ptr<KvCache> from,
-                            int positions) {
-  std::lock_guard lock(mutex_);
-  if (stopping_) throw Error(ErrorCode::kDisposed, "the model is disposed");
-  copies_.push_back({std::move(to), std::move(from), positions});
-  wake_.notify_one();
-}
-
-void Scheduler::cancel(Request& request) {
-  std::lock_guard lock(mutex_);
-  request.cancelled = true;
-  update_batch_cancelled();
-}
-
-void Scheduler::update_batch_cancelled() {
-  const auto is_cancelled = [](const Request* running) { return running->cancelled.load(); };
-  batch_cancelled_ = stopping_ || (!running_.empty() &&
-                                   std::all_of(running_.begin(), running_.end(), is_cancelled));
 }
 
 void Scheduler::stop() {
   {
     std::lock_guard lock(mutex_);
-    stopping_ = true;
-    update_batch_cancelled();
+    is_stopping_ = true;
+    cancelled_ = true;
     wake_.notify_one();
   }
   if (thread_.joinable()) thread_.join();
 }
 
+void Scheduler::begin(Stream& stream) {
+  std::list<std::shared_ptr<Stream>> node(1, stream.shared_from_this());
+  std::lock_guard lock(mutex_);
+  if (is_stopping_) std::rethrow_exception(disposed_);
+  if (stream.failure_) std::rethrow_exception(stream.failure_);
+  stream.place_ = node.begin();
+  stream.is_under_way_ = true;
+  streams_.splice(streams_.end(), node);
+  wake_.notify_one();
+}
+
+void Scheduler::copy(Stream& to, Stream& from) {
+  Copy copy{to.shared_from_this(), from.shared_from_this(), to.cache_, from.cache_, to.position_};
+  std::lock_guard lock(mutex_);
+  if (is_stopping_) std::rethrow_exception(disposed_);
+  copies_.push_back(std::move(copy));
+  wake_.notify_one();
+}
+
+void Scheduler::end(Stream& stream, std::exception_ptr error) {
+  stream.error_ = std::move(error);
+  stream.is_under_way_ = false;
+  stream.notify.call(stream.notify.context.get());
+  streams_.erase(stream.place_);
+}
+
+void Scheduler::update_cancelled() {
+  cancelled_ = is_stopping_ || std::all_of(slices_.begin(), slices_.end(), [](const Slice& slice) {
+                 return slice.stream->is_stopped_;
+               });
+}
+
 void Scheduler::run() {
-  for (;;) {
-    std::vector<Copy> copies;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] {
-        return stopping_ || !copies_.empty() || !incoming_.empty() || !active_.empty();
-      });
-      active_.splice(active_.end(), incoming_);
-      copies.swap(copies_);
-      if (stopping_) break;
-    }
-    run_copies(std::move(copies));
-    drop_unwanted();
-    if (active_.empty()) continue;
-    try {
-      run_batch();
-    } catch (...) {
-      finish_all(std::current_exception());
+  Lock lock(mutex_);
+  while (!is_stopping_) {
+    if (!copies_.empty()) {
+      run_copies(lock);
+    } else if (fill_batch()) {
+      run_batch(lock);
+    } else {
+      wake_.wait(lock);
     }
   }
-  finish_all(std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model was disposed")));
+  copies_.clear();
+  while (!streams_.empty()) end(*streams_.front(), disposed_);
+  decoder_.reset();
 }
 
-void Scheduler::run_copies(std::vector<Copy> copies) {
+void Scheduler::run_copies(Lock& lock) {
+  std::vector<Copy> copies;
+  copies.swap(copies_);
+  lock.unlock();
   for (const Copy& copy : copies) {
+    std::exception_ptr failure = copy.from->failure_;
     try {
-      if (copy.from->failure) std::rethrow_exception(copy.from->failure);
-      copy.to->copy_from(*copy.from, copy.positions);
+      if (!failure) copy.to_cache->copy_from(*copy.from_cache, copy.positions);
     } catch (...) {
-      copy.to->failure = std::current_exception();
+      failure = std::current_exception();
     }
+    if (!failure) continue;
+    std::lock_guard relock(mutex_);
+    copy.to->failure_ = failure;
+    if (copy.to->is_under_way_) end(*copy.to, failure);
   }
+  copies.clear();  // it may be the last to hold a cache
+  lock.lock();
 }
 
-void Scheduler::drop_unwanted() {
-  const auto aborted = std::make_exception_ptr(Error(ErrorCode::kAborted, "aborted"));
-  for (auto next = active_.begin(); next != active_.end();) {
-    const std::shared_ptr<Request>& request = *next++;
-    if (request->cancelled) {
-      finish(request, aborted);
-    } else if (request->cache->failure) {
-      finish(request, request->cache->failure);
-    }
-  }
-}
-
-std::vector<Scheduler::Slice> Scheduler::fill_batch(Batch& batch) {
-  std::vector<std::shared_ptr<Request>> order;
-  for (bool single : {true, false}) {
-    std::copy_if(active_.begin(), active_.end(), std::back_inserter(order),
-                 [=](const auto& request) { return (request->tokens.size() == 1) == single; });
-  }
+bool Scheduler::fill_batch() {
+  batch_.clear();
+  rows_.clear();
+  const auto is_prompt = [](const auto& stream) { return stream->tokens_.size() > 1; };
   // However many sessions decode, prompts get on.
-  const bool has_prompts = !order.empty() && order.back()->tokens.size() > 1;
+  const bool has_prompts = std::any_of(streams_.begin(), streams_.end(), is_prompt);
   const int most_singles = max_batch_tokens_ - (has_prompts ? max_batch_tokens_ / 8 : 0);
-  std::vector<Slice> slices;
-  for (const auto& request : order) {
-    if (request->tokens.size() == 1 && batch.size() >= most_singles) continue;
-    const int left = static_cast<int>(request->tokens.size()) - request->next;
-    const int count = std::min(left, max_batch_tokens_ - batch.size());
-    if (count == 0) break;
-    slices.push_back({request, count, static_cast<int>(batch.logit_rows.size())});
-    for (int i = request->next; i < request->next + count; ++i) {
-      if (request->wants_logits(i)) batch.logit_rows.push_back(batch.size());
-      batch.tokens.push_back(request->tokens[i]);
-      batch.positions.push_back(request->start + i);
-      batch.caches.push_back(request->cache.get());
+  for (const auto& stream : streams_) {
+    if (!is_prompt(stream) && stream->can_run()) add(*stream, most_singles - batch_.size());
+  }
+  for (const auto& stream : streams_) {
+    if (is_prompt(stream)) add(*stream, max_batch_tokens_ - batch_.size());
+  }
+  add_draws();
+  return batch_.size() > 0;
+}
+
+void Scheduler::add(Stream& stream, int room) {
+  const int begin = stream.appended_;
+  const int count = std::min(int(stream.tokens_.size()) - begin, room);
+  if (count <= 0) return;
+  const int first_row = int(rows_.size());
+  for (int i = begin; i < begin + count; ++i) {
+    if (stream.wants_logits(i)) {
+      batch_.logit_rows.push_back(batch_.size());
+      rows_.push_back({&stream, i, nullptr});
     }
+    batch_.tokens.push_back(stream.tokens_[i]);
+    batch_.positions.push_back(stream.held_ + i - begin);
+    batch_.caches.push_back(stream.cache_.get());
+    batch_.adapters.push_back(stream.adapter.get());
   }
-  add_draws(slices, batch);
-  return slices;
+  slices_.push_back({&stream, count, first_row, int(rows_.size()) - first_row});
+  stream.is_in_batch_ = true;
 }
 
-// All rows or none: where some logits are read, reading the others too costs less than another way.
-void Scheduler::add_draws(const std::vector<Slice>& slices, Batch& batch) {
-  std::vector<DrawArgs> draws;
-  for (const Slice& slice : slices) {
-    const Request& request = *slice.request;
-    const int last = request.next + slice.count - 1;
-    if (request.output != Request::Output::kSample) return;
-    if (!request.wants_logits(last)) continue;
-    const auto draw = request.sampler->next_draw();
-    if (!draw) return;
-    draws.push_back(*draw);
+// For all rows or none: where some logits are read, reading the others too costs next to nothing.
+void Scheduler::add_draws() {
+  for (const Row& row : rows_) {
+    const auto* draw = std::get_if<Stream::Draw>(&row.stream->job_);
+    const auto args = draw && !row.stream->mask ? draw->sampler->next_draw() : std::nullopt;
+    if (!args) return batch_.draws.clear();
+    batch_.draws.push_back(*args);
   }
-  batch.draws = std::move(draws);
 }
 
-void Scheduler::run_batch() {
-  Batch batch;
-  const std::vector<Slice> slices = fill_batch(batch);
-  {
-    std::lock_guard lock(mutex_);
-    running_.reserve(slices.size());
-    for (const Slice& slice : slices) running_.push_back(slice.request.get());
-    update_batch_cancelled();
-  }
-  Output output;
+void Scheduler::run_batch(Lock& lock) {
+  update_cancelled();
+  lock.unlock();
   std::exception_ptr error;
   try {
-    output = decoder_.forward(batch, batch_cancelled_);
+    const Output output = decoder_->forward(batch_, cancelled_);
+    backend_.run_tasks(int(rows_.size()), [this, &output](int i) {
+      Row& row = rows_[i];
+      try {
+        if (output.tokens) {
+          row.stream->use_token(output.tokens[i]);
+        } else {
+          row.stream->use_logits(row.index, output.logits + size_t(i) * vocab_size_);
+        }
+      } catch (...) {
+        row.error = std::current_exception();
+      }
+    });
   } catch (...) {
     error = std::current_exception();
   }
-  {
-    std::lock_guard lock(mutex_);
-    running_.clear();
-    if (stopping_) return;  // run() tells every request
-  }
-  for (const Slice& slice : slices) {
-    if (error) {
-      finish(slice.request, error);
-    } else if (!slice.request->cancelled) {
-      take_results(slice, output);
-    }
-  }
+  lock.lock();
+  for (const Slice& slice : slices_) finish(slice, error);
+  slices_.clear();
 }
 
-static double log_probability(const float* logits, int size, int token) {
-  const float max = *std::max_element(logits, logits + size);
-  double sum = 0;
-  for (int i = 0; i < size; ++i) sum += std::exp(double(logits[i]) - max);
-  const double result = double(logits[token]) - max - std::log(sum);
-  if (std::isnan(result)) throw Error(ErrorCode::kNonFiniteLogits, "a logit is not a number");
-  return result;
-}
-
-void Scheduler::take_results(const Slice& slice, const Output& output) {
-  Request& request = *slice.request;
-  const int vocab_size = config_.vocab_size;
-  int index = slice.first_logit_row;
-  try {
-    for (int end = request.next + slice.count; request.next < end; ++request.next) {
-      if (!request.wants_logits(request.next)) continue;
-      const float* row = output.logits ? output.logits + size_t(index) * vocab_size : nullptr;
-      if (request.output == Request::Output::kLogits) {
-        request.logits = std::copy(row, row + vocab_size, request.logits);
-      } else if (request.output == Request::Output::kSample) {
-        request.sampler->accept(request.tokens.data(), request.tokens.size());
-        request.sample = output.tokens ? request.sampler->take(output.tokens[index])
-                                       : request.sampler->sample(row);
-      } else {
-        const int target = request.tokens[request.next + 1];
-        request.logprob += log_probability(row, vocab_size, target);
-        request.is_greedy &= std::max_element(row, row + vocab_size) == row + target;
-      }
-      ++index;
-    }
-  } catch (...) {
-    return finish(slice.request, std::current_exception());
-  }
-  request.cache->position = request.start + request.next;
-  if (request.next == static_cast<int>(request.tokens.size())) finish(slice.request, nullptr);
-}
-
-// A copy of the pointer: erasing it from active_ must not end the request while `done` uses it. The
-// cache goes first, so that a disposed session has given its memory back when its call ends.
-void Scheduler::finish(const std::shared_ptr<Request>& finished, std::exception_ptr error) {
-  const std::shared_ptr<Request> request = finished;
-  active_.erase(std::find(active_.begin(), active_.end(), request));
-  if (error) request->cache->position = request->start;
-  request->error = error;
-  request->cache = nullptr;
-  request->done(request);
-}
-
-void Scheduler::finish_all(std::exception_ptr error) {
-  while (!active_.empty()) finish(active_.front(), error);
+void Scheduler::finish(const Slice& slice, std::exception_ptr error) {
+  Stream& stream = *slice.stream;
+  stream.is_in_batch_ = false;
+  if (stream.is_stopped_) return end(stream, nullptr);
+  if (is_stopping_) return;  // run() tells it
+  for (int i = 0; i < slice.rows && !error; ++i) error = rows_[slice.first_row + i].error;
+  if (error || stream.advance(slice.count)) return end(stream, std::move(error));
+  // A prompt keeps its place until all of it is there; a stream that has drawn lets others go
+  // first.
+  if (stream.appended_ == 0) streams_.splice(streams_.end(), streams_, stream.place_);
 }
 
 }  // namespace openelm

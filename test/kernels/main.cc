@@ -24,7 +24,8 @@ int main(int argc, char** argv) {
       {"quantize", test_quantize},   {"thread-pool", test_thread_pool},
       {"load", test_load},           {"ops", test_ops},
       {"presets", test_presets},     {"invariance", test_invariance},
-      {"scheduler", test_scheduler}, {"gradients", test_gradients},
+      {"scheduler", test_scheduler}, {"stream", test_streams},
+      {"sampler", test_sampler},     {"gradients", test_gradients},
       {"training", test_training},
   };
   int suites_run = 0;

@@ -1,28 +1,23 @@
+// Many streams of one model at the same time.
+
 #include "model/scheduler.h"
 
 #include <chrono>
 #include <future>
-#include <optional>
 
-#include "check.h"
-#include "cpu/cpu_backend.h"
-#include "error.h"
-#include "model.h"
 #include "model/engine.h"
+#include "stream_fixture.h"
 #include "suites.h"
-#include "tensors.h"
 
 namespace openelm {
 
 namespace {
 
-constexpr int kVocabSize = 97;
-constexpr int kLength = 200;
 constexpr int kClients = 10;
 
 std::unique_ptr<Engine> make_engine() {
   EngineOptions options;
-  options.config = make_config(44, 8, kVocabSize, {{3, 3, 75}, {4, 2, 32}});
+  options.config = stream_config();
   options.tensors = make_tensors(options.config, TensorSource::Format::kF32);
   options.backend = "cpu";
   options.threads = 2;
@@ -30,93 +25,40 @@ std::unique_ptr<Engine> make_engine() {
   return std::make_unique<Engine>(options, progress);
 }
 
-int32_t token_of(int client, int position) {
-  return int32_t(random_bits(client, position) % kVocabSize);
-}
-
-struct Submission {
-  // What the callback needs; a request that owned it all would own itself.
-  struct Outcome {
-    std::promise<void> done;
-    std::atomic<int> calls{0};
-    std::vector<float> logits;
-  };
-  std::shared_ptr<Request> request = std::make_shared<Request>();
-  std::shared_ptr<Outcome> outcome = std::make_shared<Outcome>();
-
-  // The code of its error, if it failed.
-  std::optional<ErrorCode> wait() const {
-    outcome->done.get_future().wait();
-    if (!request->error) return {};
-    try {
-      std::rethrow_exception(request->error);
-    } catch (const Error& error) {
-      return error.code;
-    }
-  }
-};
-
-// Asks for the scores after the last of `count` tokens of a client. The engine may be a scheduler.
-template <typename Engine>
-Submission submit(Engine& engine, const std::shared_ptr<KvCache>& cache, int client, int count,
-                  bool all_logits = false) {
-  const Submission submission;
-  Request& request = *submission.request;
-  request.cache = cache;
-  request.all_logits = all_logits;
-  for (int i = 0; i < count; ++i) request.tokens.push_back(token_of(client, cache->position + i));
-  submission.outcome->logits.resize(size_t(all_logits ? count : 1) * kVocabSize);
-  request.logits = submission.outcome->logits.data();
-  request.done = [outcome = submission.outcome](const std::shared_ptr<Request>&) {
-    if (++outcome->calls == 1) outcome->done.set_value();
-  };
-  engine.submit(submission.request);
-  return submission;
-}
-
 using Logits = std::vector<float>;
 
 std::vector<Logits> expected_logits() {
-  const auto engine = make_engine();
+  StreamModel model;
   std::vector<Logits> expected;
   for (int client = 0; client < kClients; ++client) {
-    const auto submission = submit(*engine, engine->create_cache(kLength), client, kLength, true);
-    check(!submission.wait(), "a lone request failed");
-    expected.push_back(submission.outcome->logits);
+    expected.push_back(model.stream().append(tokens_of(client, 0, kLength), true));
   }
   return expected;
 }
 
-void sleep(uint64_t microseconds) {
-  std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
-}
-
-// Decodes a whole text in pieces, now and then in a copy of its cache. Some pieces it cancels under
+// Appends a whole text in pieces, now and then in a copy of its cache. Some pieces it stops under
 // way and tries again.
-void run_client(Engine& engine, int client, const Logits& expected, bool cancels) {
-  auto cache = engine.create_cache(kLength);
-  for (uint64_t attempt = 0; cache->position < kLength; ++attempt) {
+void run_client(Engine& engine, int client, const Logits& expected, bool stops) {
+  Client stream(engine.create_stream(kLength));
+  std::vector<float> logits(kVocabSize);
+  for (uint64_t attempt = 0; stream->position() < kLength; ++attempt) {
     const uint64_t random = random_bits(1000 + client, attempt);
-    if (random % 7 == 0) cache = engine.fork_cache(cache);
-    const int position = cache->position;
+    if (random % 7 == 0) stream = Client(engine.fork_stream(*stream));
+    const int position = stream->position();
     const int wanted = random % 4 ? 1 : 1 + int(random / 4 % 50);
     const int count = std::min(wanted, kLength - position);
-    const auto submission = submit(engine, cache, client, count);
-    if (cancels && random % 3 == 0) {
-      sleep(random / 1000 % 2000);
-      engine.cancel(*submission.request);
-    }
-    const auto error = submission.wait();
-    if (error) {
-      check(cancels && error == ErrorCode::kAborted, "a request failed");
-      check(cache->position == position, "a request that failed moved its cache");
+    stream->append(tokens_of(client, position, count), logits.data(), false);
+    if (stops && random % 3 == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random / 1000 % 2000));
+      stream->stop();
+      stream.wait_until_idle();
+      check(stream->position() == position, "a job that was stopped moved its stream");
       continue;
     }
-    check(cache->position == position + count, "a request left its cache behind");
+    stream.wait();
+    check(stream->position() == position + count, "a job left its stream behind");
     const float* row = expected.data() + size_t(position + count - 1) * kVocabSize;
-    check(submission.outcome->logits == Logits(row, row + kVocabSize),
-          "the company of other sessions changed a score");
-    check(submission.outcome->calls == 1, "done was called twice");
+    check(logits == Logits(row, row + kVocabSize), "the company of others changed a score");
   }
 }
 
@@ -137,134 +79,137 @@ void run_clients(const std::function<void(int)>& body) {
   if (error) std::rethrow_exception(error);
 }
 
-void test_sessions(bool cancels) {
+void test_many(bool stops) {
   const std::vector<Logits> expected = expected_logits();
   const auto engine = make_engine();
-  run_clients([&](int client) { run_client(*engine, client, expected[client], cancels); });
-  check(engine->kv_cache_bytes() == 0, "a cache outlived its request");
+  run_clients([&](int client) { run_client(*engine, client, expected[client], stops); });
+  check(engine->kv_cache_bytes() == 0, "a cache outlived its stream");
 }
 
-// Every request ends, with scores or as disposed; none can be submitted afterwards.
-void test_dispose(int delay) {
+// Generations side by side, each with its own sampler, drawing ahead and sometimes left.
+void test_drawing() {
   const auto engine = make_engine();
+  const auto generate = [&](int client, int ahead, size_t count) {
+    std::vector<int32_t> tokens;
+    Client stream(engine->create_stream(kLength));
+    stream.draw(tokens_of(client, 0, 1 + client * 3), make_sampler(1, client % 2), ahead, count,
+                tokens);
+    stream->stop();
+    stream.wait_until_idle();
+    check(stream->position() == client * 3 + int(count), "the position");
+    return tokens;
+  };
+  std::vector<std::vector<int32_t>> expected;
+  for (int client = 0; client < kClients; ++client) expected.push_back(generate(client, 0, 40));
+  run_clients([&](int client) {
+    for (int round = 1; round <= 4; ++round) {
+      const auto tokens = generate(client, round % 3, 10 * round);
+      check(std::equal(tokens.begin(), tokens.end(), expected[client].begin()),
+            "the company of others changed a token");
+    }
+  });
+  check(engine->kv_cache_bytes() == 0, "a cache outlived its stream");
+}
+
+// Every job ends, with its result or as disposed; none can begin afterwards.
+void test_engine_dispose(int jobs_before) {
+  const auto engine = make_engine();
+  std::atomic<int> done{0};
   std::atomic<int> unfinished{0};
   auto disposer = std::async(std::launch::async, [&] {
-    sleep(delay);
+    while (done < jobs_before) std::this_thread::yield();
     engine->dispose();
+    check(engine->kv_cache_bytes() == 0 && engine->weight_bytes() == 0, "memory is left");
   });
   run_clients([&](int client) {
     for (;;) {
+      const int count = 1 + client * 15;
       try {
-        const auto cache = engine->create_cache(kLength);
-        const auto submission = submit(*engine, cache, client, 1 + client * 15);
+        const Client stream(engine->create_stream(kLength));
+        std::vector<float> logits(kVocabSize);
+        if (client % 2) {
+          stream->append(tokens_of(client, 0, count), logits.data(), false);
+        } else {
+          stream->draw(tokens_of(client, 0, count), make_sampler(), 3);
+        }
         ++unfinished;
-        const auto error = submission.wait();
+        const auto error = code_of([&] { stream.wait(); });
         --unfinished;
-        check(!error || error == ErrorCode::kDisposed, "a request failed");
-        check(cache->position == (error ? 0 : 1 + client * 15), "the position of a cache");
+        ++done;
+        check(!error || error == ErrorCode::kDisposed, "a job failed");
+        check(stream->position() == (error ? 0 : count), "the position");
       } catch (const Error& error) {
-        check(error.code == ErrorCode::kDisposed, "submit failed");
+        check(error.code == ErrorCode::kDisposed, "a job could not begin");
         return;
       }
     }
   });
   disposer.get();
   engine->dispose();
-  check(unfinished == 0, "a request never ended");
+  check(unfinished == 0, "a job never ended");
 }
 
-// More sessions decode than fit in a batch: a prompt gets on before the first of them ends.
+// More streams draw than fit in a batch, and a prompt comes: each batch takes a part of it, and all
+// streams have their turn.
 void test_crowd() {
-  constexpr int kSessions = 150;
-  const auto engine = make_engine();
-  std::vector<std::shared_ptr<KvCache>> caches;
-  for (int i = 0; i < kSessions; ++i) caches.push_back(engine->create_cache(kLength));
-  std::atomic<int> ended{0};
-  std::promise<void> all_ended;
-  std::function<void(int)> decode = [&](int session) {
-    const auto request = std::make_shared<Request>();
-    request->cache = caches[session];
-    request->tokens = {token_of(session, caches[session]->position)};
-    request->output = Request::Output::kScore;
-    request->first_target = 1;
-    request->done = [&, session](const std::shared_ptr<Request>&) {
-      if (caches[session]->position < kLength) return decode(session);
-      if (++ended == kSessions) all_ended.set_value();
-    };
-    engine->submit(request);
-  };
-  for (int i = 0; i < kSessions; ++i) decode(i);
-  const auto prompt = submit(*engine, engine->create_cache(kLength), 0, 50);
-  check(!prompt.wait(), "the prompt failed");
-  const int before = ended;
-  all_ended.get_future().wait();
-  check(before == 0, "a prompt waited for sessions to end");
+  constexpr int kStreams = 150;
+  StreamModel model;
+  std::vector<Client> crowd;
+  std::vector<float> logits(kVocabSize);
+  const Client prompt = model.stream();
+  const int before = model.backend->batches();
+  model.hold_batch_of([&] {
+    for (int i = 0; i < kStreams; ++i) {
+      crowd.push_back(model.stream());
+      crowd.back()->draw(std::vector{token_of(i, 0)}, make_sampler(), kLength);
+    }
+    prompt->append(tokens_of(0, 0, 50), logits.data(), false);
+  });
+  model.backend->hold(before + 6);  // one to hold the others, and ceil(50 / (128 / 8)) of them
+  prompt.wait();
+  for (const Client& stream : crowd) stream.wait_for_token();
+  check(model.backend->batches() <= before + 6, "they waited longer than they must");
 }
 
-// Tells on which threads it copies and computes.
-class WatchedBackend : public CpuBackend {
- public:
-  WatchedBackend() : CpuBackend(1, DType::kFloat32) {}
-  void begin(const Batch& batch, const std::atomic<bool>& cancelled) override {
-    computes = std::this_thread::get_id();
-    CpuBackend::begin(batch, cancelled);
-  }
-  void copy(const Buffer& from, size_t bytes, const Buffer& to) override {
-    copies = std::this_thread::get_id();
-    if (fails) throw Error(ErrorCode::kInternal, "a planted failure");
-    CpuBackend::copy(from, bytes, to);
-  }
-
-  std::thread::id computes;
-  std::thread::id copies;
-  std::atomic<bool> fails{false};
-};
-
-// Copies are made by the thread that runs the ops, before what is submitted later; one that fails
-// takes the copy with it and nothing else.
+// Copies are made by the thread that runs the ops, before what begins later; one that fails takes
+// the copy with it and nothing else.
 void test_copies() {
-  const Config config = make_config(44, 8, kVocabSize, {{3, 3, 75}, {4, 2, 32}});
-  const auto backend = std::make_shared<WatchedBackend>();
-  LoadProgress progress(0, nullptr);
-  const Weights weights =
-      load_weights(*backend, config, make_tensors(config, TensorSource::Format::kF32),
-                   DType::kFloat32, progress);
-  Scheduler scheduler(*backend, weights);
-  const auto new_cache = [&] { return std::make_shared<KvCache>(backend, config, kLength); };
-  const auto fork = [&](const std::shared_ptr<KvCache>& from) {
-    const auto to = new_cache();
-    to->position = from->position.load();
-    scheduler.submit_copy(to, from, to->position);
-    return to;
+  StreamModel model;
+  const Client source = model.stream();
+  source.append(tokens_of(0, 0, 20));
+  const Client copy = model.fork(source);
+  check(copy->position() == 20, "the position of a copy");
+  const Logits of_source = source.append({token_of(0, 20)});
+  check(copy.append({token_of(0, 20)}) == of_source, "a copy differs from its source");
+  check(model.backend->copying_thread == model.backend->thread, "a copy was made beside the ops");
+
+  const Client heir = model.fork(source);
+  source->rewind(0);
+  source.append(tokens_of(1, 0, 30));
+  source->dispose();
+  check(heir.append({5}) == copy.append({5}), "what its source did later changed a copy");
+
+  model.backend->fails_to_copy = true;
+  const auto fails = [](const Client& stream) {
+    return code_of([&] { stream.append({1}); }) == ErrorCode::kInternal;
   };
-
-  const auto source = new_cache();
-  check(!submit(scheduler, source, 0, 20).wait(), "a request failed");
-  const auto copy = fork(source);
-  const auto of_copy = submit(scheduler, copy, 0, 1);
-  const auto of_source = submit(scheduler, source, 0, 1);
-  check(!of_copy.wait() && !of_source.wait(), "a request after a copy failed");
-  check(of_copy.outcome->logits == of_source.outcome->logits, "a copy differs from its source");
-  check(backend->copies == backend->computes, "a copy was made beside the ops");
-
-  backend->fails = true;
-  const auto broken = fork(source);
-  check(submit(scheduler, broken, 0, 1).wait() == ErrorCode::kInternal,
-        "a copy's failure was lost");
-  check(submit(scheduler, fork(broken), 0, 1).wait() == ErrorCode::kInternal,
-        "a copy of a failed copy works");
-  check(!submit(scheduler, source, 0, 1).wait(), "a failed copy harmed its source");
+  const Client broken = model.fork(heir);
+  check(fails(broken), "the failure of a copy was lost");
+  check(fails(model.fork(broken)), "a copy of a failed copy works");
+  check(fails(broken), "a failed copy works the second time");
+  check(!fails(heir), "a failed copy harmed its source");
 }
 
 }  // namespace
 
 void test_scheduler() {
-  test("scheduler, many sessions", [] { test_sessions(false); });
-  test("scheduler, requests cancelled at random", [] { test_sessions(true); });
+  test("scheduler, many streams", [] { test_many(false); });
+  test("scheduler, jobs stopped at random", [] { test_many(true); });
+  test("scheduler, generations side by side", test_drawing);
   test("scheduler, copies of caches", test_copies);
   test("scheduler, a prompt in a crowd", test_crowd);
   test("scheduler, disposed under way", [] {
-    for (int delay = 0; delay < 20000; delay += 1000) test_dispose(delay);
+    for (int jobs = 0; jobs < 40; jobs += 2) test_engine_dispose(jobs);
   });
 }
 

@@ -13,6 +13,8 @@ void test_ops();
 void test_presets();
 void test_invariance();
 void test_scheduler();
+void test_streams();
+void test_sampler();
 void test_gradients();
 void test_training();
 

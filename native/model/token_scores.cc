@@ -1,0 +1,87 @@
+#include "token_scores.h"
+
+#include <algorithm>
+#include <array>
+#include <cfloat>
+#include <limits>
+
+#include "../error.h"
+#include "portable_math.h"
+
+namespace openelm {
+
+static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+float max_of(const float* scores, size_t size) {
+  constexpr size_t kLanes = 16;  // one running maximum would wait for itself
+  std::array<float, kLanes> lanes;
+  lanes.fill(kMinusInfinity);
+  size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = scores[i + lane] > lanes[lane] ? scores[i + lane] : lanes[lane];
+    }
+  }
+  float max = *std::max_element(lanes.begin(), lanes.end());
+  for (; i < size; ++i) max = std::max(max, scores[i]);
+  return max;
+}
+
+void find_top(const float* scores, size_t size, size_t count, std::vector<int32_t>& ids) {
+  const MoreLikely more_likely{scores};
+  const auto keep_count = [&] {
+    keep_most_likely(ids, more_likely, static_cast<double>(count), [](int32_t) { return 1; });
+  };
+  const size_t full = 2 * count + 32;
+  float bar = kMinusInfinity;
+  ids.clear();
+  for (size_t id = 0; id < size; ++id) {
+    // An equal score ranks below those that set the bar, because its id is higher.
+    if (scores[id] <= bar) continue;
+    ids.push_back(static_cast<int32_t>(id));
+    if (ids.size() < full) continue;
+    keep_count();
+    bar = scores[*std::max_element(ids.begin(), ids.end(), more_likely)];
+  }
+  keep_count();
+}
+
+void rank_top(const float* scores, size_t size, size_t count, std::vector<int32_t>& ids) {
+  find_top(scores, size, count, ids);
+  std::sort(ids.begin(), ids.end(), MoreLikely{scores});
+}
+
+double log_sum_exp(const float* scores, size_t size, double best) {
+  // In two loops, for the exponentials are vectorised and the sum, whose order is fixed, is not.
+  std::array<double, 256> weights;
+  double sum = 0;
+  for (size_t begin = 0; begin < size; begin += weights.size()) {
+    const size_t count = std::min(weights.size(), size - begin);
+    for (size_t i = 0; i < count; ++i) weights[i] = portable_exp(scores[begin + i] - best);
+    for (size_t i = 0; i < count; ++i) sum += weights[i];
+  }
+  return best + portable_log(sum);
+}
+
+float score_token(const float* logits, size_t size, int target, size_t top, int32_t* top_tokens,
+                  float* top_logprobs) {
+  const float best = max_of(logits, size);
+  int invalid = 0;
+  for (size_t i = 0; i < size; ++i) invalid |= !(logits[i] <= FLT_MAX);
+  if (invalid || best == kMinusInfinity) {
+    throw Error(ErrorCode::kNonFiniteLogits, "a logit is not a number");
+  }
+  const double total = log_sum_exp(logits, size, best);
+  if (top > 0) {
+    std::vector<int32_t> ids;
+    rank_top(logits, size, top, ids);
+    for (size_t i = 0; i < top; ++i) {
+      const bool is_there = i < ids.size();
+      top_tokens[i] = is_there ? ids[i] : -1;
+      top_logprobs[i] = is_there ? static_cast<float>(logits[ids[i]] - total) : kMinusInfinity;
+    }
+  }
+  return static_cast<float>(logits[target] - total);
+}
+
+}  // namespace openelm
