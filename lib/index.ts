@@ -1,4 +1,6 @@
 export { type BackendInfo, type BackendName, backends } from './backends.js'
+export type { EncodeChatOptions } from './chat/encode-chat.js'
+export type { Message } from './chat/message.js'
 export type { DType } from './checkpoint.js'
 export { type OpenELMConfig, parseConfig, presets } from './config.js'
 export { errorCodes, OpenELMError, type OpenELMErrorCode } from './errors.js'

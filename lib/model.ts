@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { abortable } from './abortable.js'
 import { type BackendName, backends } from './backends.js'
-import { type Checkpoint, type DType, dtypes, openCheckpoint } from './checkpoint.js'
+import { type EncodeChatOptions, encodeChat } from './chat/encode-chat.js'
+import type { Message } from './chat/message.js'
+import type { ChatTemplate } from './chat/template.js'
+import { type Checkpoint, type DType, openCheckpoint } from './checkpoint.js'
 import type { OpenELMConfig } from './config.js'
 import { invalidArgument, OpenELMError, type OpenELMErrorCode } from './errors.js'
 import {
@@ -13,64 +14,18 @@ import {
   type TokenWriter,
   validateGenerateOptions,
 } from './generate.js'
+import { type LoadOptions, readContextLength, validateLoadOptions } from './load-options.js'
+import { loadTextParts, type TextParts } from './load-text-parts.js'
 import { loadNative, type NativeModel } from './native.js'
 import { nativeConfig } from './native-config.js'
 import { nativeTensors } from './native-tensors.js'
 import { Session } from './session.js'
-import { loadTokenizer, type TokenIds, type Tokenizer } from './tokenizer.js'
-import {
-  readBoolean,
-  readChoice,
-  readFunction,
-  readInteger,
-  readObject,
-  readSignal,
-  readTokens,
-} from './validate.js'
+import type { TokenIds, Tokenizer } from './tokenizer.js'
+import { readObject, readTokens } from './validate.js'
 
+export type { LoadOptions } from './load-options.js'
 export type Prompt = string | TokenIds
 
-export interface LoadOptions {
-  /**
-   * What runs the model. Default 'auto': the first of cuda, metal and cpu that is available, and cpu
-   * where a GPU has too little memory, cannot run the model's shape, or fails to load it.
-   */
-  backend?: 'auto' | BackendName
-  /** Which of several GPUs, from 0. Default 0. */
-  deviceIndex?: number
-  /**
-   * What the matrices are kept as in memory. Default 'auto': what the checkpoint stores. q8 and q4
-   * quantise while loading.
-   */
-  dtype?: 'auto' | DType
-  /** Tokens that a session can hold, from 1 up. Default the model's own, 2048 for all released ones. */
-  contextLength?: number
-  /** Threads of the cpu backend, from 1 to 1024. Default the physical cores. */
-  threads?: number
-  /**
-   * What the cpu backend keeps keys and values as. float16 halves the memory of a context and the
-   * time that it takes each token; its relative error is up to 5e-4 an element. Default 'auto':
-   * float16 with q8 and q4 weights, which are far coarser, and float32 otherwise. GPUs choose alike,
-   * with float16 for all weights but float32, and leave no choice.
-   */
-  kvCacheDtype?: 'auto' | 'float32' | 'float16'
-  /**
-   * The path of a Hugging Face tokenizer.json, or what such a file holds. Default the one beside the
-   * weights, and without one LLaMA's, which the released models use.
-   */
-  tokenizer?: string | object
-  /**
-   * Whether to read the files through a memory mapping, which saves a copy while loading. If another
-   * process truncates a mapped file meanwhile, this process crashes. Default false.
-   */
-  mmap?: boolean
-  /** Aborts the load, which then rejects with the signal's reason. */
-  signal?: AbortSignal
-  /** Called now and then while weights are read. What it throws ends the load. */
-  onProgress?: (loadedBytes: number, totalBytes: number) => void
-}
-
-const longestContext = 2 ** 20
 const promptKinds = 'a string, or an array or an Int32Array of token ids'
 
 /** A loaded model. All methods may be called at any time; sessions are decoded together, in batches. */
@@ -83,12 +38,13 @@ export class OpenELM {
   readonly contextLength: number
   readonly #tokenizer: Tokenizer | OpenELMError
   readonly #eosTokenIds: readonly number[]
+  readonly #chatTemplate: ChatTemplate | OpenELMError
 
   private constructor(
     checkpoint: Checkpoint,
     options: ReturnType<typeof validateLoadOptions> & { backend: BackendName },
     native: NativeModel,
-    tokenizer: Tokenizer | OpenELMError,
+    { tokenizer, chatTemplate }: TextParts,
   ) {
     this.config = checkpoint.config
     this.backend = options.backend
@@ -97,6 +53,7 @@ export class OpenELM {
     this.contextLength = options.contextLength ?? checkpoint.config.maxContextLength
     this.#tokenizer = tokenizer
     this.#eosTokenIds = checkpoint.eosTokenIds
+    this.#chatTemplate = chatTemplate
   }
 
   /**
@@ -113,7 +70,7 @@ export class OpenELM {
     const valid = validateLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
-    const tokenizer = await loadModelTokenizer(checkpoint, valid.tokenizer)
+    const textParts = await loadTextParts(checkpoint, valid)
     const dtype = valid.dtype ?? checkpoint.dtype
     const nativeOptions = {
       config: nativeConfig(checkpoint.config),
@@ -132,7 +89,7 @@ export class OpenELM {
         native => native.dispose(),
       ),
     )
-    return new OpenELM(checkpoint, { ...valid, backend }, native, tokenizer)
+    return new OpenELM(checkpoint, { ...valid, backend }, native, textParts)
   }
 
   /**
@@ -142,6 +99,18 @@ export class OpenELM {
   get tokenizer(): Tokenizer {
     if (this.#tokenizer instanceof OpenELMError) throw this.#tokenizer
     return this.#tokenizer
+  }
+
+  /**
+   * The tokens of a conversation up to the answer that the model is to give: what `generate` takes. No
+   * special token comes of what the messages say.
+   *
+   * @throws OpenELMError INVALID_ARGUMENT, also when the model's chat template refuses the messages;
+   *   INVALID_TOKENIZER when that template cannot be used, or as `tokenizer`.
+   */
+  encodeChat(messages: readonly Message[], options?: EncodeChatOptions): Int32Array {
+    if (this.#chatTemplate instanceof OpenELMError) throw this.#chatTemplate
+    return encodeChat(this.tokenizer, this.#chatTemplate, messages, options)
   }
 
   /** Bytes held now. */
@@ -322,59 +291,6 @@ function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onPr
   return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
 }
 
-function validateLoadOptions(given: LoadOptions | undefined) {
-  const options = readObject('options', given)
-  const backend = readChoice(
-    'options.backend',
-    options.backend,
-    ['auto', 'cpu', 'cuda', 'metal'] as const,
-    'auto',
-  )
-  const dtype = readChoice('options.dtype', options.dtype, ['auto', ...dtypes] as const, 'auto')
-  const kvCacheDtype = readChoice(
-    'options.kvCacheDtype',
-    options.kvCacheDtype,
-    ['auto', 'float32', 'float16'] as const,
-    'auto',
-  )
-  const { tokenizer } = options
-  const isTokenizer = ['string', 'object', 'undefined'].includes(typeof tokenizer)
-  if (!isTokenizer || tokenizer === null) {
-    throw invalidArgument('options.tokenizer', 'a path or an object', tokenizer)
-  }
-  return {
-    deviceIndex: readInteger('options.deviceIndex', options.deviceIndex, {
-      min: 0,
-      max: 255,
-      fallback: 0,
-    }),
-    dtype: dtype === 'auto' ? undefined : dtype,
-    contextLength: readContextLength(options.contextLength),
-    threads: readInteger('options.threads', options.threads, {
-      min: 1,
-      max: 1024,
-      fallback: loadNative().cpuInfo().physicalCores,
-    }),
-    kvCacheDtype,
-    tokenizer: tokenizer as string | object | undefined,
-    mmap: readBoolean('options.mmap', options.mmap, false),
-    signal: readSignal('options.signal', options.signal),
-    onProgress: readFunction<NonNullable<LoadOptions['onProgress']>>(
-      'options.onProgress',
-      options.onProgress,
-    ),
-    backend,
-  }
-}
-
-function readContextLength(value: unknown): number | undefined {
-  return readInteger('options.contextLength', value, {
-    min: 1,
-    max: longestContext,
-    fallback: undefined,
-  })
-}
-
 function preferredBackend(): BackendName {
   const available = backends().filter(backend => backend.available && backend.name !== 'cpu')
   return available[0]?.name ?? 'cpu'
@@ -398,19 +314,4 @@ async function loadOn(
 function isFailureOfDevice(error: unknown): boolean {
   const codes: OpenELMErrorCode[] = ['OUT_OF_MEMORY', 'BACKEND_UNAVAILABLE', 'INTERNAL']
   return error instanceof OpenELMError && codes.includes(error.code)
-}
-
-/** A model of another vocabulary without a tokenizer of its own can be used with token ids alone. */
-async function loadModelTokenizer(
-  { directory, config, eosTokenIds }: Checkpoint,
-  given: string | object | undefined,
-): Promise<Tokenizer | OpenELMError> {
-  try {
-    return await loadTokenizer(given ?? directory, { ...config, eosTokenIds })
-  } catch (error) {
-    const isNamed = given !== undefined || existsSync(join(directory, 'tokenizer.json'))
-    const doesNotFit = error instanceof OpenELMError && error.code === 'INVALID_TOKENIZER'
-    if (isNamed || !doesNotFit) throw error
-    return error
-  }
 }

@@ -48,20 +48,26 @@ export interface Tokenizer {
    * for example where white space is dropped.
    */
   readonly longestToken: number
+  /** The special tokens, by the text that stands for each where `options.special` asks for them. */
+  readonly specialTokens: ReadonlyMap<string, number>
   /**
    * The ids of `text`, in time linear in its length or nearly so. Added tokens of the vocabulary are
    * found in the text as Hugging Face's tokenizers find them; special ones only with
    * `options.special`, so that a literal `</s>` is four characters. A lone surrogate is read as U+FFFD,
    * and in a SentencePiece vocabulary, such as LLaMA's, U+2581 as a space.
-   * @throws OpenELMError INVALID_ARGUMENT if `text` is not a string.
+   * @param text or texts and token ids: the ids stay, and each text between them is encoded on its own.
+   * @throws OpenELMError INVALID_ARGUMENT if `text` is neither.
    */
-  encode(text: string, options?: EncodeOptions): number[]
+  encode(text: string | readonly (string | number)[], options?: EncodeOptions): number[]
   /**
    * The same ids, in slices of a few milliseconds between which the event loop turns: for texts that
    * may be long.
-   * @throws OpenELMError INVALID_ARGUMENT if `text` is not a string; or the reason of `options.signal`.
+   * @throws OpenELMError INVALID_ARGUMENT as `encode`; or the reason of `options.signal`.
    */
-  encodeAsync(text: string, options?: EncodeAsyncOptions): Promise<number[]>
+  encodeAsync(
+    text: string | readonly (string | number)[],
+    options?: EncodeAsyncOptions,
+  ): Promise<number[]>
   /**
    * The id of the token that the vocabulary writes like this, control tokens among them; undefined if
    * there is none.
@@ -133,6 +139,7 @@ class BytePairTokenizer implements Tokenizer {
   readonly eosTokenId: number
   readonly eosTokenIds: readonly number[]
   readonly longestToken: number
+  readonly specialTokens: ReadonlyMap<string, number>
   readonly #vocabulary: Vocabulary
   #ids: ReadonlyMap<string, number> | undefined
 
@@ -142,14 +149,18 @@ class BytePairTokenizer implements Tokenizer {
     this.eosTokenId = model.eosTokenId
     this.eosTokenIds = [...(model.eosTokenIds ?? [model.eosTokenId])]
     this.longestToken = vocabulary.longestToken
+    this.specialTokens = vocabulary.specialTokens
     this.#vocabulary = vocabulary
   }
 
-  encode(text: string, options?: EncodeOptions): number[] {
+  encode(text: string | readonly (string | number)[], options?: EncodeOptions): number[] {
     return finish(this.#encode(text, readObject('options', options)))
   }
 
-  async encodeAsync(text: string, options?: EncodeAsyncOptions): Promise<number[]> {
+  async encodeAsync(
+    text: string | readonly (string | number)[],
+    options?: EncodeAsyncOptions,
+  ): Promise<number[]> {
     const given = readObject('options', options)
     const signal = readSignal('options.signal', given.signal)
     signal?.throwIfAborted()
@@ -157,11 +168,22 @@ class BytePairTokenizer implements Tokenizer {
   }
 
   #encode(text: unknown, options: Record<string, unknown>): Steps<number[]> {
-    if (typeof text !== 'string') throw invalidArgument('text', 'a string', text)
     const addBos = readBoolean('options.addBos', options.addBos, true)
     const special = readBoolean('options.special', options.special, false)
     const first = addBos ? [this.bosTokenId] : []
-    return this.#vocabulary.encode(text.toWellFormed(), special, first)
+    return this.#vocabulary.encode(this.#readParts(text), special, first)
+  }
+
+  #readParts(text: unknown): (string | number)[] {
+    if (typeof text === 'string') return [text.toWellFormed()]
+    if (!Array.isArray(text)) {
+      throw invalidArgument('text', 'a string, or an array of texts and token ids', text)
+    }
+    return Array.from(text, (part: unknown, i) =>
+      typeof part === 'string'
+        ? part.toWellFormed()
+        : requireInteger(`text[${i}]`, part, 0, this.vocabSize - 1),
+    )
   }
 
   tokenToId(token: string): number | undefined {

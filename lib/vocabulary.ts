@@ -7,15 +7,20 @@ import { byteOf } from './sentence-piece.js'
 import { finish, type Steps } from './steps.js'
 import { check, type TokenizerModel } from './tokenizer-model.js'
 
+/** Texts and token ids. */
+type Parts = readonly (string | number)[]
+
 /** What a tokenizer comes down to. */
 export interface Vocabulary {
   vocabSize: number
-  /** Adds the tokens of a well-formed text to `tokens`, which it returns. */
-  encode(text: string, takeSpecial: boolean, tokens: number[]): Steps<number[]>
+  /** Adds the tokens of well-formed texts, and those between them, to `tokens`, which it returns. */
+  encode(parts: Parts, takeSpecial: boolean, tokens: number[]): Steps<number[]>
   /** The UTF-8 that a token of the model stands for. */
   bytesOf(token: number): Uint8Array
   /** By id, how the vocabulary writes each token, control tokens among them. */
   names: readonly (string | undefined)[]
+  /** By the text that stands for them. */
+  specialTokens: ReadonlyMap<string, number>
   /** Whether `encode` puts a space in front of the text. */
   prependsSpace: boolean
   /** The UTF-16 units of text that a token stands for at most. Infinity if there is no such limit. */
@@ -81,8 +86,8 @@ export function createVocabulary(
   const [firstWord = ''] = preTokenizer.split(finish(normalizer.normalize('a')), true)
   return {
     vocabSize,
-    encode: (text, takeSpecial, tokens) =>
-      encode(text, takeSpecial ? withSpecial : withoutSpecial, parts, encoder, tokens),
+    encode: (sections, takeSpecial, tokens) =>
+      encode(sections, takeSpecial ? withSpecial : withoutSpecial, parts, encoder, tokens),
     bytesOf: token => {
       const piece = pieces[token]
       if (piece !== undefined) return read(piece)
@@ -92,35 +97,55 @@ export function createVocabulary(
       return byte === undefined ? noBytes : Uint8Array.of(byte)
     },
     names: parts.names,
+    specialTokens: new Map(
+      parts.addedTokens.flatMap(({ special, content, id }) => (special ? [[content, id]] : [])),
+    ),
     prependsSpace: read(firstWord)[0] === 0x20,
     longestToken: longestToken(pieces, parts),
   }
 }
 
 function* encode(
-  text: string,
+  sections: Parts,
   finders: AddedTokens,
   parts: VocabularyParts,
   encoder: BytePairEncoder,
   tokens: number[],
 ): Steps<number[]> {
-  const { normalizer, preTokenizer } = parts
   let isStart = true
-  for (const section of finders.inText.split(text)) {
-    if (section === '') yield ''
-    else if (typeof section === 'object') tokens.push(section.id)
-    else {
-      const normalized = yield* normalizer.normalize(section)
-      for (const part of finders.inNormalized.split(normalized)) {
-        if (part === '') yield ''
-        else if (typeof part === 'object') tokens.push(part.id)
-        else yield* encodeWords(preTokenizer.split(part, isStart), parts, encoder, tokens)
-        isStart &&= part === ''
+  for (const section of sections) {
+    if (typeof section === 'number') {
+      tokens.push(section)
+    } else {
+      for (const text of finders.inText.split(section)) {
+        if (text === '') yield ''
+        else if (typeof text === 'object') tokens.push(text.id)
+        else yield* encodeText(text, isStart, finders, parts, encoder, tokens)
+        isStart &&= text === ''
       }
     }
     isStart &&= section === ''
   }
   return tokens
+}
+
+/** Encodes a text in which only added tokens of the normalised form are still to be found. */
+function* encodeText(
+  text: string,
+  isStart: boolean,
+  finders: AddedTokens,
+  parts: VocabularyParts,
+  encoder: BytePairEncoder,
+  tokens: number[],
+): Steps<void> {
+  let isFirst = isStart
+  const normalized = yield* parts.normalizer.normalize(text)
+  for (const part of finders.inNormalized.split(normalized)) {
+    if (part === '') yield ''
+    else if (typeof part === 'object') tokens.push(part.id)
+    else yield* encodeWords(parts.preTokenizer.split(part, isFirst), parts, encoder, tokens)
+    isFirst &&= part === ''
+  }
 }
 
 /** Characters between two places to pause, where words are short. */

@@ -27,6 +27,8 @@ const notObjects = [5, 'text', true, null]
 const notStrings = [undefined, true, ...numbers, ...objects]
 const notArrays = [5, 'text', true, null, {}, new Set([5]), new Float32Array(2)]
 const notTokens = [undefined, -1, 300, '5', ...numbers.slice(1), ...objects]
+const texts = 'a string, or an array of texts and token ids'
+const notTexts = notArrays.filter(x => x !== 'text')
 const token = 'an integer from 0 to 299'
 const tokens = 'an array or an Int32Array of token ids'
 
@@ -137,8 +139,11 @@ const rows: Record<string, Row[]> = {
     ],
   ],
   tokenizer: [
-    ['text', 'a string', notStrings, value => tokenizer.encode(value)],
+    ['text', texts, notTexts, value => tokenizer.encode(value)],
+    ['text', texts, notTexts, value => tokenizer.encodeAsync(value)],
+    ['text[1]', token, notTokens.filter(x => x !== '5'), value => tokenizer.encode(['a', value])],
     ['options', 'an object', notObjects, value => tokenizer.encode('text', value)],
+    ['options', 'an object', notObjects, value => tokenizer.encodeAsync('text', value)],
     [
       'options.addBos',
       'true or false',

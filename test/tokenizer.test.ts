@@ -382,6 +382,34 @@ t.test('several tokens may end a text', async t => {
   t.notOk(small.encode('<|end|>').includes(265), 'which text never becomes')
 })
 
+t.test('texts and token ids can be encoded together', async t => {
+  const parts = ['Hello', 2, ' world</s>', 0, '', 1]
+  const encode = (text: string) => tokenizer.encode(text, { addBos: false })
+  const expected = [1, ...encode('Hello'), 2, ...encode(' world</s>'), 0, 1]
+  t.same(tokenizer.encode(parts), expected)
+  t.same(await tokenizer.encodeAsync(parts), expected)
+  t.same(tokenizer.encode([]), [1])
+  t.same(
+    tokenizer.specialTokens,
+    new Map([
+      ['<unk>', 0],
+      ['<s>', 1],
+      ['</s>', 2],
+    ]),
+  )
+
+  const json = smallJson()
+  const small = await loadTokenizer(json, smallModel)
+  t.same(small.encode([2, 'the']), [1, 2, 264], 'only the first text is the beginning')
+  t.same(small.encode(['the', 2, 'the']), [1, 259, 264, 2, 264])
+  for (const part of [32000, -1, 1.5, null]) {
+    t.throws(() => tokenizer.encode(['a', part as number]), {
+      code: 'INVALID_ARGUMENT',
+      message: /^expected text\[1\] to be an integer from 0 to 31999/,
+    })
+  }
+})
+
 t.test('encodeAsync gives the same ids', async t => {
   const nano = await loadTokenizer(bundledModels.get('openelm-nano'), { vocabSize: 3072, ...ends })
   const kinds = [
