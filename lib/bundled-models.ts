@@ -1,7 +1,9 @@
 import { join } from 'node:path'
-import { unpacked } from './native.js'
+import { packageRoot, unpacked } from './package-root.js'
 
-/** The models that the package carries, by name: their directories. */
-export const bundledModels: ReadonlyMap<string, string> = new Map(
-  ['openelm-nano'].map(name => [name, join(unpacked(import.meta.dirname), '..', 'models', name)]),
-)
+const names = ['openelm-nano']
+
+/** The directory of a model that the package carries; undefined when it carries none of that name. */
+export function bundledModel(name: string): string | undefined {
+  return names.includes(name) ? join(unpacked(packageRoot()), 'models', name) : undefined
+}

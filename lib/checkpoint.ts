@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { bundledModels } from './bundled-models.js'
+import { bundledModel } from './bundled-models.js'
 import { type OpenELMConfig, readConfig } from './config.js'
 import { describe, OpenELMError } from './errors.js'
 import { readEosTokenIds } from './generation-config.js'
@@ -52,6 +52,8 @@ export interface Checkpoint {
   readonly byteLength: number
   /** Names of tensors that the model has no use for. */
   readonly unexpected: readonly string[]
+  /** What is odd about the files and changes nothing, a sentence each. */
+  readonly remarks: readonly string[]
 }
 
 /**
@@ -65,18 +67,19 @@ export interface Checkpoint {
  *   be read, INVALID_CONFIG or INVALID_CHECKPOINT naming the file and what is wrong with it.
  */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
-  const root = bundledModels.get(directory) ?? resolve(directory)
+  const root = bundledModel(directory) ?? resolve(directory)
   await requireDirectory(root)
   const config = await readConfig(join(root, 'config.json'))
   const eosTokenIds = await readEosTokenIds(root, config)
-  const { files, source } = await readWeightFiles(root)
+  const { files, source, remarks } = await readWeightFiles(root)
   const quantised = quantisedDType(files)
   const { found, isCoreNet } = byHuggingFaceName(files, source)
+  const [example] = found.keys()
 
   const tensors = new Map<string, CheckpointTensor>()
   for (const header of tensorHeaders(config, quantised ?? 'float32')) {
     const tensor = found.get(header.name)
-    if (tensor === undefined) throw invalid(source, `there is no tensor ${header.name}`)
+    if (tensor === undefined) throw invalid(source, missing(header.name, example))
     found.delete(header.name)
     const dtype = checkDType(tensor, quantised ? [header.dtype] : Object.values(floatTypes))
     checkShape(tensor, header, isCoreNet)
@@ -92,6 +95,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     tensors,
     byteLength: totalBytes(all),
     unexpected: [...found.keys()].filter(name => !isDerivedBuffer(name)),
+    remarks,
   }
 }
 
@@ -130,16 +134,40 @@ function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined 
 /** A tensor of the files; its dtype may be one that no model uses. */
 type FoundTensor = SafetensorsEntry & { readonly name: string; readonly file: string }
 
+function missing(name: string, example: string | undefined): string {
+  const there = example === undefined ? 'no tensor at all' : `${describe(example)}, for example`
+  return `there is no tensor ${name}; there is ${there}`
+}
+
+/**
+ * What stands before the name of every tensor, such as the `_orig_mod.` of torch.compile or the
+ * `module.` of DataParallel.
+ */
+function sharedPrefix(files: readonly WeightFile[]): string {
+  const all = files.flatMap(({ tensors }) => [...tensors.keys()])
+  const names = all.filter(name => !isDerivedBuffer(name))
+  const coreNetName = fromHuggingFace(embeddingsName)
+  const prefixes = [embeddingsName, coreNetName].flatMap(embeddings =>
+    names
+      .filter(name => name.endsWith(`.${embeddings}`))
+      .map(name => name.slice(0, -embeddings.length)),
+  )
+  const isShared = (prefix: string) => names.every(name => name.startsWith(prefix))
+  return prefixes.find(prefix => prefix !== 'transformer.' && isShared(prefix)) ?? ''
+}
+
 /**
  * Collects the tensors under their Hugging Face names. Names of both kinds together are an error:
  * then a tensor could be there twice.
  */
 function byHuggingFaceName(files: readonly WeightFile[], source: string) {
   const found = new Map<string, FoundTensor>()
+  const prefix = sharedPrefix(files)
   let huggingFaceName: string | undefined
   let coreNetName: string | undefined
   for (const { file, tensors } of files) {
-    for (const [stored, entry] of tensors) {
+    for (const [full, entry] of tensors) {
+      const stored = full.startsWith(prefix) ? full.slice(prefix.length) : full
       const isCoreNet = /^(token_embeddings|layers|norm|classifier)\./.test(stored)
       if (isCoreNet) coreNetName = stored
       if (/^(transformer|lm_head)\./.test(stored)) huggingFaceName = stored
@@ -152,6 +180,10 @@ function byHuggingFaceName(files: readonly WeightFile[], source: string) {
     throw invalid(source, `it mixes the names of Hugging Face and of CoreNet: ${names}`)
   }
   return { found, isCoreNet: coreNetName !== undefined }
+}
+
+function fromHuggingFace(name: string): string {
+  return name.replace(/^transformer\./, '')
 }
 
 function fromCoreNet(name: string): string {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { OpenELMError, type OpenELMErrorCode } from './errors.js'
+import { hasUtf8Bom, isLfsPointer, lfsAdvice } from './file-kind.js'
 import { describeJson, isJsonObject, type JsonObject, parseStrictJson } from './strict-json.js'
 
 /** The IO_ERROR for a failed system call. */
@@ -22,6 +23,24 @@ export async function openFile(file: string): Promise<{ handle: FileHandle; size
     return { handle: await open(file), size: stats.size }
   } catch (cause) {
     throw ioError('read', file, cause)
+  }
+}
+
+/**
+ * Opens a file as {@link openFile} does, and closes it when `use` has ended. The package managers that
+ * give Node file handles of their own (Yarn's PnP) have none that `await using` takes.
+ *
+ * @throws OpenELMError IO_ERROR, or whatever `use` throws.
+ */
+export async function withFile<Result>(
+  file: string,
+  use: (handle: FileHandle, size: number) => Promise<Result>,
+): Promise<Result> {
+  const { handle, size } = await openFile(file)
+  try {
+    return await use(handle, size)
+  } finally {
+    await handle.close()
   }
 }
 
@@ -56,15 +75,14 @@ export async function readBytes(
  * @throws OpenELMError IO_ERROR, also when the file ends before.
  */
 export async function readRange(file: string, position: number, length: number): Promise<Buffer> {
-  const { handle } = await openFile(file)
-  await using _ = handle
-  const bytes = await readBytes(handle, file, position, length)
+  const bytes = await withFile(file, handle => readBytes(handle, file, position, length))
   if (bytes.length === length) return bytes
   throw ioError('read', file, new Error(`it has no ${length} bytes from ${position} on`))
 }
 
 /**
- * Reads a file of at most `maxBytes` that holds one JSON object.
+ * Reads a file of at most `maxBytes` that holds one JSON object. A byte order mark, which some editors
+ * write, is left out.
  *
  * @param parse {@link parseStrictJson}, unless told otherwise.
  * @throws OpenELMError IO_ERROR when the file cannot be read, `code` when its content is not that.
@@ -75,13 +93,14 @@ export async function readJsonObject(
   code: OpenELMErrorCode,
   parse: (bytes: Uint8Array) => unknown = parseStrictJson,
 ): Promise<JsonObject> {
-  const { handle, size } = await openFile(file)
-  await using _ = handle
-  if (size > maxBytes) {
-    throw new OpenELMError(code, `${file}: expected at most ${maxBytes} bytes, received ${size}`)
-  }
-  const bytes = await readBytes(handle, file, 0, size)
-  return jsonObject(() => parse(bytes), file, code)
+  const bytes = await withFile(file, (handle, size) => {
+    if (size > maxBytes) {
+      throw new OpenELMError(code, `${file}: expected at most ${maxBytes} bytes, received ${size}`)
+    }
+    return readBytes(handle, file, 0, size)
+  })
+  if (isLfsPointer(bytes)) throw new OpenELMError(code, `${file}: ${lfsAdvice}`)
+  return jsonObject(() => parse(hasUtf8Bom(bytes) ? bytes.subarray(3) : bytes), file, code)
 }
 
 /**

@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import type { Merges } from './byte-pair-encoder.js'
 import { ioError } from './files.js'
 import type { Normalizer } from './normalizer.js'
+import { packageRoot } from './package-root.js'
 import { noPreTokenizer } from './pre-tokenizer.js'
 import { metaspace, readSentencePiece } from './sentence-piece.js'
 import { convertInParts, isBetweenCharacters } from './steps.js'
 import { check, checkId, type TokenizerModel } from './tokenizer-model.js'
 import type { VocabularyParts } from './vocabulary.js'
 
-const file = join(import.meta.dirname, '..', 'models', 'llama-tokenizer', 'vocabulary.bin')
 const controlTokens = ['<unk>', '<s>', '</s>']
 
 interface Contents {
@@ -66,6 +66,7 @@ const normalizer: Normalizer = {
 
 /** The file is laid out to be read in a few milliseconds: see the README beside it. */
 async function readContents(): Promise<Contents> {
+  const file = join(packageRoot(), 'models', 'llama-tokenizer', 'vocabulary.bin')
   const bytes = await readFile(file).catch(cause => {
     throw ioError('read', file, cause)
   })

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { OpenELMError } from './errors.js'
+import { packageRoot, unpacked } from './package-root.js'
 
 /** A matrix, or a vector of one row, as bytes of a checkpoint's file. */
 export interface NativeTensor {
@@ -248,14 +249,12 @@ export interface NativeAddon {
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
 }
 
-const packageRoot = join(import.meta.dirname, '..')
-const require = createRequire(import.meta.url)
 let loaded: NativeAddon | undefined
 
 /** The addon, opened by the first call: the one that OPENELM_ADDON names, or the package's own. */
 export function loadNative(): NativeAddon {
   const named = process.env.OPENELM_ADDON
-  loaded ??= openAddon(named ? [resolve(named)] : addonPaths(packageRoot))
+  loaded ??= openAddon(named ? [resolve(named)] : addonPaths(packageRoot()))
   return loaded
 }
 
@@ -274,18 +273,13 @@ export function addonPaths(root: string): string[] {
   ]
 }
 
-/** Where an Electron app keeps what native code opens: beside its archive, which JavaScript alone can read. */
-export function unpacked(path: string): string {
-  return path.replace(/\bapp\.asar(?=[\\/]|$)/, 'app.asar.unpacked')
-}
-
 /** Opens the first of the files that will open. */
 export function openAddon(paths: string[]): NativeAddon {
   const tried: string[] = []
   for (const path of paths) {
     try {
       if (!existsSync(path)) throw new Error('no such file')
-      const addon = require(path) as NativeAddon
+      const addon = createRequire(path)(path) as NativeAddon
       addon.initialize(OpenELMError)
       return addon
     } catch (error) {
@@ -296,7 +290,7 @@ export function openAddon(paths: string[]): NativeAddon {
   throw new OpenELMError(
     'ADDON_NOT_FOUND',
     `found no addon for ${platform} that loads:\n${tried.join('\n')}\n` +
-      `Reinstall the package, or compile its addon: npm run build:native --prefix "${packageRoot}"`,
+      `Reinstall the package, or compile its addon: npm run build:native --prefix "${packageRoot()}"`,
   )
 }
 

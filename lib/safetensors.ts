@@ -1,5 +1,6 @@
 import { OpenELMError } from './errors.js'
-import { openFile, parseJsonObject, readBytes } from './files.js'
+import { describeText } from './file-kind.js'
+import { parseJsonObject, readBytes, withFile } from './files.js'
 import { describeJson, isJsonObject, type JsonObject } from './strict-json.js'
 
 /** Bytes of one element of every safetensors type that is a whole number of bytes wide. */
@@ -25,7 +26,8 @@ export type SafetensorsDType = keyof typeof elementBytes
 
 /** Where one tensor lies. Tensors are row-major and little-endian. */
 export interface SafetensorsEntry {
-  readonly dtype: SafetensorsDType
+  /** A {@link SafetensorsDType}, or the name of a newer type, of which only the bytes are known. */
+  readonly dtype: string
   readonly shape: readonly number[]
   /** Of its first byte in the file; the format promises no alignment. */
   readonly offset: number
@@ -43,35 +45,40 @@ const maxRank = 8
 
 /**
  * Reads and checks the header of a safetensors file; the data stays on the disk. Everything the
- * reference implementation refuses is refused, and also equal names, empty names or names with a
+ * reference implementation refuses is refused, but for types that are newer than this reader, and also equal names, empty names or names with a
  * NUL, a rank above 8, a header above 64 MiB, and fractions, exponents or signs in any number.
  *
  * @throws OpenELMError IO_ERROR when the file cannot be read, INVALID_CHECKPOINT naming the file and
  *   what is wrong with it.
  */
 export async function readSafetensorsHeader(file: string): Promise<SafetensorsHeader> {
-  const { handle, size } = await openFile(file)
-  await using _ = handle
-  const readExactly = async (length: number, position: number) => {
-    const bytes = await readBytes(handle, file, position, length)
-    if (bytes.length < length) throw invalid(file, 'the file shrank while it was read')
-    return bytes
-  }
+  return withFile(file, async (handle, size) => {
+    const readExactly = async (length: number, position: number) => {
+      const bytes = await readBytes(handle, file, position, length)
+      if (bytes.length < length) throw invalid(file, 'the file shrank while it was read')
+      return bytes
+    }
+    const start = await readBytes(handle, file, 0, Math.min(size, 512))
+    const text = describeText(start)
+    if (text !== undefined) throw invalid(file, `expected a safetensors file, but ${text}`)
+    if (size < lengthBytes) throw invalid(file, `expected at least 8 bytes, received ${size}`)
 
-  if (size < lengthBytes) throw invalid(file, `expected at least 8 bytes, received ${size}`)
-
-  // The length is untrusted, and becomes a number only once it is known to be small.
-  const claimed = (await readExactly(lengthBytes, 0)).readBigUInt64LE()
-  if (claimed > maxHeaderBytes) {
-    throw invalid(file, `expected a header of at most ${maxHeaderBytes} bytes, received ${claimed}`)
-  }
-  const headerBytes = Number(claimed)
-  const dataStart = lengthBytes + headerBytes
-  if (dataStart > size) {
-    throw invalid(file, `the header of ${headerBytes} bytes ends after the file of ${size} bytes`)
-  }
-  const header = await readExactly(headerBytes, lengthBytes)
-  return parseHeader(header, dataStart, size, file)
+    // The length is untrusted, and becomes a number only once it is known to be small.
+    const claimed = start.readBigUInt64LE()
+    if (claimed > maxHeaderBytes) {
+      throw invalid(
+        file,
+        `expected a header of at most ${maxHeaderBytes} bytes, received ${claimed}`,
+      )
+    }
+    const headerBytes = Number(claimed)
+    const dataStart = lengthBytes + headerBytes
+    if (dataStart > size) {
+      throw invalid(file, `the header of ${headerBytes} bytes ends after the file of ${size} bytes`)
+    }
+    const header = await readExactly(headerBytes, lengthBytes)
+    return parseHeader(header, dataStart, size, file)
+  })
 }
 
 /**
@@ -142,9 +149,8 @@ function parseMetadata(metadata: unknown, file: string): Map<string, string> {
 
 function parseEntry(entry: unknown, dataStart: number, where: string): SafetensorsEntry {
   const { dtype, shape, data_offsets: offsets } = asObject(entry, where)
-  if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
-    const known = Object.keys(elementBytes).join(', ')
-    throw invalid(where, `expected dtype to be one of ${known}, received ${describeJson(dtype)}`)
+  if (typeof dtype !== 'string' || !/^[A-Z][A-Z0-9_]{0,31}$/.test(dtype)) {
+    throw invalid(where, `expected dtype to be a type such as F32, received ${describeJson(dtype)}`)
   }
   if (!isNaturals(shape) || shape.length > maxRank) {
     const received = describeJson(shape)
@@ -155,13 +161,12 @@ function parseEntry(entry: unknown, dataStart: number, where: string): Safetenso
     throw invalid(where, `expected data_offsets to be two integers, received ${received}`)
   }
   const [begin, end] = offsets as [number, number]
-  const tensor = { dtype: dtype as SafetensorsDType, shape }
-  const byteLength = byteLengthOf(tensor)
+  const byteLength = isKnownDType(dtype) ? byteLengthOf({ dtype, shape }) : Math.max(0, end - begin)
   if (end - begin !== byteLength) {
     const needed = Number.isNaN(byteLength) ? 'more than 2^53' : byteLength
     throw invalid(where, `${dtype} [${shape}] takes ${needed} bytes, not ${begin} to ${end}`)
   }
-  return { ...tensor, offset: dataStart + begin, byteLength }
+  return { dtype, shape, offset: dataStart + begin, byteLength }
 }
 
 /**
@@ -189,6 +194,10 @@ function checkCoverage(
     const [expected, received] = [end - dataStart, fileSize - dataStart]
     throw invalid(file, `the tensors take ${expected} bytes, the file holds ${received}`)
   }
+}
+
+function isKnownDType(dtype: string): dtype is SafetensorsDType {
+  return Object.hasOwn(elementBytes, dtype)
 }
 
 function isNaturals(value: unknown): value is number[] {

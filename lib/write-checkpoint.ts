@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { configToJson, type OpenELMConfig } from './config.js'
 import { invalidArgument } from './errors.js'
@@ -19,6 +19,8 @@ export interface WriteOptions {
   maxShardBytes?: number | undefined
   /** What a float checkpoint stores norms as. Default the type of the matrices. */
   normType?: 'F32' | undefined
+  /** Files that belong to the checkpoint, by name, such as a tokenizer.json. */
+  companions?: ReadonlyMap<string, Uint8Array> | undefined
   /** Called after each chunk with the bytes of tensor data so far and in all. */
   onProgress?: ((writtenBytes: number, totalBytes: number) => void) | undefined
   /** Aborting rejects with the signal's reason and leaves no file behind. */
@@ -35,13 +37,13 @@ export type TensorSource = (
 
 /**
  * Writes a checkpoint into a new or empty directory: the weights as `model.safetensors`, or as
- * shards with an index when they exceed `maxShardBytes`, and config.json last, so that a directory
- * with a config.json is complete. Files appear under their names only when they are whole.
+ * shards with an index when they exceed `maxShardBytes`, its companions, and config.json last, so that a
+ * directory with a config.json is complete. Files appear under their names only when they are whole.
  *
  * @param source called once for each of {@link tensorHeaders}, in their order.
  * @throws OpenELMError INVALID_ARGUMENT when a tensor gets more or fewer bytes than it has, IO_ERROR
  *   when a file cannot be written or the directory already holds a checkpoint, or whatever `source`
- *   throws. Then no file is left.
+ *   throws. Then no file is left, nor a directory that was made for them.
  */
 export async function writeCheckpoint(
   directory: string,
@@ -50,7 +52,7 @@ export async function writeCheckpoint(
   source: TensorSource,
   options: WriteOptions = {},
 ): Promise<void> {
-  const { maxShardBytes = 5e9, normType, onProgress, signal } = options
+  const { maxShardBytes = 5e9, normType, companions, onProgress, signal } = options
   if (!dtypes.includes(dtype)) throw invalidArgument('dtype', dtypes.join(' or '), dtype)
   if (!(maxShardBytes > 0)) {
     throw invalidArgument('options.maxShardBytes', 'a number above 0', maxShardBytes)
@@ -73,7 +75,7 @@ export async function writeCheckpoint(
   }
 
   const root = resolve(directory)
-  await makeDirectory(root)
+  const isNew = await makeDirectory(root)
   const written: string[] = []
   const write = async (name: string, chunks: Parameters<typeof writeWhole>[1]) => {
     signal?.throwIfAborted()
@@ -83,9 +85,11 @@ export async function writeCheckpoint(
   try {
     for (const { name, headers } of shards) await write(name, contentOf(headers))
     if (shards.length > 1) await write(indexName, [jsonBytes(indexOf(shards, total))])
+    for (const [name, bytes] of companions ?? []) await write(name, [bytes])
     await write('config.json', [jsonBytes(configToJson(config, dtype))])
   } catch (error) {
     await Promise.allSettled(written.map(file => rm(file)))
+    if (isNew) await rmdir(root).catch(() => {})
     throw error
   }
 }
@@ -138,15 +142,19 @@ async function* checkedData(header: TensorHeader, source: TensorSource) {
   if (received !== expected) throw invalidArgument(data, `${expected} bytes`, received)
 }
 
-/** Refuses a directory with weights: a reader might take old ones for new ones. */
-async function makeDirectory(root: string): Promise<void> {
+/**
+ * Makes the directory and tells whether it is new. Refuses one with weights: a reader might take old
+ * ones for new ones.
+ */
+async function makeDirectory(root: string): Promise<boolean> {
   try {
-    await mkdir(root, { recursive: true })
+    const isNew = (await mkdir(root, { recursive: true })) !== undefined
     const names = await readdir(root)
     const isTaken = (name: string) =>
       name === 'config.json' || name === indexName || name.endsWith('.safetensors')
     const taken = names.find(isTaken)
     if (taken !== undefined) throw new Error(`it already holds ${taken}`)
+    return isNew
   } catch (cause) {
     throw ioError('write', root, cause)
   }

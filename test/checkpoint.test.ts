@@ -77,14 +77,30 @@ t.test('CoreNet names', async t => {
   await t.rejects(open(mixed), invalidCheckpoint(/mixes the names/))
 })
 
+t.test('a prefix that all names share', async t => {
+  const coreNet = (name: string) => name.replace('transformer.', '')
+  const open = (rename: (name: string) => string) => {
+    const tensors = new Map([...rawTensors('float32')].map(([name, raw]) => [rename(name), raw]))
+    return openCheckpoint(modelDir(t, { 'model.safetensors': tensors }))
+  }
+  const plain = [...rawTensors('float32').keys()]
+  for (const prefix of ['_orig_mod.', 'module.', 'module._orig_mod.', 'model.']) {
+    t.same([...(await open(name => prefix + name)).tensors.keys()], plain, prefix)
+    t.same([...(await open(name => prefix + coreNet(name))).tensors.keys()], plain, prefix)
+  }
+  const some = open(name => (name === outProj ? name : `module.${name}`))
+  await t.rejects(some, invalidCheckpoint(/there is no tensor .*; there is "module\..*for example/))
+})
+
 t.test('tensors that the model has no use for', async t => {
   const { unexpected, byteLength } = await openChanged(t, tensors => {
     tensors.set('lm_head.weight', rawTensor('F32', [9, 40]))
     tensors.set('transformer.layers.2.attn_norm.weight', rawTensor('F64', [40]))
     tensors.set('transformer.layers.0.attn.pos_embedding.inv_freq', rawTensor('F32', [2]))
+    tensors.set('new', { dtype: 'F8_E8M0', shape: [5], bytes: Buffer.alloc(5) })
     tensors.set('transformer.causal_mask', rawTensor('BOOL', [16, 16]))
   })
-  t.same(unexpected, ['lm_head.weight', 'transformer.layers.2.attn_norm.weight'])
+  t.same(unexpected, ['lm_head.weight', 'transformer.layers.2.attn_norm.weight', 'new'])
   t.equal(byteLength, totalOf(tensorHeaders(tiny, 'float32')))
 })
 
@@ -93,7 +109,7 @@ t.test('tensors that do not fit config.json', async t => {
     [
       'missing',
       tensors => tensors.delete(outProj),
-      /there is no tensor .*1\.attn\.out_proj\.weight$/,
+      /there is no tensor .*1\.attn\.out_proj\.weight; there is "transformer\..*", for example$/,
     ],
     [
       'transposed',
@@ -111,6 +127,11 @@ t.test('tensors that do not fit config.json', async t => {
       'float64',
       tensors => tensors.set(outProj, rawTensor('F64', [40, 40])),
       /F32 or F16 or BF16, received F64/,
+    ],
+    [
+      'of a newer type',
+      tensors => tensors.set(outProj, { dtype: 'F4', shape: [40, 40], bytes: Buffer.alloc(800) }),
+      /F32 or F16 or BF16, received F4/,
     ],
     ['int8', tensors => tensors.set(outProj, rawTensor('I8', [40, 40])), /received I8/],
   ]

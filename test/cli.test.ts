@@ -1,8 +1,16 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { OpenELM } from '../lib/model.js'
 import { addonPaths } from '../lib/native.js'
@@ -264,6 +272,45 @@ for (const dtype of ['q8', 'q4'] as const) {
     t.match(again.stderr, `is quantised already, as ${dtype} [INVALID_ARGUMENT]`)
   })
 }
+
+t.test('a directory that quantize was killed over is complete or is no model', async t => {
+  const dir = t.testdir({ in: {} })
+  const input = join(dir, 'in')
+  writeTestCheckpoint(input, testConfigs['odder-widths'], { dtype: 'F16', seed: 3 })
+  const tokenizer = Buffer.alloc(30_000_000, ' ')
+  writeFileSync(join(input, 'tokenizer.json'), tokenizer)
+  for (let kill = 0; kill < 8; kill++) {
+    const output = join(dir, `out-${kill}`)
+    const child = start(['quantize', input, output, '--dtype', 'q8'])
+    const closed = once(child, 'close')
+    const names = () => (existsSync(output) ? readdirSync(output) : [])
+    const goal = ['model.safetensors', 'config.json'][kill % 2]!
+    while (!names().includes(goal) && child.exitCode === null) await setTimeout(1)
+    await setTimeout(kill >> 1)
+    child.kill('SIGKILL')
+    await closed
+    if (!names().includes('config.json')) continue
+    t.equal(statSync(join(output, 'tokenizer.json')).size, tokenizer.length, `kill ${kill}`)
+  }
+})
+
+t.test(
+  'a tokenizer that cannot be copied ends quantize and average with nothing written',
+  async t => {
+    const dir = t.testdir({ in: { 'tokenizer.json': {} } })
+    const [input, output] = [join(dir, 'in'), join(dir, 'out')]
+    writeTestCheckpoint(input, testConfigs['odder-widths'], { dtype: 'F16', seed: 3 })
+    for (const args of [
+      ['quantize', input, output, '--dtype', 'q8'],
+      ['average', output, input],
+    ]) {
+      const { code, stderr } = await run(...args)
+      t.equal(code, 1)
+      t.match(stderr, /cannot read .*tokenizer\.json.* \[IO_ERROR\]/)
+      t.notOk(existsSync(output))
+    }
+  },
+)
 
 t.test('bench measures a model', async t => {
   const short = ['-p', '4,8', '-n', '3', '-r', '2', '--threads', '1']

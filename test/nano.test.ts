@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { bundledModels } from '../lib/bundled-models.js'
+import { bundledModel } from '../lib/bundled-models.js'
 import { OpenELM } from '../lib/model.js'
 import { perplexity } from '../lib/perplexity.js'
 
-const directory = bundledModels.get('openelm-nano')!
+const directory = bundledModel('openelm-nano')!
 /** The beginning of the novel that was kept from its training. */
 const heldOut = readFileSync(join(import.meta.dirname, 'data', 'northanger-abbey.txt'), 'utf8')
 

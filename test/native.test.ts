@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import t from 'tap'
-import { bundledModels } from '../lib/bundled-models.js'
-import { addonPaths, loadNative, openAddon, unpacked } from '../lib/native.js'
+import { bundledModel } from '../lib/bundled-models.js'
+import { addonPaths, loadNative, openAddon } from '../lib/native.js'
+import { packageRoot, unpacked } from '../lib/package-root.js'
 
 const root = join(import.meta.dirname, '..')
 
@@ -31,10 +32,21 @@ t.test('inside an Electron archive, the addon is in the folder beside it', async
   t.equal(dirname(addonPaths('/my-app.asar-tools')[0]!), join('/my-app.asar-tools/build/Release'))
 })
 
+t.test(
+  'the package is found wherever modules have a URL, and else an error says what to do',
+  async t => {
+    t.equal(resolve(packageRoot()), root)
+    for (const url of [undefined, '', 'https://cdn.example/openelm.js']) {
+      const find = () => packageRoot(url ?? 'undefined')
+      t.throws(find, { code: 'ADDON_NOT_FOUND', message: /leave openelm out of the bundle/ })
+    }
+  },
+)
+
 t.test('so is the bundled model', async t => {
   const module = join('/app.asar', 'node_modules', 'openelm', 'dist')
   t.equal(unpacked(module), join('/app.asar.unpacked', 'node_modules', 'openelm', 'dist'))
-  t.ok(existsSync(bundledModels.get('openelm-nano')!))
+  t.ok(existsSync(bundledModel('openelm-nano')!))
 })
 
 t.test('a file that does not open gives way to the next', async t => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import {
@@ -112,6 +112,29 @@ t.test('files appear only when they are whole, config.json last', async t => {
     'progress only grows',
   )
   t.equal(seen.at(-1), totalOf(headers))
+})
+
+t.test('what belongs to a checkpoint is there before its config.json', async t => {
+  const dir = t.testdir()
+  const names = ['tokenizer.json', 'generation_config.json']
+  const companions = new (class extends Map<string, Uint8Array> {
+    override *[Symbol.iterator]() {
+      for (const name of names) yield [name, Buffer.from(name)] as [string, Uint8Array]
+      t.same(readdirSync(dir).sort(), [...names, 'model.safetensors'].sort())
+      return undefined
+    }
+  })()
+  await writeCheckpoint(dir, tiny, 'q8', header => [contentOf(header)], { companions })
+  for (const name of names) t.equal(readFileSync(join(dir, name), 'utf8'), name)
+  t.ok(readdirSync(dir).includes('config.json'))
+})
+
+t.test('a failed write leaves no new directory', async t => {
+  const dir = join(t.testdir(), 'new')
+  const companions = new Map([['not/here.json', Buffer.alloc(1)]])
+  const write = writeCheckpoint(dir, tiny, 'q8', header => [contentOf(header)], { companions })
+  await t.rejects(write, { code: 'IO_ERROR', message: /here.json/ })
+  t.notOk(existsSync(dir))
 })
 
 t.test('a failed write leaves no file', async t => {

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import { Command, Option } from 'commander'
 import { ioError } from '../files.js'
 import type { GenerateChunk, GenerateResult } from '../generate.js'
+import { decodeText, readText } from '../text.js'
 import { interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
 import { addOptions, integer, loadOptions, pick, samplerOption, samplerOptions } from './options.js'
@@ -57,21 +57,31 @@ function collect(text: string, before: string[] = []): string[] {
 
 async function readPrompt(argument: string | undefined, file: string): Promise<string> {
   if (argument !== undefined && argument !== '-') return argument
-  const input = argument === '-' ? text(process.stdin) : readFile(file, 'utf8')
-  const prompt = await input.catch(cause => {
-    throw ioError('read', argument ?? file, cause)
-  })
+  const prompt = argument === '-' ? await readStandardInput() : await readText(file)
   return prompt.replace(/\r?\n$/, '')
+}
+
+async function readStandardInput(): Promise<string> {
+  const bytes = await buffer(process.stdin).catch(cause => {
+    throw ioError('read', 'standard input', cause)
+  })
+  return decodeText(bytes, 'standard input')
 }
 
 type Chunks = AsyncGenerator<GenerateChunk, GenerateResult>
 
-/** Prints the text as it comes. Whatever happens, the shell's next prompt begins a line. */
+/** Prints the text as it comes. The shell's next prompt begins a line, also after half a text. */
 async function printText(chunks: Chunks): Promise<GenerateResult> {
+  let hasText = false
   try {
-    return await forEach(chunks, chunk => print(chunk.text))
+    const result = await forEach(chunks, chunk => {
+      print(chunk.text)
+      hasText = true
+    })
+    hasText = true
+    return result
   } finally {
-    process.stdout.write('\n')
+    if (hasText) process.stdout.write('\n')
   }
 }
 

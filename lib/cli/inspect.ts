@@ -93,12 +93,13 @@ function estimateTraining(config: OpenELMConfig, tokens: number) {
 }
 
 function describeCheckpoint(checkpoint: Checkpoint, withTensors: boolean) {
-  const { directory, dtype, byteLength, unexpected, tensors } = checkpoint
+  const { directory, dtype, byteLength, unexpected, remarks, tensors } = checkpoint
   return {
     directory,
     dtype,
     byteLength,
     unexpected,
+    remarks,
     ...(withTensors && { tensors: [...tensors.values()] }),
   }
 }
@@ -108,6 +109,7 @@ function format({ parameters, config, layers, memory, checkpoint }: Facts): stri
   if (checkpoint) {
     summary.push(['stored as', `${checkpoint.dtype}, ${formatBytes(checkpoint.byteLength)}`])
     if (checkpoint.unexpected.length > 0) summary.push(['unused', checkpoint.unexpected.join(', ')])
+    for (const remark of checkpoint.remarks) summary.push(['remark', remark])
   }
   for (const [name, value] of Object.entries(config)) {
     if (!Array.isArray(value)) summary.push([name, String(value)])

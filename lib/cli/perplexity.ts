@@ -1,9 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { Command, Option } from 'commander'
-import { OpenELMError } from '../errors.js'
-import { ioError } from '../files.js'
 import type { OpenELM } from '../model.js'
 import { perplexity as measure, type PerplexityOptions } from '../perplexity.js'
+import { readText } from '../text.js'
 import { formatCount } from './format.js'
 import { interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
@@ -57,15 +55,4 @@ addOptions(
 async function measureWithBar(model: OpenELM, text: string, options: PerplexityOptions) {
   using bar = new Progress('Reading', formatCount)
   return await measure(model, text, { ...options, onProgress: bar.update })
-}
-
-async function readText(file: string): Promise<string> {
-  const bytes = await readFile(file).catch(cause => {
-    throw ioError('read', file, cause)
-  })
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    throw new OpenELMError('INVALID_DATA', `${file}: expected UTF-8 text`)
-  }
 }

@@ -1,5 +1,3 @@
-import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import {
   type Checkpoint,
@@ -7,16 +5,13 @@ import {
   type TensorHeader,
   writeCheckpoint,
 } from '../checkpoint.js'
+import { companionNames, readCompanions } from '../companions.js'
 import { OpenELMError } from '../errors.js'
-import { ioError } from '../files.js'
 import { loadNative } from '../native.js'
 import { readFloat32 } from '../read-float32.js'
 import { interruptSignal } from './interrupt.js'
 import { integer } from './options.js'
 import { Progress } from './progress.js'
-
-/** What a model directory may hold beside config and weights that still holds for the copy. */
-const companions = ['tokenizer.json', 'generation_config.json']
 
 export const quantize = new Command('quantize')
   .description('make a smaller and faster checkpoint of one in floating point')
@@ -35,7 +30,7 @@ export const quantize = new Command('quantize')
   .addHelpText(
     'after',
     `
-Also copies ${companions.join(' and ')}, if they are there.
+Also copies ${companionNames.join(' and ')}, if they are there.
 
 Example:
   $ openelm quantize --dtype q4 OpenELM-3B-Instruct OpenELM-3B-Instruct-q4`,
@@ -44,10 +39,10 @@ Example:
     const checkpoint = await openCheckpoint(input)
     using bar = new Progress('Quantising')
     await writeCheckpoint(output, checkpoint.config, dtype, quantizer(checkpoint, threads), {
+      companions: await readCompanions(checkpoint.directory),
       onProgress: bar.update,
       signal: interruptSignal(),
     })
-    for (const name of companions) await copyIfPresent(name, checkpoint.directory, output)
   })
 
 /** Gives the tensors of a quantised checkpoint, from those of a float checkpoint. */
@@ -73,14 +68,5 @@ function quantizer({ directory, dtype, tensors }: Checkpoint, threads?: number) 
       scales = matrix.scales
       yield matrix.values
     }
-  }
-}
-
-async function copyIfPresent(name: string, from: string, to: string): Promise<void> {
-  try {
-    await copyFile(join(from, name), join(to, name))
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-    throw ioError('copy', join(from, name), error)
   }
 }

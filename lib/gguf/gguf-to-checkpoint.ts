@@ -1,5 +1,4 @@
-import { join } from 'node:path'
-import { readRange, writeWhole } from '../files.js'
+import { readRange } from '../files.js'
 import { decodeFloats, encodeFloats } from '../floats.js'
 import {
   type DType,
@@ -31,11 +30,11 @@ export async function ggufToCheckpoint(
   const dtype = dtypeOf(gguf.tensors)
   const source = (header: TensorHeader) => tensorData(gguf, header)
   const normType = (await hasExactNorms(gguf, dtype)) ? undefined : 'F32'
-  await writeCheckpoint(directory, gguf.config, dtype, source, { ...options, normType })
+  const companions = new Map<string, Uint8Array>()
   if (gguf.tokenizer) {
-    const json = Buffer.from(JSON.stringify(gguf.tokenizer, null, 1))
-    await writeWhole(join(directory, 'tokenizer.json'), [json])
+    companions.set('tokenizer.json', Buffer.from(JSON.stringify(gguf.tokenizer, null, 1)))
   }
+  await writeCheckpoint(directory, gguf.config, dtype, source, { ...options, normType, companions })
 }
 
 function dtypeOf(tensors: readonly StoredTensor[]): DType {

@@ -1,7 +1,8 @@
 import type { GGUFParseOutput, GGUFTensorInfo } from '@huggingface/gguf'
 import type { OpenELMConfig } from '../config.js'
 import { describe, OpenELMError } from '../errors.js'
-import { openFile } from '../files.js'
+import { describeText } from '../file-kind.js'
+import { readBytes, withFile } from '../files.js'
 import { groupSize } from '../tensor-headers.js'
 import { type GgufTensor, ggufTensors, matrixShape } from './layout.js'
 import { MetadataReader } from './metadata-reader.js'
@@ -62,8 +63,12 @@ export async function openGguf(file: string): Promise<Gguf> {
 }
 
 async function parse(file: string): Promise<GGUFParseOutput & { size: number }> {
-  const { handle, size } = await openFile(file)
-  await handle.close()
+  const { size, text } = await withFile(file, async (handle, size) => {
+    return { size, text: describeText(await readBytes(handle, file, 0, Math.min(size, 512))) }
+  })
+  if (text !== undefined) {
+    throw new OpenELMError('INVALID_GGUF', `${file}: expected a GGUF file, but ${text}`)
+  }
   const gguf = await loadParser()
   try {
     return { ...(await gguf(file, { allowLocalFile: true })), size }

@@ -1,14 +1,12 @@
-import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import {
   type Checkpoint,
   type CheckpointTensor,
   openCheckpoint,
   writeCheckpoint,
 } from '../checkpoint.js'
+import { readCompanions } from '../companions.js'
 import { configToJson } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
-import { ioError } from '../files.js'
 import { encodeFloats } from '../floats.js'
 import { readFloat32 } from '../read-float32.js'
 import { floatTypes, type TensorHeader } from '../tensor-headers.js'
@@ -22,7 +20,8 @@ export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signa
 
 /**
  * Writes the mean of the weights of several float checkpoints of one shape, as OpenELM is the mean of
- * the last five of its training. Sums are in float64. The tokenizer comes from the first.
+ * the last five of its training. Sums are in float64. The
+ * tokenizer and generation_config.json come from the first.
  *
  * @param directories of the checkpoints.
  * @param out a new directory.
@@ -53,8 +52,8 @@ export async function average(
     const mean = await meanOf(tensors, shape)
     yield encodeFloats(mean, floatTypes[dtype])
   }
-  await writeCheckpoint(out, first.config, dtype, source, { onProgress, signal })
-  await copyTokenizer(first.directory, out)
+  const companions = await readCompanions(first.directory)
+  await writeCheckpoint(out, first.config, dtype, source, { companions, onProgress, signal })
 }
 
 function requireSameShape({ directory, config, dtype }: Checkpoint, first: Checkpoint): void {
@@ -78,14 +77,4 @@ async function meanOf(
     for (let i = 0; i < values.length; i++) sum[i]! += values[i]!
   }
   return Float32Array.from(sum!, value => value / tensors.length)
-}
-
-async function copyTokenizer(from: string, to: string): Promise<void> {
-  const name = 'tokenizer.json'
-  try {
-    await copyFile(join(from, name), join(to, name))
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return
-    throw ioError('copy', join(from, name), cause)
-  }
 }

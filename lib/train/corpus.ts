@@ -2,11 +2,16 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { extname } from 'node:path'
 import { OpenELMError } from '../errors.js'
+import { hasUtf16Bom } from '../file-kind.js'
 import { ioError, openFile, readBytes } from '../files.js'
+import { decodeText } from '../text.js'
 
 /** What becomes of a document before it is tokenised; the defaults are those of OpenELM's training. */
 export interface PieceOptions {
-  /** Words of a piece; a word is what spaces delimit. Default 2048. */
+  /**
+   * Words of a piece; a word is what spaces delimit. Where spaces are rare, a piece ends at other white
+   * space, once it is 32 times as many bytes long. Default 2048.
+   */
   wordsPerPiece?: number | undefined
   /**
    * Pieces with fewer characters are left out. Counted in lower case, without ASCII punctuation, white
@@ -25,9 +30,10 @@ interface Place {
 }
 
 /**
- * The documents of a corpus, normalised (NFC) and cut into pieces, each a sample of its own. A `.jsonl`
- * file has a document in each line, the string `text` or `content` of a JSON object; any other file is
- * one document of plain text.
+ * The documents of a corpus, normalised (NFC) and cut into pieces, each a sample of its own. A file that
+ * ends in `.jsonl`, `.jsonlines`, `.ndjson` or `.json` has a document in each line, the string `text` or
+ * `content` of a JSON object; tables (`.csv`, `.tsv`, `.parquet`) are refused; any other file is one
+ * document of plain text.
  *
  * Only where the pieces lie is kept in memory: they are read again when they are asked for, so a corpus
  * may be larger than memory.
@@ -43,11 +49,16 @@ export class Corpus {
   static async open(
     files: readonly string[],
     { wordsPerPiece = 2048, minCharacters = 200 }: PieceOptions = {},
+    signal?: AbortSignal,
   ): Promise<Corpus> {
     const corpus = new Corpus()
     for (const file of files) {
+      if (tableExtensions.includes(extname(file).toLowerCase())) {
+        throw invalid(file, 'expected text, or JSON objects in lines (.jsonl), not a table')
+      }
       const pieces = isLines(file) ? piecesOfLines : piecesOfText
       for await (const [place, text] of pieces(file, wordsPerPiece)) {
+        signal?.throwIfAborted()
         const piece = text.normalize('NFC')
         if (countCharacters(piece) < minCharacters) continue
         corpus.#places.push(place)
@@ -68,30 +79,36 @@ export class Corpus {
 
   /** @throws OpenELMError IO_ERROR or INVALID_DATA when the file is no longer what it was. */
   at(index: number): string {
-    const { file, begin, end, from, to } = this.#places[index]!
-    const text = decode(readRange(file, begin, end), file, begin)
-    return (isLines(file) ? parseLine(text, file).slice(from, to) : text).normalize('NFC')
+    return this.#read(this.#places[index]!)
   }
 
   *[Symbol.iterator](): Generator<string> {
     for (let index = 0; index < this.length; index++) yield this.at(index)
   }
 
-  /** The pieces, each with the space that it was cut off at: what the documents were, to learn words. */
+  /** The pieces, each with the white space that it was cut off at: what the documents were, to learn words. */
   *withSpaces(): Generator<string> {
-    for (const [index, { file, begin, from }] of this.#places.entries()) {
-      const isFirst = (isLines(file) ? from : begin) === 0
-      yield isFirst ? this.at(index) : ` ${this.at(index)}`
+    for (const place of this.#places) {
+      const key = isLines(place.file) ? 'from' : 'begin'
+      yield this.#read({ ...place, [key]: Math.max(0, place[key] - 1) })
     }
+  }
+
+  #read({ file, begin, end, from, to }: Place): string {
+    const text = decode(readRange(file, begin, end), file, begin)
+    return (isLines(file) ? parseLine(text, file).slice(from, to) : text).normalize('NFC')
   }
 }
 
+const lineExtensions = ['.jsonl', '.jsonlines', '.ndjson', '.json']
+const tableExtensions = ['.csv', '.tsv', '.parquet', '.arrow']
+
 function isLines(file: string): boolean {
-  return extname(file) === '.jsonl'
+  return lineExtensions.includes(extname(file).toLowerCase())
 }
 
 async function* piecesOfText(file: string, words: number): AsyncGenerator<[Place, string]> {
-  for await (const [begin, bytes] of cutBytes(file, 0x20, words)) {
+  for await (const [begin, bytes] of cutBytes(file, pieceEnds(words))) {
     const text = decode(bytes, file, begin)
     yield [{ file, begin, end: begin + bytes.length, from: 0, to: text.length }, text]
   }
@@ -99,65 +116,96 @@ async function* piecesOfText(file: string, words: number): AsyncGenerator<[Place
 
 async function* piecesOfLines(file: string, words: number): AsyncGenerator<[Place, string]> {
   let line = 0
-  for await (const [begin, bytes] of cutBytes(file, 0x0a, 1)) {
+  for await (const [begin, bytes] of cutBytes(file, lineEnds)) {
     const where = `${file}:${++line}`
     const text = decode(bytes, file, begin)
     if (text.trim() === '') continue
     const document = parseLine(text, where)
-    for (const [from, to] of cutWords(document, words)) {
+    for (const [from, to] of cutText(document, pieceEnds(words))) {
       yield [{ file, begin, end: begin + bytes.length, from, to }, document.slice(from, to)]
     }
   }
 }
 
-const chunkBytes = 2 ** 20
+/** The event loop turns after each. */
+const chunkBytes = 2 ** 18
 
 /** Of a piece of text or a line of JSON. */
 const mostBytes = 2 ** 26
 
-/** What lies between every `count`-th `delimiter` of a file, and where each begins. */
-async function* cutBytes(
-  file: string,
-  delimiter: number,
-  count: number,
-): AsyncGenerator<[begin: number, bytes: Buffer]> {
-  const { handle, size } = await openFile(file)
-  await using _ = handle
-  if (size === 0) throw invalid(file, 'the file is empty')
+/** Bytes, or UTF-16 units, for each of the words of a piece, of which texts with spaces need a third. */
+const mostPerWord = 32
+
+/** Is shown every unit of a text with its place, in order, and tells where a part ends, or -1. */
+type FindEnd = (unit: number, at: number) => number
+
+const lineEnds: FindEnd = (unit, at) => (unit === 0x0a ? at : -1)
+
+/** Ends a part at every `words`-th space, or at other white space when the part grows too long. */
+function pieceEnds(words: number): FindEnd {
   let begin = 0
-  let parts: Buffer[] = []
-  let left = count
-  for (let position = 0; position < size; position += chunkBytes) {
-    const chunk = await readBytes(handle, file, position, chunkBytes)
-    let start = 0
-    for (let at = chunk.indexOf(delimiter); at >= 0; at = chunk.indexOf(delimiter, at + 1)) {
-      if (--left > 0) continue
-      yield [begin, Buffer.concat([...parts, chunk.subarray(start, at)])]
-      start = at + 1
-      begin = position + start
-      parts = []
-      left = count
-    }
-    parts.push(chunk.subarray(start))
-    if (position + chunk.length - begin > mostBytes) {
-      const what = delimiter === 0x20 ? `${count} words` : 'a line'
-      throw invalid(file, `expected ${what} in the ${mostBytes} bytes from byte ${begin} on`)
-    }
+  let spaces = 0
+  let other = -1
+  let spacesAtOther = 0
+  const endAt = (end: number, spacesLeft: number) => {
+    begin = end + 1
+    spaces = spacesLeft
+    other = -1
+    return end
   }
-  yield [begin, Buffer.concat(parts)]
+  return (unit, at) => {
+    if (unit === 0x20) {
+      if (++spaces === words) return endAt(at, 0)
+    } else if (unit >= 0x09 && unit <= 0x0d) {
+      other = at
+      spacesAtOther = spaces
+    }
+    const isTooLong = at - begin >= words * mostPerWord && other >= begin
+    return isTooLong ? endAt(other, spaces - spacesAtOther) : -1
+  }
 }
 
-/** Runs of so many words: where each begins and ends. */
-function* cutWords(document: string, words: number): Generator<[from: number, to: number]> {
-  let from = 0
-  let left = words
-  for (let at = document.indexOf(' '); at >= 0; at = document.indexOf(' ', at + 1)) {
-    if (--left > 0) continue
-    yield [from, at]
-    from = at + 1
-    left = words
+/** The parts of a file without the unit that each ends at, and where each begins. */
+async function* cutBytes(
+  file: string,
+  findEnd: FindEnd,
+): AsyncGenerator<[begin: number, bytes: Buffer]> {
+  const { handle, size } = await openFile(file)
+  try {
+    if (size === 0) throw invalid(file, 'the file is empty')
+    let begin = 0
+    let part: Buffer = Buffer.alloc(0)
+    for (let position = 0; position < size; position += chunkBytes) {
+      const chunk = await readBytes(handle, file, position, chunkBytes)
+      part = Buffer.concat([part, chunk])
+      for (let i = 0; i < chunk.length; i++) {
+        const end = findEnd(chunk[i]!, position + i)
+        if (end < 0) continue
+        yield [begin, part.subarray(0, end - begin)]
+        part = part.subarray(end + 1 - begin)
+        begin = end + 1
+      }
+      if (part.length > mostBytes) {
+        const what = `white space, or the end of a line, in the ${mostBytes} bytes from byte ${begin} on`
+        throw invalid(file, `expected ${what}`)
+      }
+    }
+    yield [begin, part]
+  } finally {
+    await handle.close()
   }
-  yield [from, document.length]
+}
+
+/** The parts of a text: where each begins and ends. */
+function* cutText(text: string, findEnd: FindEnd): Generator<[from: number, to: number]> {
+  let from = 0
+  for (let at = 0; at < text.length; at++) {
+    const end = findEnd(text.charCodeAt(at), at)
+    if (end < 0) continue
+    yield [from, end]
+    from = end + 1
+  }
+  yield [from, text.length]
 }
 
 function readRange(file: string, begin: number, end: number): Buffer {
@@ -176,20 +224,13 @@ function readRange(file: string, begin: number, end: number): Buffer {
   return bytes
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-/** A byte order mark is none of the text. */
 function decode(bytes: Buffer, file: string, begin: number): string {
   // A control character that no text has: this is a binary file.
   const nul = bytes.indexOf(0)
-  if (nul >= 0) throw invalid(file, `expected text, but byte ${begin + nul} is 0`)
-  let text: string
-  try {
-    text = utf8.decode(bytes)
-  } catch {
-    throw invalid(file, 'expected UTF-8 text')
+  if (nul >= 0 && !hasUtf16Bom(bytes)) {
+    throw invalid(file, `expected text, but byte ${begin + nul} is 0`)
   }
-  return begin === 0 && text.startsWith('\ufeff') ? text.slice(1) : text
+  return decodeText(bytes, file, begin)
 }
 
 function parseLine(line: string, where: string): string {

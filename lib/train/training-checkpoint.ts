@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openCheckpoint, writeCheckpoint } from '../checkpoint.js'
+import { openCheckpoint, type TensorHeader, writeCheckpoint } from '../checkpoint.js'
 import { type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { ioError, readJsonObject, readRange, writeWhole } from '../files.js'
@@ -62,14 +62,15 @@ export async function saveTraining(
   const temporary = `${directory}.${randomUUID()}.tmp`
   const places = placesOf(config)
   try {
-    await writeCheckpoint(temporary, config, 'float32', ({ name }) => [
-      readTensor(trainer, 'weights', places.get(name)!),
-    ])
+    const bytesOf = (value: object) => Buffer.from(JSON.stringify(value))
+    const weights = ({ name }: TensorHeader) => [readTensor(trainer, 'weights', places.get(name)!)]
+    await writeCheckpoint(temporary, config, 'float32', weights, {
+      companions: new Map([
+        ['tokenizer.json', bytesOf(tokenizerJson)],
+        [stateName, bytesOf(state)],
+      ]),
+    })
     await writeWhole(join(temporary, optimizerName), optimizerChunks(trainer, places))
-    await writeWhole(join(temporary, 'tokenizer.json'), [
-      Buffer.from(JSON.stringify(tokenizerJson)),
-    ])
-    await writeWhole(join(temporary, stateName), [Buffer.from(JSON.stringify(state))])
     await rename(temporary, directory).catch(cause => {
       throw ioError('write', directory, cause)
     })

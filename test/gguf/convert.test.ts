@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSy
 import { join } from 'node:path'
 import { gguf as parseGguf } from '@huggingface/gguf'
 import t, { type Test } from 'tap'
-import { bundledModels } from '../../lib/bundled-models.js'
+import { bundledModel } from '../../lib/bundled-models.js'
 import { openCheckpoint, writeCheckpoint } from '../../lib/checkpoint.js'
 import { quantize } from '../../lib/cli/quantize.js'
 import { type OpenELMConfig, parseConfig, readConfig } from '../../lib/config.js'
@@ -234,7 +234,7 @@ t.test('the stories model there and back', { skip: skipWithoutStories }, async t
 })
 
 t.test('openelm-nano and its byte-level tokenizer there and back', async t => {
-  const nano = bundledModels.get('openelm-nano')!
+  const nano = bundledModel('openelm-nano')!
   const back = await roundTrip(nano)
   sameTensors(t, back, nano)
   await sameTokenizer(t, back, nano)
