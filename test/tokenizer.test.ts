@@ -5,7 +5,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import llama from 'llama-tokenizer-js'
 import t from 'tap'
-import { bundledModels } from '../lib/bundled-models.js'
+import { bundledModel } from '../lib/bundled-models.js'
 import { byteLevelCharacters } from '../lib/byte-level.js'
 import { loadTokenizer, type Tokenizer } from '../lib/tokenizer.js'
 import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
@@ -411,7 +411,7 @@ t.test('texts and token ids can be encoded together', async t => {
 })
 
 t.test('encodeAsync gives the same ids', async t => {
-  const nano = await loadTokenizer(bundledModels.get('openelm-nano'), { vocabSize: 3072, ...ends })
+  const nano = await loadTokenizer(bundledModel('openelm-nano'), { vocabSize: 3072, ...ends })
   const kinds = [
     'It was a fine evening, and\n\n  the ship sailed. '.repeat(4000),
     'a'.repeat(100_000),
