@@ -2,13 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const text = readFileSync(join(import.meta.dirname, 'sources.txt'), 'utf8').replace(/^#.*/gm, '')
-const sections = new Map(
-  [...text.matchAll(/^\[(\w+)\]\n([^[]*)/gm)].map(([, name, list]) => [
-    name,
-    list.trim().split('\n'),
-  ]),
-)
-for (const name of process.argv.slice(2)) {
-  for (const source of sections.get(name)) console.log(`native/${source}`)
+const wanted = process.argv.slice(2)
+let section
+for (const line of readFileSync(join(import.meta.dirname, 'sources.txt'), 'utf8').split(/\r?\n/)) {
+  const heading = /^\[(\w+)\]$/.exec(line)
+  if (heading) section = heading[1]
+  else if (line && wanted.includes(section)) console.log(`native/${line}`)
 }

@@ -1,13 +1,40 @@
 #!/bin/sh
-# Runs the tests of the GPU kernels, emulated, with AddressSanitizer and UndefinedBehaviorSanitizer:
-# reads and writes out of bounds, unaligned loads, overflows. Takes clang 19, CMake, Node and NVIDIA's
-# headers.
+# Runs the tests that need no Node with a compiler's sanitizers. Takes CMake and
+#   threads  g++: what shares memory among threads, with ThreadSanitizer
+#   cpu      g++: all but the presets' shapes, with AddressSanitizer and UndefinedBehaviorSanitizer
+#   gpu      clang 19, Node and NVIDIA's headers: the GPU kernels, emulated, with the same two; takes long
 #
-#   scripts/test-sanitized.sh [arguments of ctest, for example -R sample]
+#   scripts/test-sanitized.sh threads|cpu|gpu [arguments of kernel-tests, or of ctest for gpu]
 set -eu
 cd "$(dirname "$0")/.."
-build=build/sanitized
-cmake -B "$build" -D CMAKE_CXX_COMPILER="${CXX:-clang++-19}" -D CMAKE_BUILD_TYPE=RelWithDebInfo \
-  -D OPENELM_EMULATE=ON -D OPENELM_TESTS=ON -D OPENELM_SANITIZE=address,undefined
-cmake --build "$build" --parallel "$(nproc)"
-ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" "$@"
+what=$1
+shift
+folder=build/sanitized/$what
+
+# build TARGET OPTION...
+build() {
+  target=$1
+  shift
+  cmake -B "$folder" -D OPENELM_TESTS=ON "$@" >&2
+  cmake --build "$folder" --target "$target" --parallel "$(nproc)" >&2
+}
+
+case $what in
+threads)
+  build kernel-tests -D NVCC=OFF -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS=-O1 -D OPENELM_SANITIZE=thread
+  [ $# -gt 0 ] || set -- thread-pool scheduler stream
+  "$folder/kernel-tests" "$@"
+  ;;
+cpu)
+  build kernel-tests -D NVCC=OFF -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS=-O1 \
+    -D OPENELM_SANITIZE=address,undefined
+  [ $# -gt 0 ] || set -- half elementwise matmul attention quantize thread-pool load ops invariance \
+    scheduler stream sampler gradients training
+  "$folder/kernel-tests" "$@"
+  ;;
+gpu)
+  build all -D CMAKE_CXX_COMPILER=clang++-19 -D CMAKE_BUILD_TYPE=RelWithDebInfo \
+    -D OPENELM_EMULATE=ON -D OPENELM_SANITIZE=address,undefined
+  ctest --test-dir "$folder" --output-on-failure --parallel "$(nproc)" "$@"
+  ;;
+esac

@@ -20,7 +20,11 @@ t.test('the GPU kernels, emulated', { skip }, async t => {
   for (const { name, command } of tests) {
     t.test(name, async t => {
       const [program, ...args] = command as [string, ...string[]]
-      const { stdout } = await run(program, args, { cwd: folder, maxBuffer: 2 ** 26 })
+      const { stdout } = await run(program, args, {
+        cwd: folder,
+        maxBuffer: 2 ** 26,
+        timeout: 1_200_000,
+      })
       t.pass(stdout.trim().split('\n').at(-1) ?? name)
     })
   }
