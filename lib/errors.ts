@@ -8,7 +8,8 @@ export const errorCodes = {
   INVALID_CHECKPOINT: 'a safetensors file or index is malformed or does not fit config.json',
   INVALID_GGUF: 'a GGUF file is malformed',
   NOT_CONVERTIBLE: 'the model has something that the format asked for cannot express',
-  INVALID_TOKENIZER: 'tokenizer.json cannot be used or does not fit the model',
+  INVALID_TOKENIZER:
+    'a tokenizer.json or a chat template cannot be used, or does not fit the model',
   MODEL_NOT_FOUND: 'the source is neither a model directory nor the name of a bundled model',
   INVALID_DATA: 'a training file is not text, or there is too little of it',
   IO_ERROR: 'a file could not be opened, read or written',

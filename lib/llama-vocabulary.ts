@@ -6,7 +6,7 @@ import type { Normalizer } from './normalizer.js'
 import { packageRoot } from './package-root.js'
 import { noPreTokenizer } from './pre-tokenizer.js'
 import { metaspace, readSentencePiece } from './sentence-piece.js'
-import { convertInParts, isBetweenCharacters } from './steps.js'
+import { convertInParts, isBetweenCharacters, replaceEach } from './steps.js'
 import { check, checkId, type TokenizerModel } from './tokenizer-model.js'
 import type { VocabularyParts } from './vocabulary.js'
 
@@ -58,7 +58,7 @@ export async function llamaVocabulary(): Promise<(model: TokenizerModel) => Voca
 
 const normalizer: Normalizer = {
   *normalize(text) {
-    const replace = (part: string) => part.replaceAll(' ', metaspace)
+    const replace = (part: string) => replaceEach(part, ' ', metaspace)
     return metaspace + (yield* convertInParts(text, isBetweenCharacters, replace))
   },
   shrinks: 1,

@@ -1,5 +1,5 @@
 import { type HuggingFaceTokenizers, libraryParts } from './hugging-face.js'
-import { convertInParts, isBetweenCharacters, type Steps } from './steps.js'
+import { convertInParts, isBetweenCharacters, replaceEach, type Steps } from './steps.js'
 import { isJsonObject, type JsonObject } from './strict-json.js'
 import { check } from './tokenizer-model.js'
 
@@ -57,7 +57,7 @@ function parseReplace({ type, pattern, content }: JsonObject): Normalizer | unde
   if (Array.from(replaced).length !== 1) return undefined
   return {
     normalize: text =>
-      convertInParts(text, isBetweenCharacters, part => part.replaceAll(replaced, () => content)),
+      convertInParts(text, isBetweenCharacters, part => replaceEach(part, replaced, content)),
     shrinks: content.length < replaced.length ? Number.POSITIVE_INFINITY : 1,
   }
 }

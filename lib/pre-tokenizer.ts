@@ -1,7 +1,7 @@
 import { byteLevelCharacters } from './byte-level.js'
 import { type HuggingFaceTokenizers, libraryParts } from './hugging-face.js'
 import { metaspace } from './sentence-piece.js'
-import { convertInParts, isBetweenCharacters } from './steps.js'
+import { convertInParts, isBetweenCharacters, replaceEach } from './steps.js'
 import { isJsonObject, type JsonObject } from './strict-json.js'
 import { check } from './tokenizer-model.js'
 
@@ -73,7 +73,7 @@ function parseMetaspace(json: JsonObject): PreTokenizer {
   check(schemes.includes(scheme as string), 'prepend_scheme', schemes.join(' or '), scheme)
   return {
     *split(text, isStart) {
-      const replace = (part: string) => part.replaceAll(' ', replacement)
+      const replace = (part: string) => replaceEach(part, ' ', replacement)
       let replaced = yield* convertInParts(text, isBetweenCharacters, replace)
       const prepends = scheme === 'always' || (scheme === 'first' && isStart)
       if (prepends && !replaced.startsWith(replacement)) replaced = replacement + replaced

@@ -70,3 +70,11 @@ export function isBetweenCharacters(text: string, index: number): boolean {
   const unit = text.charCodeAt(index)
   return !(unit >= 0xdc00 && unit <= 0xdfff)
 }
+
+/**
+ * As `replaceAll`, but the result lies in one piece of memory. V8 makes `replaceAll` a tree of pieces,
+ * which takes several times as long, and whose first reader has to join all of them at once.
+ */
+export function replaceEach(text: string, replaced: string, content: string): string {
+  return text.split(replaced).join(content)
+}

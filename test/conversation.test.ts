@@ -79,6 +79,8 @@ t.test('a conversation holds what was said and shown, and nothing else', async t
   turn('On', 'Ok')
   check(1, 'the next turn')
 
+  t.ok(conversation.isFullFor('word '.repeat(200_000)), 'a message of any length is measured')
+
   conversation.restart()
   t.same(tokens, [])
 })
