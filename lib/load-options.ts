@@ -29,10 +29,10 @@ export interface LoadOptions {
   /** Threads of the cpu backend, from 1 to 1024. Default the physical cores. */
   threads?: number
   /**
-   * What the cpu backend keeps keys and values as. float16 halves the memory of a context and the
-   * time that it takes each token; its relative error is up to 5e-4 an element. Default 'auto':
-   * float16 with q8 and q4 weights, which are far coarser, and float32 otherwise. GPUs choose alike,
-   * with float16 for all weights but float32, and leave no choice.
+   * What keys and values are kept as. float16 halves the memory of a context and the time that it
+   * takes each token; its relative error is up to 5e-4 an element. Default 'auto': float32 with
+   * float32 weights and float16 with q8 and q4 ones, which are far coarser; with 16-bit weights
+   * float32 on the CPU, and float16 on GPUs, which multiply in 16 bits.
    */
   kvCacheDtype?: 'auto' | 'float32' | 'float16'
   /**

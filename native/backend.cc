@@ -10,7 +10,7 @@ namespace openelm {
 
 std::vector<BackendInfo> list_backends() {
   return {
-      {"cpu", CpuBackend::describe(cpu_info().physical_cores), "", true},
+      {"cpu", cpu::CpuBackend::describe(cpu_info().physical_cores), "", true},
       cuda_backend_info(),
       metal_backend_info(),
   };
@@ -18,7 +18,7 @@ std::vector<BackendInfo> list_backends() {
 
 std::unique_ptr<Backend> create_backend(const std::string& name, int device_index, int threads,
                                         DType kv_cache_dtype) {
-  if (name == "cpu") return std::make_unique<CpuBackend>(threads, kv_cache_dtype);
+  if (name == "cpu") return std::make_unique<cpu::CpuBackend>(threads, kv_cache_dtype);
   if (name == "cuda") return create_cuda_backend(device_index, kv_cache_dtype);
   if (name == "metal") return create_metal_backend(device_index, kv_cache_dtype);
   throw Error(ErrorCode::kInvalidArgument, "unknown backend " + name);

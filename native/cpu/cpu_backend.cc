@@ -4,14 +4,12 @@
 #include <mutex>
 
 #include "../error.h"
-#include "../pages.h"
 
-namespace openelm {
+namespace openelm::cpu {
 
 CpuBackend::CpuBackend(int threads, DType kv_cache_dtype)
     : kernels_(cpu_kernels()),
-      pool_(threads),
-      acc_(threads),
+      workers_(threads),
       kv_cache_dtype_(kv_cache_dtype),
       attention_scratch_(threads) {}
 
@@ -20,7 +18,7 @@ std::string CpuBackend::describe(int threads) {
          (threads == 1 ? " thread" : " threads");
 }
 
-std::string CpuBackend::device() const { return describe(pool_.threads()); }
+std::string CpuBackend::device() const { return describe(workers_.pool.threads()); }
 
 Buffer CpuBackend::allocate(size_t bytes) { return {allocate_pages(bytes), bytes}; }
 
@@ -43,10 +41,10 @@ Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLa
   const size_t panel_bytes = packed_panel_bytes(source.cols, dtype);
   const size_t bytes = panels * panel_bytes;
   Matrix matrix{{weight_pages_.allocate(bytes), bytes}, source.rows, source.cols, dtype};
-  std::vector<PanelPacker> packers(pool_.threads(), PanelPacker(source, dtype, layout));
+  std::vector<PanelPacker> packers(workers_.pool.threads(), PanelPacker(source, dtype, layout));
   std::mutex mutex;
   std::exception_ptr error;
-  pool_.run(panels, [&](int panel, int thread) {
+  workers_.pool.run(panels, [&](int panel, int thread) {
     try {
       progress.check();
       progress.add(packers[thread].pack(panel, matrix.data.as<char>() + panel * panel_bytes));
@@ -74,59 +72,31 @@ size_t CpuBackend::v_cache_bytes(const Config& config, int layer, int positions)
                      kv_cache_dtype_);
 }
 
+void CpuBackend::run_tasks(int tasks, const std::function<void(int)>& body) {
+  workers_.pool.run(tasks, [&](int task, int) { body(task); });
+}
+
 void CpuBackend::use(const Weights& weights) {
   Backend::use(weights);
   rope_ = RopeTable<float>(0, weights.config.head_dim, weights.config.rope_freq_constant);
 }
 
 void CpuBackend::begin(const Batch& batch, const std::atomic<bool>& cancelled) {
-  cancelled_ = &cancelled;
+  workers_.cancelled = &cancelled;
   make_tiles(batch);
   rope_.extend(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
 }
 
-Input CpuBackend::prepare(const Matrix& matrix, const float* rows, int tokens) {
-  Input input;
-  input.cols = matrix.cols;
-  input.groups = (matrix.cols + kGroupSize - 1) / kGroupSize;
-  if (matrix.dtype != DType::kQ8 && matrix.dtype != DType::kQ4) {
-    input.values = tokens == 1 ? rows : pack_input(rows, matrix.cols, tokens);
-    return input;
-  }
-
-  const size_t groups = size_t(input.groups);
-  quantized_.resize(std::max(quantized_.size(), tokens * groups * kGroupSize));
-  input_scales_.resize(std::max(input_scales_.size(), tokens * groups));
-  input_offsets_.resize(std::max(input_offsets_.size(), tokens * groups));
-  parallel(tokens, [&](int t, int) {
-    kernels_.quantize_input(rows + size_t(t) * input.cols, input.cols,
-                            quantized_.data() + t * groups * kGroupSize,
-                            input_scales_.data() + t * groups, input_offsets_.data() + t * groups);
-  });
-  input.quantized = quantized_.data();
-  input.scales = input_scales_.data();
-  input.offsets = input_offsets_.data();
-  return input;
-}
-
-const float* CpuBackend::pack_input(const float* rows, int cols, int tokens) {
-  packed_input_.resize(std::max(packed_input_.size(), size_t(tokens) * cols));
-  parallel((cols + kColumnBlock - 1) / kColumnBlock, [&](int block, int) {
-    kernels_.pack_input(rows, cols, tokens, block, packed_input_.data());
-  });
-  return packed_input_.data();
-}
-
-void CpuBackend::matmul_add(const Matrix& matrix, const Batch& batch, const float* rows, float* x) {
-  const int tokens = batch.size();
-  const Input input = prepare(matrix, rows, tokens);
-  matmul(matrix, input, tokens, kTaskPanels, [&](int first_panel, int panels, const float* acc) {
-    const int stride = panels * kPanelRows;
-    const int row = first_panel * kPanelRows;
-    const int size = std::min(stride, matrix.rows - row);
-    for (int t = 0; t < tokens; ++t) {
-      float* to = x + size_t(t) * matrix.rows + row;
-      for (int i = 0; i < size; ++i) to[i] += acc[size_t(t) * stride + i];
+// Tiles end where partitions do, so that all tokens of a tile attend to the same partitions.
+void CpuBackend::make_tiles(const Batch& batch) {
+  constexpr int kTileTokens = 16;
+  tiles_.clear();
+  batch.for_each_run([&](Run rest) {
+    while (rest.num_tokens > 0) {
+      const int left = kPartition - rest.first_position % kPartition;
+      const int count = std::min({rest.num_tokens, left, kTileTokens});
+      tiles_.push_back({rest.first_token, count, rest.first_position});
+      rest = {rest.first_token + count, rest.num_tokens - count, rest.first_position + count};
     }
   });
 }
@@ -136,8 +106,4 @@ Output CpuBackend::end(const Batch& batch, const Buffer& logits) {
   return {logits.as<float>(), nullptr};
 }
 
-void CpuBackend::run_tasks(int tasks, const std::function<void(int)>& body) {
-  pool_.run(tasks, [&](int task, int) { body(task); });
-}
-
-}  // namespace openelm
+}  // namespace openelm::cpu

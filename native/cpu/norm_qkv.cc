@@ -5,7 +5,7 @@
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
 
-namespace openelm {
+namespace openelm::cpu {
 
 namespace {
 
@@ -82,12 +82,12 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& 
   const int first_key = layer.num_query_heads;
   const int first_value = first_key + layer.num_kv_heads;
   const HeadFinisher finish{kernels_, config, layer, kv_cache_dtype_, rope_};
-  const Input input = norm_and_prepare(layer.qkv_proj, x.as<float>(), layer.attn_norm, tokens,
-                                       [](int t) { return t; });
+  const Input input = matmul_.prepare(
+      layer.qkv_proj, {x.as<float>(), tokens, layer.attn_norm.as<float>(), config.rms_norm_eps});
 
   // A task holds whole heads, so that the thread which multiplied them can finish them.
   const int task_panels = std::lcm(h, kPanelRows) / kPanelRows;
-  matmul(layer.qkv_proj, input, tokens, task_panels, [&](int first_panel, int panels, float* acc) {
+  const auto finish_heads = [&](int first_panel, int panels, float* acc) {
     const int stride = panels * kPanelRows;
     const int first_head = first_panel * kPanelRows / h;
     const int end_head = std::min(num_heads, first_head + stride / h);
@@ -106,7 +106,8 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& 
         }
       }
     }
-  });
+  };
+  matmul_.multiply(layer.qkv_proj, input, tokens, task_panels, finish_heads);
 }
 
-}  // namespace openelm
+}  // namespace openelm::cpu

@@ -6,7 +6,7 @@
 #include "../half.h"
 #include "../simd/kernels.h"
 
-namespace openelm {
+namespace openelm::cpu {
 
 static constexpr int kScaleBytes = kPanelRows * 2;
 
@@ -178,4 +178,4 @@ void unpack_row(const Matrix& matrix, int row, float* to) {
   }
 }
 
-}  // namespace openelm
+}  // namespace openelm::cpu

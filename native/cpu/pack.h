@@ -2,7 +2,7 @@
 
 #include "../model/weights.h"
 
-namespace openelm {
+namespace openelm::cpu {
 
 // The packing that kernels.h describes.
 
@@ -38,4 +38,4 @@ class PanelPacker {
 // Row `row` of a packed matrix (layout kPlain) as float32, [cols].
 void unpack_row(const Matrix& matrix, int row, float* to);
 
-}  // namespace openelm
+}  // namespace openelm::cpu

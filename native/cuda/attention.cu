@@ -7,8 +7,8 @@ namespace openelm::cuda {
 namespace {
 
 constexpr int kWarps = 4;
-constexpr int kHeads = 4;  // query heads of one KV head that share the reading of its keys
-constexpr int kKeys = 4;   // keys whose loads each lane has in flight together
+constexpr int kMaxQueries = 4;  // query heads of one KV head that share the reading of its keys
+constexpr int kKeys = 4;        // keys whose loads each lane has in flight together
 constexpr int kSplitGrain = 64;
 constexpr int kMaxSplits = 32;
 constexpr float kLog2E = 1.44269504f;
@@ -39,16 +39,16 @@ __device__ inline void load_chunk(const __half* from, float (&v)[8]) {
   }
 }
 
-// A softmax in progress over some keys, for kHeads heads and the lane's eight dimensions: the
+// A softmax in progress over some keys, for kMaxQueries heads and the lane's eight dimensions: the
 // largest score, the sum of 2^(score - largest), and the values weighed by the same.
 struct Partial {
-  float largest[kHeads];
-  float sum[kHeads];
-  float value[kHeads][8];
+  float largest[kMaxQueries];
+  float sum[kMaxQueries];
+  float value[kMaxQueries][8];
 
   __device__ void clear() {
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kMaxQueries; ++h) {
       largest[h] = kLeastScore;
       sum[h] = 0;
 #pragma unroll
@@ -67,7 +67,7 @@ struct Partial {
   // Takes in what the lane at a distance has found.
   __device__ void merge(int distance) {
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kMaxQueries; ++h) {
       const float other = __shfl_xor_sync(~0u, largest[h], distance);
       rescale(h, fmaxf(largest[h], other));
       sum[h] += __shfl_xor_sync(~0u, sum[h], distance);
@@ -93,27 +93,27 @@ struct Item {
   int token;
   int kv_head;
   int first_head;  // query head
-  int heads;       // of them, at most kHeads
+  int heads;       // of them, at most kMaxQueries
 };
 
 __device__ inline Item item_of(const BatchView& batch, const AttentionShape& shape, int index,
                                int lone) {
   const int group = shape.num_query_heads / shape.num_kv_heads;
-  const int parts = (group + kHeads - 1) / kHeads;
+  const int parts = (group + kMaxQueries - 1) / kMaxQueries;
   Item item;
   item.token = batch.lone_tokens[lone];
   item.kv_head = index / parts;
-  const int first = index % parts * kHeads;
+  const int first = index % parts * kMaxQueries;
   item.first_head = item.kv_head * group + first;
-  item.heads = min(kHeads, group - first);
+  item.heads = min(kMaxQueries, group - first);
   return item;
 }
 
 // Takes in the keys first_key + {0, 1, 2, 3} * stride below `end`, for lanes that have all of q.
 template <typename Cache, int kHeadDim>
 __device__ void take_keys(const Cache* k, const Cache* v, size_t key_stride, int first_key,
-                          int stride, int end, const float (&q)[kHeads][8], Partial& partial) {
-  float scores[kKeys][kHeads];
+                          int stride, int end, const float (&q)[kMaxQueries][8], Partial& partial) {
+  float scores[kKeys][kMaxQueries];
   float values[kKeys][8];
 #pragma unroll
   for (int i = 0; i < kKeys; ++i) {
@@ -122,7 +122,7 @@ __device__ void take_keys(const Cache* k, const Cache* v, size_t key_stride, int
     load_chunk(k + key * key_stride, keys);
     load_chunk(v + key * key_stride, values[i]);
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kMaxQueries; ++h) {
       float dot = 0;
 #pragma unroll
       for (int j = 0; j < 8; ++j) dot = fmaf(q[h][j], keys[j], dot);
@@ -130,7 +130,7 @@ __device__ void take_keys(const Cache* k, const Cache* v, size_t key_stride, int
     }
   }
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
+  for (int h = 0; h < kMaxQueries; ++h) {
     float largest = partial.largest[h];
 #pragma unroll
     for (int i = 0; i < kKeys; ++i) largest = fmaxf(largest, scores[i][h]);
@@ -147,16 +147,16 @@ __device__ void take_keys(const Cache* k, const Cache* v, size_t key_stride, int
   }
 }
 
-// One block for one token, up to kHeads heads of one KV head, and one split of the keys. A key is
-// shared by kHeadDim / 8 lanes. Leaves the softmax in progress in
-// scratch [lone token, Hq, splits, kHeadDim + 2]: values, largest score, sum.
+// One block for one token, up to kMaxQueries heads of one KV head, and one split of the keys. A key
+// is shared by kHeadDim / 8 lanes. Leaves the softmax in progress in scratch [lone token, Hq,
+// splits, kHeadDim + 2]: values, largest score, sum.
 template <typename Cache, int kHeadDim>
 __global__ void __launch_bounds__(kWarps * 32)
-    attention_partial_kernel(BatchView batch, AttentionArgs args) {
+    split_attention_kernel(BatchView batch, AttentionArgs args) {
   constexpr int kLanes = kHeadDim / 8;
   constexpr int kKeysOfWarp = 32 / kLanes;
   constexpr int kKeysOfBlock = kWarps * kKeysOfWarp;
-  SHARED(float, found, [kWarps][kHeads][kHeadDim + 2]);
+  SHARED(float, found, [kWarps][kMaxQueries][kHeadDim + 2]);
   let_next_kernel_start();
   wait_for_previous_kernel();
 
@@ -170,10 +170,10 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int dim = lane % kLanes * 8;
-  float q[kHeads][8];
+  float q[kMaxQueries][8];
   const float scale = kLog2E * rsqrtf(float(shape.head_dim));
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
+  for (int h = 0; h < kMaxQueries; ++h) {
     const float* const from =
         args.q +
         (size_t(item.token) * shape.num_query_heads + item.first_head + h) * shape.head_dim;
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kWarps * 32)
 
   if (lane < kLanes) {
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
+    for (int h = 0; h < kMaxQueries; ++h) {
 #pragma unroll
       for (int j = 0; j < 8; ++j) found[warp][h][dim + j] = partial.value[h][j];
       if (lane == 0) {
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kHeadDim)
 
 int num_items(const AttentionShape& shape) {
   const int group = shape.num_query_heads / shape.num_kv_heads;
-  return shape.num_kv_heads * ((group + kHeads - 1) / kHeads);
+  return shape.num_kv_heads * ((group + kMaxQueries - 1) / kMaxQueries);
 }
 
 // Two blocks for every multiprocessor, where there are not as many tokens.
@@ -268,7 +268,7 @@ template <typename Cache, int kHeadDim>
 void split_attention(const Device& device, const BatchView& batch, const AttentionArgs& args) {
   const AttentionShape& shape = args.shape;
   const int splits = num_splits(device, shape, batch.num_lone_tokens);
-  launch(device.stream, attention_partial_kernel<Cache, kHeadDim>,
+  launch(device.stream, split_attention_kernel<Cache, kHeadDim>,
          dim3(num_items(shape), splits, batch.num_lone_tokens), kWarps * 32, 0, batch, args);
   launch(device.stream, attention_reduce_kernel<kHeadDim>,
          dim3(shape.num_query_heads, batch.num_lone_tokens), kHeadDim, 0, batch, args, splits);

@@ -6,7 +6,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr float kMostInput = 32768;  // with float16, so that rounding cannot reach infinity
+constexpr float kMaxInput = 32768;  // with float16, so that rounding cannot reach infinity
 
 __device__ inline void store(float* to, float value) { *to = value; }
 __device__ inline void store(__half* to, float value) { *to = __float2half(value); }
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads) prepare_input_kernel(InputArgs args,
   const float norm = args.norm ? rsqrtf(totals.squares / args.cols + args.eps) : 1;
 
   // A power of two, so that it rounds nothing.
-  const float over = totals.largest * norm / kMostInput;
+  const float over = totals.largest * norm / kMaxInput;
   const float row_scale = sizeof(T) == sizeof(__half) && over > 1 ? exp2f(ceilf(log2f(over))) : 1;
   if (threadIdx.x == 0) args.row_scales[blockIdx.x] = row_scale;
 

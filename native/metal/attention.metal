@@ -11,7 +11,7 @@ constant constexpr uint kMaxPairs = 4;    // of elements of a head that a lane h
 // value is read once. Long sessions are split over several threadgroups, which leave in `partials`
 // [tokens, Hq, splits, h + 2] their sums, the maximum these are relative to, and the total weight.
 [[max_total_threads_per_threadgroup(kAttentionThreads)]]
-kernel void attention(device const float* q [[buffer(0)]],
+kernel void split_attention(device const float* q [[buffer(0)]],
                       device const uchar* k_cache [[buffer(1)]],
                       device const uchar* v_cache [[buffer(2)]], device float* a [[buffer(3)]],
                       device float* partials [[buffer(4)]], constant RunArgs& run [[buffer(5)]],
@@ -224,7 +224,7 @@ static inline void softmax_tile(threadgroup float* scores, threadgroup float* fa
   if (lane % 4 == 0) fades[row * 8 + row] = fade;
 }
 
-kernel void attention_prefill(device const float* q [[buffer(0)]],
+kernel void tiled_attention(device const float* q [[buffer(0)]],
                               device const uchar* k_cache [[buffer(1)]],
                               device const uchar* v_cache [[buffer(2)]],
                               device float* a [[buffer(3)]], constant RunArgs& run [[buffer(4)]],

@@ -1,7 +1,7 @@
 // Matrices of every dtype, read eight elements at a time.
 #include <metal_stdlib>
 
-#include "../kernel_args.h"
+#include "kernel_args.h"
 
 using namespace metal;
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "../backend.h"
-#include "../kernel_args.h"
 #include "../model/rope_table.h"
+#include "kernel_args.h"
 #include "memory.h"
 #include "mtl.h"
 

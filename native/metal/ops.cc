@@ -175,7 +175,7 @@ void MetalBackend::split_attention(const Layer& layer, const Run& run, const KvC
                               ? 1
                               : std::clamp(positions / kSplitPositions, 1u, kMaxSplits);
   const RunArgs args = run_args(layer, run);
-  Call(*this, "attention", nullptr, group_queries)
+  Call(*this, "split_attention", nullptr, group_queries)
       .buffer(q)
       .buffer(cache.k(layer.index))
       .buffer(cache.v(layer.index))
@@ -199,7 +199,7 @@ void MetalBackend::split_attention(const Layer& layer, const Run& run, const KvC
 void MetalBackend::tiled_attention(const Layer& layer, const Run& run, const KvCache& cache,
                                    const Buffer& q, const Buffer& a) {
   const unsigned group_queries = layer.num_query_heads / layer.num_kv_heads;
-  Call(*this, "attention_prefill", nullptr, group_queries)
+  Call(*this, "tiled_attention", nullptr, group_queries)
       .buffer(q)
       .buffer(cache.k(layer.index))
       .buffer(cache.v(layer.index))

@@ -1,5 +1,6 @@
 // tokens [n] drawn from logits [n, V], which it overwrites: model/sampler.h says how. A threadgroup
 // takes a row, and passes over it many times. Thread t looks after the ids t, t + 1024, ...
+#include "../draw_args.h"
 #include "matrix.h"
 
 constant constexpr uint kSampleThreads = 1024;

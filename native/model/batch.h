@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../kernel_args.h"
+#include "../draw_args.h"
 
 namespace openelm {
 

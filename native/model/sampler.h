@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "../kernel_args.h"
+#include "../draw_args.h"
 #include "random.h"
 #include "token_mask.h"
 

@@ -32,13 +32,13 @@ inline std::vector<int32_t> tokens_of(int client, int begin, int count) {
   return tokens;
 }
 
-class WatchedBackend : public CpuBackend {
+class WatchedBackend : public cpu::CpuBackend {
  public:
-  explicit WatchedBackend(int threads) : CpuBackend(threads, DType::kFloat32) {}
+  explicit WatchedBackend(int threads) : cpu::CpuBackend(threads, DType::kFloat32) {}
 
   void begin(const Batch& batch, const std::atomic<bool>& cancelled) override {
     if (on_begin) on_begin();
-    CpuBackend::begin(batch, cancelled);
+    cpu::CpuBackend::begin(batch, cancelled);
     std::unique_lock lock(mutex_);
     is_cancelled = &cancelled;
     last_batch = batch;
@@ -50,13 +50,13 @@ class WatchedBackend : public CpuBackend {
 
   void run_tasks(int tasks, const std::function<void(int)>& body) override {
     if (on_logits) on_logits();
-    CpuBackend::run_tasks(tasks, body);
+    cpu::CpuBackend::run_tasks(tasks, body);
   }
 
   void copy(const Buffer& from, size_t bytes, const Buffer& to) override {
     copying_thread = std::this_thread::get_id();
     if (fails_to_copy) throw Error(ErrorCode::kInternal, "a planted failure");
-    CpuBackend::copy(from, bytes, to);
+    cpu::CpuBackend::copy(from, bytes, to);
   }
 
   // Batches from this one on, counted from 1, wait when they have begun.

@@ -1,7 +1,7 @@
 #pragma once
 
-// Arguments of kernels, shared by host code and by the kernels of the backends: plain structs of
-// four-byte fields. Names and shapes are those of model/config.h and backend.h.
+// Arguments of kernels, shared by ops.cc and the shaders: plain structs of four-byte fields. Names
+// and shapes are those of model/config.h and backend.h.
 
 // How a matrix is stored: openelm::DType under names that every kernel language understands.
 enum MatrixType : unsigned {
@@ -27,16 +27,7 @@ struct MatrixArgs {
   float rms_norm_eps;
 };
 
-// What one token is drawn from a row of logits by: model/sampler.h says how.
-struct DrawArgs {
-  float inverse_temperature;  // 0: the likeliest token
-  unsigned top_k;             // 0: off
-  float top_p;                // (0, 1]
-  float min_p;                // [0, 1)
-  float uniform;              // the random number, [0, 1)
-};
-
-// Some consecutive tokens of one session.
+// Consecutive tokens of one session, in one layer.
 struct RunArgs {
   unsigned first_token;  // in the batch
   unsigned num_tokens;
