@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "../error.h"
+#include "pack.h"
 
 namespace openelm::cpu {
 

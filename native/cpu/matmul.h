@@ -8,7 +8,6 @@
 #include "../model/weights.h"
 #include "../simd/kernels.h"
 #include "../simd/thread_pool.h"
-#include "pack.h"
 
 namespace openelm::cpu {
 

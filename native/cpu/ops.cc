@@ -2,14 +2,43 @@
 
 #include <cstring>
 
+#include "../half.h"
 #include "cpu_backend.h"
 
 namespace openelm::cpu {
 
+// Column c of a row of a packed panel: kernels.h says where it is.
+static float packed_element(const uint8_t* panel, int row, int c, DType dtype) {
+  const auto half = [](const uint8_t* from, size_t index) {
+    uint16_t value;
+    std::memcpy(&value, from + 2 * index, sizeof value);
+    return value;
+  };
+  const auto in_pairs = [row](int i) { return size_t(i / 2) * 2 * kPanelRows + 2 * row + i % 2; };
+  const size_t in_columns = size_t(c) * kPanelRows + row;
+  if (dtype == DType::kFloat32) return reinterpret_cast<const float*>(panel)[in_columns];
+  if (dtype == DType::kFloat16) return f16_to_float(half(panel, in_columns));
+  if (dtype == DType::kBFloat16) return bf16_to_float(half(panel, in_pairs(c)));
+
+  const uint8_t* group = panel + size_t(c / kGroupSize) * packed_group_bytes(dtype);
+  const uint8_t* weights = group + kScaleBytes;
+  const float scale = f16_to_float(half(group, row));
+  const int i = c % kGroupSize;
+  if (dtype == DType::kQ8) return float(int8_t(weights[in_pairs(i)])) * scale;
+  const int quad = weights[i / 8 * 4 * kPanelRows + 2 * (2 * row + i % 2) + i % 8 / 4];
+  return float(((quad >> (i / 2 % 2 * 4)) & 15) - 8) * scale;
+}
+
 void CpuBackend::embed(const Batch& batch, const Buffer& x) {
   const Matrix& embeddings = weights_->token_embeddings;
-  for (int t = 0; t < batch.size(); ++t) {
-    unpack_row(embeddings, batch.tokens[t], x.as<float>() + size_t(t) * embeddings.cols);
+  const DType dtype = embeddings.dtype;
+  float* to = x.as<float>();
+  for (int token : batch.tokens) {
+    const uint8_t* panel = embeddings.data.as<uint8_t>() +
+                           token / kPanelRows * packed_panel_bytes(embeddings.cols, dtype);
+    for (int c = 0; c < embeddings.cols; ++c) {
+      *to++ = packed_element(panel, token % kPanelRows, c, dtype);
+    }
   }
 }
 

@@ -8,28 +8,6 @@
 
 namespace openelm::cpu {
 
-static constexpr int kScaleBytes = kPanelRows * 2;
-
-static int groups_of(int cols) { return (cols + kGroupSize - 1) / kGroupSize; }
-
-static size_t group_bytes(DType dtype) {
-  return kScaleBytes + kPanelRows * kGroupSize / (dtype == DType::kQ8 ? 1 : 2);
-}
-
-size_t packed_panel_bytes(int cols, DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return size_t(padded_columns(cols)) * kPanelRows * 4;
-    case DType::kFloat16:
-    case DType::kBFloat16:
-      return size_t(padded_columns(cols)) * kPanelRows * 2;
-    case DType::kQ8:
-    case DType::kQ4:
-      break;
-  }
-  return size_t(groups_of(cols)) * group_bytes(dtype);
-}
-
 int packed_panels(int rows, MatrixLayout layout) {
   return layout == MatrixLayout::kGateUp ? 2 * num_panels(rows / 2) : num_panels(rows);
 }
@@ -114,66 +92,13 @@ void PanelPacker::pack_quantized(int first_row, int rows, uint8_t* to) {
     for (size_t i = 0; i < rows * row_bytes; i += row_group_bytes) pair_nibbles(&values_[i]);
   }
   const auto* scales = reinterpret_cast<const uint8_t*>(scales_.data());
-  for (size_t g = 0; g < groups; ++g, to += group_bytes(dtype_)) {
+  for (size_t g = 0; g < groups; ++g, to += packed_group_bytes(dtype_)) {
     interleave<uint16_t>(scales + 2 * g, 2 * groups, rows, 1, to);
     const uint8_t* values = &values_[g * row_group_bytes];
     if (dtype_ == DType::kQ8) {
       interleave<uint16_t>(values, row_bytes, rows, kGroupSize / 2, to + kScaleBytes);
     } else {
       interleave<uint32_t>(values, row_bytes, rows, kGroupSize / 8, to + kScaleBytes);
-    }
-  }
-}
-
-// Where the code of a row and column i lies in the packed weights of a group (kernels.h): its byte,
-// and the bit at which it begins there.
-static const uint8_t* packed_byte(const uint8_t* weights, int row, int i, DType dtype, int* shift) {
-  const int pair = i / 2;
-  const int lane = 2 * row + i % 2;
-  *shift = dtype == DType::kQ8 ? 0 : pair % 2 * 4;
-  if (dtype == DType::kQ8) return weights + pair * 2 * kPanelRows + lane;
-  return weights + pair / 4 * 4 * kPanelRows + 2 * lane + pair % 4 / 2;
-}
-
-static void unpack_quantized_row(const uint8_t* panel, int lane, int cols, DType dtype, float* to) {
-  for (int c = 0; c < cols; ++c) {
-    const uint8_t* group = panel + size_t(c / kGroupSize) * group_bytes(dtype);
-    uint16_t scale;
-    std::memcpy(&scale, group + 2 * lane, 2);
-    int shift;
-    const uint8_t byte = *packed_byte(group + kScaleBytes, lane, c % kGroupSize, dtype, &shift);
-    const int code = byte >> shift;
-    const int value = dtype == DType::kQ8 ? int8_t(code) : (code & 15) - 8;
-    to[c] = float(value) * f16_to_float(scale);
-  }
-}
-
-// Where column c of a row lies in its panel of 16-bit elements: see kernels.h.
-static size_t half_index(int row, int c, DType dtype) {
-  if (dtype == DType::kFloat16) return size_t(c) * kPanelRows + row;
-  return size_t(c / 2) * 2 * kPanelRows + 2 * row + c % 2;
-}
-
-void unpack_row(const Matrix& matrix, int row, float* to) {
-  const uint8_t* panel = matrix.data.as<uint8_t>() +
-                         size_t(row / kPanelRows) * packed_panel_bytes(matrix.cols, matrix.dtype);
-  const int lane = row % kPanelRows;
-  const auto* floats = reinterpret_cast<const float*>(panel);
-  const auto* halves = reinterpret_cast<const uint16_t*>(panel);
-  for (int c = 0; c < matrix.cols; ++c) {
-    switch (matrix.dtype) {
-      case DType::kFloat32:
-        to[c] = floats[size_t(c) * kPanelRows + lane];
-        break;
-      case DType::kFloat16:
-        to[c] = f16_to_float(halves[half_index(lane, c, matrix.dtype)]);
-        break;
-      case DType::kBFloat16:
-        to[c] = bf16_to_float(halves[half_index(lane, c, matrix.dtype)]);
-        break;
-      case DType::kQ8:
-      case DType::kQ4:
-        return unpack_quantized_row(panel, lane, matrix.cols, matrix.dtype, to);
     }
   }
 }

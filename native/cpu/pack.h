@@ -8,8 +8,6 @@ namespace openelm::cpu {
 
 constexpr int num_panels(int rows) { return (rows + 15) / 16; }
 
-size_t packed_panel_bytes(int cols, DType dtype);
-
 // Panels in memory order. With MatrixLayout::kGateUp, panel 2i holds rows 16i… of the gate and
 // panel 2i + 1 the same rows of the other half.
 int packed_panels(int rows, MatrixLayout layout);
@@ -34,8 +32,5 @@ class PanelPacker {
   std::vector<uint8_t> values_;   // [16, bytes of a row in the format of the panel]
   std::vector<uint16_t> scales_;  // [16, groups]
 };
-
-// Row `row` of a packed matrix (layout kPlain) as float32, [cols].
-void unpack_row(const Matrix& matrix, int row, float* to);
 
 }  // namespace openelm::cpu

@@ -26,7 +26,7 @@ struct PackedMatrix {
     cpu::PanelPacker packer(this->source, dtype, MatrixLayout::kPlain);
     for (int p = 0; p < panels; ++p) packer.pack(p, data.data() + p * panel_bytes());
   }
-  size_t panel_bytes() const { return cpu::packed_panel_bytes(source.cols, dtype); }
+  size_t panel_bytes() const { return packed_panel_bytes(source.cols, dtype); }
 };
 
 // T rows, as they are and quantised.
