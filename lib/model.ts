@@ -21,7 +21,7 @@ import { nativeConfig } from './native-config.js'
 import { nativeTensors } from './native-tensors.js'
 import { Session } from './session.js'
 import type { TokenIds, Tokenizer } from './tokenizer.js'
-import { readObject, readTokens } from './validate.js'
+import { readObject, readSignal, readTokens } from './validate.js'
 
 export type { LoadOptions } from './load-options.js'
 export type Prompt = string | TokenIds
@@ -165,17 +165,23 @@ export class OpenELM {
    * and white space at the end of the context is the continuation's, as lm-evaluation-harness has it.
    * A token that both have a part in is the continuation's, too.
    *
-   * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
+   * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT; or the reason of
+   *   `options.signal`.
    */
   async score(
     context: Prompt,
     continuation: Prompt,
+    options?: { signal?: AbortSignal | undefined },
   ): Promise<{ logprob: number; tokens: number; isGreedy: boolean }> {
+    const signal = readSignal('options.signal', readObject('options', options).signal)
     const { all, contextTokens } = await this.#encodeBoth(context, continuation)
     const tokens = all.length - contextTokens
     if (tokens === 0) return { logprob: 0, tokens, isGreedy: true }
     const { logprobs, topTokens } = await this.#withSession(all.length, session =>
-      session.native.scores(all, contextTokens, 1),
+      abortable(signal, () => ({
+        promise: session.native.scores(all, contextTokens, 1),
+        cancel: () => session.native.cancel(),
+      })),
     )
     const logprob = logprobs.reduce((sum, value) => sum + value, 0)
     return { logprob, tokens, isGreedy: topTokens.every((id, i) => id === all[contextTokens + i]) }

@@ -215,8 +215,13 @@ export interface NativeTrainer {
    */
   step(options: NativeAdamWOptions): Promise<number>
   clearGradients(): void
-  /** Makes the call under way, and all later ones, reject soon with code 'ABORTED'. */
+  /**
+   * Makes the call under way, but a `step`, and all later ones reject soon with code 'ABORTED'. Then the
+   * gradients are not to be used; the other arrays are as they were.
+   */
   cancel(): void
+  /** Cancels, and gives all memory back. Resolves once it is back; idempotent. */
+  dispose(): Promise<void>
 }
 
 export interface NativeAddon {

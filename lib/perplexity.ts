@@ -60,9 +60,10 @@ export async function perplexity(
   let logprob = 0
   let begin = 0
   for (let scored = 1; scored < tokens.length; ) {
-    signal?.throwIfAborted()
     const end = Math.min(begin + contextLength, tokens.length)
-    const part = await model.score(tokens.slice(begin, scored), tokens.slice(scored, end))
+    const part = await model.score(tokens.slice(begin, scored), tokens.slice(scored, end), {
+      signal,
+    })
     logprob += part.logprob
     scored = end
     begin += stride

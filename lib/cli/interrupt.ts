@@ -1,13 +1,29 @@
-/** Thrown when the user ends a command with Ctrl-C. */
-export class Interrupt extends Error {}
+import { constants } from 'node:os'
+
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** Thrown when a signal ends a command: Ctrl-C, a request to end, or a terminal that is closed. */
+export class Interrupt extends Error {
+  /** What shells report of a program that the signal has ended. */
+  readonly exitCode: number
+
+  constructor(signal: (typeof signals)[number] = 'SIGINT') {
+    super('interrupted')
+    this.exitCode = 128 + constants.signals[signal]
+  }
+}
 
 const controller = new AbortController()
 let isListening = false
 
-/** Aborted by the first Ctrl-C; the second one then ends the process at once. */
+/** Aborted by the first signal that ends a process; the second one then ends it at once. */
 export function interruptSignal(): AbortSignal {
   if (!isListening) {
-    process.once('SIGINT', () => controller.abort(new Interrupt('interrupted')))
+    const end = (signal: NodeJS.Signals) => {
+      for (const name of signals) process.off(name, end)
+      controller.abort(new Interrupt(signal as (typeof signals)[number]))
+    }
+    for (const name of signals) process.on(name, end)
     isListening = true
   }
   return controller.signal

@@ -29,7 +29,7 @@ const program = new Command('openelm')
   .addHelpText(
     'after',
     `
-Exit codes: 0 done, 1 failed, 2 misused, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 misused, 128 + n ended by signal n (130 by Ctrl-C).
 NODE_DEBUG=openelm shows where an error came from.`,
   )
 const commands = [
@@ -54,6 +54,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : report(error))
 })
 
+// Nothing can be said when standard error is closed, and no answer depends on it.
+process.stderr.on('error', () => {})
+
 try {
   await program.parseAsync()
 } catch (error) {
@@ -62,7 +65,7 @@ try {
 
 /** Says in one line what went wrong, unless it has been said, and returns the exit code. */
 function report(error: unknown): number {
-  if (error instanceof Interrupt) return 130
+  if (error instanceof Interrupt) return error.exitCode
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   const { message, stack } = error instanceof Error ? error : new Error(String(error))
   debug('%s', stack)

@@ -8,10 +8,13 @@ import { hyperparameters } from '../train/presets.js'
 import type { TrainOptions } from '../train/recipe.js'
 import { type TrainStep, train as trainModel } from '../train/train.js'
 import { trainTokenizer } from '../train/train-tokenizer.js'
+import { listTraining } from '../train/training-checkpoint.js'
 import { configOptions, readNamedConfig } from './config-options.js'
+import { formatCount } from './format.js'
 import { interruptSignal } from './interrupt.js'
 import { addOptions, integer, pick, positive } from './options.js'
 import { note } from './output.js'
+import { Progress } from './progress.js'
 import { TrainingLog } from './training-log.js'
 import { TrainingProgress } from './training-progress.js'
 
@@ -57,7 +60,8 @@ export const train = addOptions(new Command('train'), configOptions)
     'after',
     `
 A checkpoint is a model directory like any other, with the optimiser's state beside the weights. The
-released models were trained as --preset says. Ctrl-C saves.
+released models were trained as --preset says. Ctrl-C saves,
+and so does any other signal that ends a process.
 
 Examples:
   $ openelm train run --config shape.json --data books/*.txt --packing --steps 2000 \\
@@ -68,9 +72,11 @@ Examples:
     const config = await readNamedConfig(options)
     if (!config) return command.error('expected --preset or --config')
     if (!options.data) return command.error('expected --data')
-    // Learning it cannot be interrupted but by ending the process: it comes before Ctrl-C saves.
-    const tokenizer = options.tokenizer ?? (await learnTokenizer(options.data, config))
     const signal = interruptSignal()
+    const tokenizer =
+      options.tokenizer ??
+      (options.resume && (await keptTokenizer(out))) ??
+      (await learnTokenizer(options.data, config, signal))
     const steps = trainModel({
       ...(options.preset && hyperparameters[options.preset as keyof typeof hyperparameters]),
       ...(options.recipe && (await readRecipe(options.recipe))),
@@ -94,6 +100,16 @@ function rate(flags: string, description: string): Option {
   return new Option(flags, description).argParser(positive).helpGroup('Recipe:')
 }
 
+/** Says so when much of the data is never learned from. */
+function warnOfLoss({ leftOutTokens, tokens, step }: TrainStep): void {
+  const share = leftOutTokens / (leftOutTokens + tokens / step)
+  if (share < 0.1) return
+  const percent = (100 * share).toFixed(0)
+  note(
+    `${percent}% of the data lies behind the ends of sequences and is left out; --packing uses all`,
+  )
+}
+
 async function readRecipe(file: string): Promise<Record<string, unknown>> {
   const recipe = await readJsonObject(file, 2 ** 20, 'INVALID_CONFIG')
   const known = [...recipeOptions, ...runOptions].map(option => option.attributeName())
@@ -107,15 +123,28 @@ async function follow(steps: AsyncIterable<TrainStep>, out: string): Promise<voi
   using bar = new TrainingProgress()
   let log: TrainingLog | undefined
   for await (const step of steps) {
-    log ??= await TrainingLog.open(out, step.step)
+    if (log === undefined) {
+      log = await TrainingLog.open(out, step.step)
+      warnOfLoss(step)
+    }
     await log.add(step)
     bar.update(step)
     if (step.checkpoint) await log.drawCurve()
   }
 }
 
-/** The same data gives the same tokenizer, also when a run is resumed. */
-async function learnTokenizer(data: string[], { vocabSize }: OpenELMConfig): Promise<object> {
-  const corpus = await Corpus.open(data, { minCharacters: 0 })
-  return trainTokenizer(corpus.withSpaces(), vocabSize)
+/** The tokenizer.json of the newest checkpoint, if there is one. */
+async function keptTokenizer(out: string): Promise<string | undefined> {
+  const newest = (await listTraining(out)).at(-1)
+  return newest && join(newest, 'tokenizer.json')
+}
+
+async function learnTokenizer(
+  data: string[],
+  { vocabSize }: OpenELMConfig,
+  signal: AbortSignal,
+): Promise<object> {
+  const corpus = await Corpus.open(data, { minCharacters: 0 }, signal)
+  using bar = new Progress('Learning a vocabulary', formatCount)
+  return await trainTokenizer(corpus.withSpaces(), vocabSize, { signal, onProgress: bar.update })
 }

@@ -1,4 +1,5 @@
 import { OpenELMError } from '../errors.js'
+import { finish, type Steps } from '../steps.js'
 import type { Tokenizer } from '../tokenizer.js'
 import { shuffled } from './random.js'
 
@@ -21,6 +22,8 @@ export interface Batch {
   tokens: Int32Array
   targets: Int32Array
   numTargets: number
+  /** Tokens of its pieces that the sequences had no room for. */
+  leftOut: number
 }
 
 /** Where a {@link BatchStream} stands: enough to continue it. */
@@ -47,19 +50,24 @@ export class BatchStream {
   /** What packing has tokenised, and how much of it sequences have used. */
   #tokens: number[] = []
   #used = 0
+  #leftOut = 0
   #order: Uint32Array
 
-  /** @throws OpenELMError INVALID_DATA when no piece is long enough. */
   constructor(pieces: Pieces, tokenizer: Tokenizer, options: BatchOptions) {
     this.#pieces = pieces
     this.#tokenizer = tokenizer
     this.#options = options
     this.#order = this.#orderOf(0)
-    if (!this.#hasPiece()) {
-      const { minTokens } = options
-      const what = `no piece of the data has as many tokens as minTokens, ${minTokens}`
-      throw new OpenELMError('INVALID_DATA', what)
+  }
+
+  /** @throws OpenELMError INVALID_DATA when no piece is long enough. */
+  *check(): Steps<void> {
+    for (let index = 0; index < this.#pieces.length; index++) {
+      if (this.#encode(index)) return
+      yield ''
     }
+    const what = `no piece of the data has as many tokens as minTokens, ${this.#options.minTokens}`
+    throw new OpenELMError('INVALID_DATA', what)
   }
 
   get cursor(): BatchCursor {
@@ -74,23 +82,34 @@ export class BatchStream {
   }
 
   next(sequences: number): Batch {
+    return finish(this.steps(sequences))
+  }
+
+  /** {@link next}, sequence by sequence. */
+  *steps(sequences: number): Steps<Batch> {
     const { sequenceLength } = this.#options
     const tokens = new Int32Array(sequences * sequenceLength).fill(this.#tokenizer.eosTokenId)
     const targets = new Int32Array(tokens.length).fill(-1)
     let numTargets = 0
+    this.#leftOut = 0
     for (let i = 0; i < sequences; i++) {
       const sequence = this.#nextSequence()
       tokens.set(sequence.slice(0, -1), i * sequenceLength)
       targets.set(sequence.slice(1), i * sequenceLength)
       numTargets += sequence.length - 1
+      yield ''
     }
-    return { tokens, targets, numTargets }
+    return { tokens, targets, numTargets, leftOut: this.#leftOut }
   }
 
   /** Inputs and targets of one sequence overlap: at most `sequenceLength` + 1 tokens. */
   #nextSequence(): number[] {
     const { sequenceLength, packing } = this.#options
-    if (!packing) return this.#nextPiece().slice(0, sequenceLength + 1)
+    if (!packing) {
+      const piece = this.#nextPiece()
+      this.#leftOut += Math.max(0, piece.length - sequenceLength - 1)
+      return piece.slice(0, sequenceLength + 1)
+    }
     while (this.#tokens.length - this.#used <= sequenceLength) {
       this.#tokens = this.#tokens.slice(this.#used).concat(this.#nextPiece())
       this.#used = 0
@@ -110,11 +129,6 @@ export class BatchStream {
       const tokens = this.#encode(this.#order[this.#place.pieces++]!)
       if (tokens) return tokens
     }
-  }
-
-  #hasPiece(): boolean {
-    for (let index = 0; index < this.#pieces.length; index++) if (this.#encode(index)) return true
-    return false
   }
 
   #encode(index: number): number[] | undefined {

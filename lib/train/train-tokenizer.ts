@@ -1,5 +1,8 @@
 import { byteLevelCharacters } from '../byte-level.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
+import { finishInSlices, type Steps } from '../steps.js'
+import { readFunction, readObject, readSignal } from '../validate.js'
+import { PairQueue } from './pair-queue.js'
 
 /** What a text is cut into before pairs are merged: the pattern of GPT-2's byte-level tokenizer. */
 const wordPattern = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu
@@ -13,16 +16,28 @@ interface Word {
   count: number
 }
 
+export interface TrainTokenizerOptions {
+  /** Aborting rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+  /** Called now and then with the tokens learned so far and asked for; fewer may be found. */
+  onProgress?: ((tokens: number, vocabSize: number) => void) | undefined
+}
+
 /**
  * Learns a byte-level BPE vocabulary: beginning with the 256 bytes, the pair of neighbours that occurs
  * most often becomes a token, again and again. Pairs that occur once are not worth one, so a small
- * corpus may give fewer tokens than asked for.
+ * corpus may give fewer tokens than asked for. The event loop turns every few milliseconds meanwhile.
  *
  * @param vocabSize tokens, from 259 (the bytes and three control tokens) up.
  * @returns what a tokenizer.json holds.
- * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA when there is no text.
+ * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA when there is no text; or the reason of
+ *   `options.signal`.
  */
-export function trainTokenizer(documents: Iterable<string>, vocabSize: number): object {
+export async function trainTokenizer(
+  documents: Iterable<string>,
+  vocabSize: number,
+  options?: TrainTokenizerOptions,
+): Promise<object> {
   const smallest = controlTokens.length + byteLevelCharacters.length
   if (!Number.isInteger(vocabSize) || vocabSize < smallest) {
     throw invalidArgument('vocabSize', `an integer from ${smallest} up`, vocabSize)
@@ -30,33 +45,57 @@ export function trainTokenizer(documents: Iterable<string>, vocabSize: number): 
   if (typeof documents === 'string' || typeof documents?.[Symbol.iterator] !== 'function') {
     throw invalidArgument('documents', 'texts', documents)
   }
+  const given = readObject('options', options)
+  const signal = readSignal('options.signal', given.signal)
+  type Report = NonNullable<TrainTokenizerOptions['onProgress']>
+  const onProgress = readFunction<Report>('options.onProgress', given.onProgress)
+  signal?.throwIfAborted()
+  return finishInSlices(learn(documents, vocabSize, onProgress), signal)
+}
+
+function* learn(
+  documents: Iterable<string>,
+  vocabSize: number,
+  onProgress: TrainTokenizerOptions['onProgress'],
+): Steps<object> {
   const pieces = [...controlTokens, ...byteLevelCharacters]
-  const words = countWords(documents)
+  const words = yield* countWords(documents)
   if (words.length === 0) throw new OpenELMError('INVALID_DATA', 'there is no text to learn from')
   const pairs = new PairIndex(words)
+  yield* pairs.countAll()
   const merges: [string, string][] = []
   while (pieces.length < vocabSize) {
-    const pair = pairs.mostFrequent()
+    const pair = pairs.takeMostFrequent()
     if (pair === undefined) break
     const [left, right] = pair
     merges.push([pieces[left]!, pieces[right]!])
-    pairs.merge(left, right, pieces.length)
+    yield* pairs.merge(left, right, pieces.length)
     pieces.push(pieces[left]! + pieces[right]!)
+    if (pieces.length % 16 === 0 || pieces.length === vocabSize) {
+      onProgress?.(pieces.length, vocabSize)
+    }
+    yield ''
   }
   return tokenizerJson(pieces, merges)
 }
 
-function countWords(documents: Iterable<string>): Word[] {
+function* countWords(documents: Iterable<string>): Steps<Word[]> {
   const counts = new Map<string, number>()
   for (const document of documents) {
     if (typeof document !== 'string') throw invalidArgument('documents', 'texts', document)
+    let words = 0
     for (const [word] of document.normalize('NFC').matchAll(wordPattern)) {
       counts.set(word, (counts.get(word) ?? 0) + 1)
+      if (++words % 1024 === 0) yield ''
     }
+    yield ''
   }
-  return Array.from(counts, ([word, count]) => {
-    return { ids: Array.from(Buffer.from(word), byte => controlTokens.length + byte), count }
-  })
+  const words: Word[] = []
+  for (const [word, count] of counts) {
+    words.push({ ids: Array.from(Buffer.from(word), byte => controlTokens.length + byte), count })
+    if (words.length % 1024 === 0) yield ''
+  }
+  return words
 }
 
 /** How often each pair of neighbours occurs, and in which words. */
@@ -64,32 +103,51 @@ class PairIndex {
   readonly #words: readonly Word[]
   readonly #counts = new Map<number, number>()
   readonly #places = new Map<number, Set<number>>()
+  /** Every pair with the count that it had when it was put there, or a lower one since. */
+  readonly #queue = new PairQueue()
 
   constructor(words: readonly Word[]) {
     this.#words = words
-    for (const index of words.keys()) this.#count(index, 1)
   }
 
-  /** Of equally frequent pairs, the one of the oldest tokens. */
-  mostFrequent(): [number, number] | undefined {
-    let best = -1
-    let bestCount = 1
-    for (const [key, count] of this.#counts) {
-      if (count > bestCount || (count === bestCount && key < best)) {
-        best = key
-        bestCount = count
-      }
+  *countAll(): Steps<void> {
+    for (const index of this.#words.keys()) {
+      this.#count(index, 1)
+      if (index % 1024 === 0) yield ''
     }
-    return best < 0 ? undefined : [Math.floor(best / keyBase), best % keyBase]
+    for (const [key, count] of this.#counts) {
+      this.#queue.push(count, key)
+      if (this.#queue.length % 1024 === 0) yield ''
+    }
   }
 
-  merge(left: number, right: number, merged: number): void {
+  /** Of equally frequent pairs, the one of the oldest tokens; undefined when each is there once. */
+  takeMostFrequent(): [number, number] | undefined {
+    for (let entry = this.#queue.pop(); entry !== undefined; entry = this.#queue.pop()) {
+      const count = this.#counts.get(entry.key) ?? 0
+      if (count < 2) continue
+      if (count === entry.count) return [Math.floor(entry.key / keyBase), entry.key % keyBase]
+      // Merges have taken some of its places since. A count grows only while its pair is new.
+      this.#queue.push(count, entry.key)
+    }
+    return undefined
+  }
+
+  *merge(left: number, right: number, merged: number): Steps<void> {
+    const grown = new Set<number>()
+    let words = 0
     for (const index of this.#places.get(left * keyBase + right) ?? []) {
       this.#count(index, -1)
-      this.#words[index]!.ids = mergePair(this.#words[index]!.ids, left, right, merged)
+      const ids = mergePair(this.#words[index]!.ids, left, right, merged)
+      this.#words[index]!.ids = ids
       this.#count(index, 1)
+      for (let i = 0; i + 1 < ids.length; i++) {
+        if (ids[i] === merged || ids[i + 1] === merged) grown.add(ids[i]! * keyBase + ids[i + 1]!)
+      }
+      if (++words % 256 === 0) yield ''
     }
     this.#places.delete(left * keyBase + right)
+    for (const key of grown) this.#queue.push(this.#counts.get(key)!, key)
   }
 
   /** Adds the pairs of a word, or takes them away. A place stays listed, which does no harm. */

@@ -1,17 +1,26 @@
 import { createHash } from 'node:crypto'
 import { totalmem } from 'node:os'
-import { configToJson, type OpenELMConfig, tensorSpecs } from '../config.js'
+import { abortable } from '../abortable.js'
+import { configToJson, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { loadNative, type NativeTrainer } from '../native.js'
 import { nativeConfig } from '../native-config.js'
 import { randomWeights } from '../random-weights.js'
+import { finishInSlices, type Steps } from '../steps.js'
 import { loadTokenizer, type Tokenizer } from '../tokenizer.js'
 import { readTokenizerJson } from '../tokenizer-file.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
 import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
 import { type Recipe, readRecipe, type TrainOptions } from './recipe.js'
-import { listTraining, loadTraining, saveTraining, tidyTraining } from './training-checkpoint.js'
+import {
+  listTraining,
+  loadTraining,
+  saveTraining,
+  type TrainingState,
+  tidyTraining,
+  writeState,
+} from './training-checkpoint.js'
 import { trainingMemory } from './training-memory.js'
 
 /** What is known after a step. Losses are natural logarithms, means over the tokens with a target. */
@@ -29,6 +38,8 @@ export interface TrainStep {
   /** Positions since the first step of the run, padding included. */
   tokens: number
   tokensPerSecond: number
+  /** Tokens of the step's pieces that sequences had no room for: none with `packing`. */
+  leftOutTokens: number
   /** Cross-entropy of the validation data, when this step measured it. */
   validationLoss?: number
   /** The directory of the checkpoint, when this step wrote one. */
@@ -38,7 +49,7 @@ export interface TrainStep {
 /**
  * Trains a model from random weights, or continues to: OpenELM's pretraining, step by step. The same
  * options give the same weights, whatever the number of threads and however often the run was
- * interrupted and resumed.
+ * interrupted and resumed. Memory is given back when the generator ends, also by `break`.
  *
  * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, INVALID_TOKENIZER, INVALID_CHECKPOINT when
  *   resuming, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED; or the reason of `options.signal`. The
@@ -47,13 +58,13 @@ export interface TrainStep {
 export async function* train(options: TrainOptions): AsyncGenerator<TrainStep, void> {
   const recipe = readRecipe(options)
   const run = await Run.start(recipe)
-  while (run.step < recipe.steps) {
-    try {
-      yield await run.next()
-    } catch (error) {
-      if (recipe.signal?.aborted) await run.save()
-      throw error
-    }
+  try {
+    while (run.hasNext) yield await run.next()
+  } catch (error) {
+    if (recipe.signal?.aborted) await run.save()
+    throw error
+  } finally {
+    await run.dispose()
   }
 }
 
@@ -68,6 +79,8 @@ class Run {
   /** Of the last complete step. */
   #cursor: BatchCursor
   #savedStep = -1
+  /** The last complete step while it has not been told, for want of its validation loss. */
+  #untold: TrainStep | undefined
 
   private constructor(
     recipe: Recipe,
@@ -87,12 +100,14 @@ class Run {
   }
 
   static async start(recipe: Recipe): Promise<Run> {
-    const { config, out } = recipe
+    const { out, signal } = recipe
+    signal?.throwIfAborted()
     const [tokenizerJson, tokenizer] = await readTokenizer(recipe)
-    const corpus = await Corpus.open(recipe.data, recipe)
+    const corpus = await Corpus.open(recipe.data, recipe, signal)
     const stream = new BatchStream(corpus, tokenizer, recipe)
-    const heldOut = await Corpus.open(recipe.validation, { ...recipe, minCharacters: 0 })
-    const validation = validationBatches(heldOut, tokenizer, recipe)
+    await finishInSlices(stream.check(), signal)
+    const heldOut = await Corpus.open(recipe.validation, { ...recipe, minCharacters: 0 }, signal)
+    const validation = await finishInSlices(validationBatches(heldOut, tokenizer, recipe), signal)
     if (recipe.validation.length > 0 && validation.length === 0) {
       const what = `the validation data has fewer tokens than a sequence, ${recipe.sequenceLength}`
       throw new OpenELMError('INVALID_DATA', what)
@@ -100,30 +115,59 @@ class Run {
     const trainer = createTrainer(recipe)
     const fixed = fixedOptions(recipe, corpus, tokenizerJson)
     const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)
-
-    const newest = (await listTraining(out)).at(-1)
-    if (recipe.resume && newest !== undefined) {
-      await run.#resume(newest)
-    } else if (newest !== undefined) {
-      throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
-    } else {
-      await initialize(trainer, config, recipe.seed)
+    try {
+      await run.#begin()
+      await tidyTraining(out, recipe.keepCheckpoints)
+      return run
+    } catch (error) {
+      await run.dispose()
+      throw error
     }
-    await tidyTraining(out, recipe.keepCheckpoints)
-    return run
+  }
+
+  async #begin(): Promise<void> {
+    const { out, resume } = this.#recipe
+    const newest = (await listTraining(out)).at(-1)
+    if (newest === undefined) return initialize(this.#trainer, this.#recipe)
+    if (resume) return this.#resume(newest)
+    throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
   }
 
   async #resume(checkpoint: string): Promise<void> {
     const state = await loadTraining(checkpoint, this.#trainer, this.#recipe.config, this.#fixed)
     this.step = this.#savedStep = state.step
     this.#stream.cursor = this.#cursor = state.cursor
+    this.#untold = state.untold
   }
 
+  get hasNext(): boolean {
+    return this.#untold !== undefined || this.step < this.#recipe.steps
+  }
+
+  /** Gives the memory back. */
+  dispose(): Promise<void> {
+    return this.#trainer.dispose()
+  }
+
+  /** The next step. Where an abort keeps the loss of validation from it, a resumed run tells the step. */
   async next(): Promise<TrainStep> {
-    const { steps, validationSteps, checkpointSteps, batchSize, sequenceLength } = this.#recipe
+    const { steps, validationSteps, checkpointSteps } = this.#recipe
+    const step = this.#untold ?? (await this.#optimize())
+    this.#untold = step
+    const isLast = step.step === steps
+    const validates = this.#validation.length > 0 && (isLast || step.step % validationSteps === 0)
+    const told = validates ? { ...step, validationLoss: await this.#validate() } : step
+    this.#untold = undefined
+    if (this.#savedStep === this.step) await writeState(await this.save(), this.#state)
+    const saves = isLast || step.step % checkpointSteps === 0
+    return saves ? { ...told, checkpoint: await this.save() } : told
+  }
+
+  async #optimize(): Promise<TrainStep> {
+    const { steps, batchSize, sequenceLength } = this.#recipe
     const begin = performance.now()
     const rate = learningRate(this.step, this.#recipe)
-    const { loss, zLoss } = await this.#accumulate()
+    const { loss, zLoss, leftOut } = await this.#accumulate()
     const gradNorm = await this.#trainer.step({
       ...this.#recipe,
       learningRate: rate,
@@ -137,9 +181,6 @@ class Run {
     this.#cursor = this.#stream.cursor
     const seconds = (performance.now() - begin) / 1000
 
-    const isLast = this.step === steps
-    const validates = this.#validation.length > 0 && (isLast || this.step % validationSteps === 0)
-    const saves = isLast || this.step % checkpointSteps === 0
     return {
       step: this.step,
       steps,
@@ -149,34 +190,46 @@ class Run {
       gradNorm,
       tokens: this.step * batchSize * sequenceLength,
       tokensPerSecond: (batchSize * sequenceLength) / seconds,
-      ...(validates && { validationLoss: await this.#validate() }),
-      ...(saves && { checkpoint: await this.save() }),
+      leftOutTokens: leftOut,
     }
+  }
+
+  get #state(): TrainingState {
+    const untold = this.#untold && { untold: this.#untold }
+    return { step: this.step, cursor: this.#cursor, recipe: this.#fixed, ...untold }
   }
 
   /** Saves the last complete step, unless it is saved already. */
   async save(): Promise<string> {
     const { out, config, keepCheckpoints } = this.#recipe
     if (this.#savedStep === this.step) return (await listTraining(out)).at(-1)!
-    const state = { step: this.step, cursor: this.#cursor, recipe: this.#fixed }
-    const directory = await saveTraining(out, this.#trainer, config, this.#tokenizerJson, state)
+    const directory = await saveTraining(
+      out,
+      this.#trainer,
+      config,
+      this.#tokenizerJson,
+      this.#state,
+    )
     this.#savedStep = this.step
     await tidyTraining(out, keepCheckpoints)
     return directory
   }
 
   /** Adds up the gradient of a batch's mean loss, one micro-batch after another. */
-  async #accumulate(): Promise<{ loss: number; zLoss: number }> {
+  async #accumulate(): Promise<{ loss: number; zLoss: number; leftOut: number }> {
     const { batchSize, microBatchSize, sequenceLength, zLoss, signal, config } = this.#recipe
-    const batch = this.#stream.next(batchSize)
+    signal?.throwIfAborted()
+    const batch = await finishInSlices(this.#stream.steps(batchSize), signal)
     const stride = microBatchSize * sequenceLength
     const sums = { crossEntropy: 0, squaredLse: 0 }
     for (let begin = 0; begin < batch.tokens.length; begin += stride) {
-      signal?.throwIfAborted()
       const tokens = batch.tokens.subarray(begin, begin + stride)
       const targets = batch.targets.subarray(begin, begin + stride)
       const scale = 1 / batch.numTargets
-      const losses = await this.#trainer.accumulate(tokens, targets, scale, zLoss)
+      const losses = await abortable(signal, () => ({
+        promise: this.#trainer.accumulate(tokens, targets, scale, zLoss),
+        cancel: () => this.#trainer.cancel(),
+      }))
       sums.crossEntropy += losses.crossEntropy
       sums.squaredLse += losses.squaredLse
     }
@@ -186,17 +239,20 @@ class Run {
     return {
       loss: sums.crossEntropy / batch.numTargets,
       zLoss: (zLoss * squaredLse) / batch.numTargets,
+      leftOut: batch.leftOut,
     }
   }
 
   async #validate(): Promise<number> {
     let crossEntropy = 0
     let numTargets = 0
-    for (const batch of this.#validation) {
-      this.#recipe.signal?.throwIfAborted()
-      const losses = await this.#trainer.evaluate(batch.tokens, batch.targets)
+    for (const { tokens, targets } of this.#validation) {
+      const losses = await abortable(this.#recipe.signal, () => ({
+        promise: this.#trainer.evaluate(tokens, targets),
+        cancel: () => this.#trainer.cancel(),
+      }))
       crossEntropy += losses.crossEntropy
-      numTargets += batch.numTargets
+      numTargets += targets.length
     }
     return crossEntropy / numTargets
   }
@@ -227,15 +283,12 @@ function createTrainer(recipe: Recipe): NativeTrainer {
   })
 }
 
-async function initialize(
-  trainer: NativeTrainer,
-  config: OpenELMConfig,
-  seed: number,
-): Promise<void> {
+async function initialize(trainer: NativeTrainer, { config, seed, signal }: Recipe): Promise<void> {
   const draw = randomWeights(config, BigInt(seed))
   let begin = 0
   for (const { name, shape } of tensorSpecs(config)) {
     for await (const chunk of draw({ name, shape, dtype: 'F32' })) {
+      signal?.throwIfAborted()
       trainer.write('weights', begin, chunk)
       begin += chunk.length / 4
     }
@@ -243,15 +296,16 @@ async function initialize(
 }
 
 /** The validation data end to end; the last tokens, which fill no sequence, are left out. */
-function validationBatches(
+function* validationBatches(
   corpus: Corpus,
   tokenizer: Tokenizer,
   { sequenceLength, microBatchSize }: Recipe,
-): Batch[] {
+): Steps<Batch[]> {
   const all: number[] = []
   for (const piece of corpus) {
     for (const token of tokenizer.encode(piece)) all.push(token)
     all.push(tokenizer.eosTokenId)
+    yield ''
   }
   const sequences = Math.floor((all.length - 1) / sequenceLength)
   const batches: Batch[] = []
@@ -262,6 +316,7 @@ function validationBatches(
       tokens: Int32Array.from(all.slice(begin, end)),
       targets: Int32Array.from(all.slice(begin + 1, end + 1)),
       numTargets: end - begin,
+      leftOut: 0,
     })
   }
   return batches

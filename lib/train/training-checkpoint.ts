@@ -9,6 +9,7 @@ import type { NativeTrainer, NativeTrainerArray } from '../native.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'
+import type { TrainStep } from './train.js'
 
 /** Where a run stands, beside its weights and moments. */
 export interface TrainingState {
@@ -17,6 +18,8 @@ export interface TrainingState {
   cursor: BatchCursor
   /** What the run was started with. It can only be continued with the same. */
   recipe: Record<string, unknown>
+  /** The last step, when the run was aborted before it told it. */
+  untold?: TrainStep
 }
 
 /** A piece of text without spaces can leave millions of tokens to later sequences. */
@@ -79,6 +82,11 @@ export async function saveTraining(
     throw error
   }
   return directory
+}
+
+/** Writes the state of a complete checkpoint anew. */
+export async function writeState(directory: string, state: TrainingState): Promise<void> {
+  await writeWhole(join(directory, stateName), [Buffer.from(JSON.stringify(state))])
 }
 
 function* optimizerChunks(trainer: NativeTrainer, places: ReturnType<typeof placesOf>) {

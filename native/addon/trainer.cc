@@ -54,6 +54,7 @@ void TrainerWrap::init(Napi::Env env, Napi::Object exports) {
                               InstanceMethod<&TrainerWrap::step>("step"),
                               InstanceMethod<&TrainerWrap::clear_gradients>("clearGradients"),
                               InstanceMethod<&TrainerWrap::cancel>("cancel"),
+                              InstanceMethod<&TrainerWrap::dispose>("dispose"),
                           }));
 }
 
@@ -80,6 +81,7 @@ TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
 
 train::Trainer& TrainerWrap::idle() const {
   if (busy_) throw Error(ErrorCode::kBusy, "the trainer already has a call under way");
+  if (!trainer_) throw Error(ErrorCode::kDisposed, "the trainer is disposed");
   return *trainer_;
 }
 
@@ -214,8 +216,21 @@ Napi::Value TrainerWrap::clear_gradients(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value TrainerWrap::cancel(const Napi::CallbackInfo& info) {
-  trainer_->cancel();
+  if (trainer_) trainer_->cancel();
   return info.Env().Undefined();
+}
+
+// dispose(): Promise<void>. Gigabytes take the system a while to take back, so a thread waits for
+// it. A call under way holds the trainer too, and its memory goes when that call has ended.
+Napi::Value TrainerWrap::dispose(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (trainer_) trainer_->cancel();
+    const auto trainer = std::make_shared<std::shared_ptr<train::Trainer>>(std::move(trainer_));
+    return AddonData::of(info.Env())
+        .run_in_background(
+            info.Env(), [trainer] { trainer->reset(); },
+            [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, [] {});
+  });
 }
 
 }  // namespace openelm

@@ -24,14 +24,15 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value clear_gradients(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
 
-  train::Trainer& idle() const;  // throws kBusy
+  train::Trainer& idle() const;  // throws kBusy or kDisposed
   std::vector<int32_t> checked_ids(const Napi::Value& value, int min) const;
   Napi::Value run(Napi::Env env, std::function<void()> work,
                   std::function<Napi::Value(Napi::Env)> finish);
   Napi::Value run_losses(Napi::Env env, Losses losses);
 
-  std::shared_ptr<train::Trainer> trainer_;
+  std::shared_ptr<train::Trainer> trainer_;  // none after dispose()
   int vocab_size_ = 0;
   int sequence_length_ = 0;
   int max_sequences_ = 0;

@@ -11,7 +11,7 @@ constexpr size_t kChunk = 1 << 16;
 template <typename T>
 static double norm_of(Workers<T>& workers, const T* x, size_t size) {
   std::vector<double> sums((size + kChunk - 1) / kChunk);
-  workers.pool.run(int(sums.size()), [&](int chunk, int) {
+  workers.pool.run_all(int(sums.size()), [&](int chunk, int) {
     const size_t begin = chunk * kChunk;
     const size_t end = std::min(begin + kChunk, size);
     double sum = 0;
@@ -45,7 +45,7 @@ double adamw(Workers<T>& workers, const Parameters& parameters, const AdamWOptio
     const double decay = tensor.is_matrix ? options.weight_decay : 0;
     const T kept = T(1 - options.learning_rate * decay);
     const size_t chunks = (tensor.end - tensor.begin + kChunk - 1) / kChunk;
-    workers.pool.run(int(chunks), [&](int chunk, int) {
+    workers.pool.run_all(int(chunks), [&](int chunk, int) {
       const size_t begin = tensor.begin + chunk * kChunk;
       const size_t end = std::min(begin + kChunk, tensor.end);
       for (size_t i = begin; i < end; ++i) {

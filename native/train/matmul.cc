@@ -47,7 +47,7 @@ static void pack_panel(View<T> x, int rows, int depth, T* to) {
 
 // Packs x [rows, depth].
 template <int kWidth, typename T>
-static Packed<kWidth, T> pack(ThreadPool& pool, View<T> x, int rows, int depth,
+static Packed<kWidth, T> pack(TaskPool& pool, View<T> x, int rows, int depth,
                               std::vector<T>& memory) {
   const int panels = ceil_div(rows, kWidth);
   const size_t size = size_t(panels) * kWidth * depth;

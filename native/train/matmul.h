@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "../simd/thread_pool.h"
 #include "kernels.h"
+#include "task_pool.h"
 
 namespace openelm::train {
 
@@ -25,7 +25,7 @@ struct View {
 template <typename T>
 class Matmul {
  public:
-  explicit Matmul(ThreadPool& pool) : pool_(pool) {}
+  explicit Matmul(TaskPool& pool) : pool_(pool) {}
 
   // Makes room for factors of up to so many elements in panels, so that products do not allocate: a
   // task of a pool must not throw.
@@ -42,7 +42,7 @@ class Matmul {
  private:
   void multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride, bool adds);
 
-  ThreadPool& pool_;
+  TaskPool& pool_;
   const Kernels<T>& kernels_ = kernels<T>();
   std::vector<T> packed_a_;
   std::vector<T> packed_b_;

@@ -23,7 +23,7 @@ class TrainerOf final : public Trainer {
         eps_(T(config_.rms_norm_eps)),
         parameters_(config_),
         rope_(length_, config_.head_dim, config_.rope_freq_constant),
-        workers_(options.threads),
+        workers_(options.threads, cancelled_),
         activations_(config_, size_t(options.max_sequences) * length_,
                      std::min(kHeadRows, options.max_sequences * length_), recompute_) {
     for (Pages<T>& array : arrays_) array = Pages<T>(parameters_.size());
@@ -41,6 +41,7 @@ class TrainerOf final : public Trainer {
     for (int layer = config_.num_layers - 1; layer >= 0; --layer) layer_backward(layer, sequences);
     embed_backward<T>(workers_, tokens, activations_.dx, rows, config_.model_dim,
                       gradient(parameters_.token_embeddings));
+    check_cancelled();
     return sums;
   }
 
@@ -51,10 +52,12 @@ class TrainerOf final : public Trainer {
       add(sums,
           cross_entropy(workers_, logits(begin, rows), targets + begin, rows, config_.vocab_size));
     });
+    check_cancelled();
     return sums;
   }
 
   double step(const AdamWOptions& options) override {
+    check_cancelled();
     return adamw<T>(workers_, parameters_, options,
                     {arrays_[int(Array::kWeights)], arrays_[int(Array::kGradients)],
                      arrays_[int(Array::kFirstMoments)], arrays_[int(Array::kSecondMoments)]});

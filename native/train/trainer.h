@@ -42,7 +42,7 @@ class Trainer {
                               double scale, double z_loss) = 0;
   virtual LossSums evaluate(const int32_t* tokens, const int32_t* targets, int sequences) = 0;
 
-  // See adamw().
+  // See adamw(). Throws Error{kAborted} after cancel(); a step that has begun is done in full.
   virtual double step(const AdamWOptions& options) = 0;
 
   virtual void clear_gradients() = 0;

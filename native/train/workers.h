@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <vector>
 
 #include "matmul.h"
@@ -9,7 +10,9 @@ namespace openelm::train {
 // What a thread needs to work through a task of attention on its own.
 template <typename T>
 struct Scratch {
-  ThreadPool alone{1};
+  explicit Scratch(const std::atomic<bool>& cancelled) : alone(1, cancelled) {}
+
+  TaskPool alone;
   Matmul<T> matmul{alone};
   std::vector<T> scores;   // [kQueryBlock, S]
   std::vector<T> dscores;  // [kQueryBlock, S]
@@ -18,12 +21,15 @@ struct Scratch {
 // The threads that every op runs on, and the memory that ops share.
 template <typename T>
 struct Workers {
-  explicit Workers(int threads) : pool(threads), scratch(threads) {}
+  // Ops end soon and unfinished once `cancelled` is set, which must outlive the workers.
+  Workers(int threads, const std::atomic<bool>& cancelled) : pool(threads, cancelled) {
+    for (int thread = 0; thread < threads; ++thread) scratch.emplace_back(cancelled);
+  }
 
-  ThreadPool pool;
+  TaskPool pool;
   const Kernels<T>& kernels = train::kernels<T>();
   Matmul<T> matmul{pool};
-  std::vector<Scratch<T>> scratch;
+  std::deque<Scratch<T>> scratch;  // one a thread
   std::vector<T> partial_sums;
 };
 

@@ -34,7 +34,7 @@ export const tinyJson = {
 
 export const tiny: OpenELMConfig = parseConfig(tinyJson, 'tiny')
 
-export const tinyTokenizer: object = trainTokenizer([page], tinyJson.vocab_size)
+export const tinyTokenizer: object = await trainTokenizer([page], tinyJson.vocab_size)
 
 /** Writes the page and returns options of a short run on it. */
 export function tinyRun(dir: string, options: Partial<TrainOptions> = {}): TrainOptions {

@@ -73,7 +73,8 @@ static double largest(const std::vector<double>& values) {
 }
 
 static void compare_with_differences(const DifferentiableOp<double>& op) {
-  Workers<double> workers(2);
+  const std::atomic<bool> cancelled{false};
+  Workers<double> workers(2, cancelled);
   Arrays<double> inputs = random_inputs(op);
   const auto dy = random_array<double>(kSeedOfDy, op.forward(workers, inputs).size());
   const Arrays<double> gradients = gradients_of(workers, op, inputs, dy);
@@ -94,8 +95,9 @@ static void compare_with_differences(const DifferentiableOp<double>& op) {
 
 static void compare_with_float64(const DifferentiableOp<float>& op,
                                  const DifferentiableOp<double>& exact) {
-  Workers<float> workers(2);
-  Workers<double> exact_workers(2);
+  const std::atomic<bool> cancelled{false};
+  Workers<float> workers(2, cancelled);
+  Workers<double> exact_workers(2, cancelled);
   const Arrays<float> inputs = random_inputs(op);
   const Arrays<double> exact_inputs = random_inputs(exact);
   const auto y = op.forward(workers, inputs);

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { finish } from '../../lib/steps.js'
 import type { Tokenizer } from '../../lib/tokenizer.js'
 import { BatchStream } from '../../lib/train/batches.js'
 import { shuffled } from '../../lib/train/random.js'
@@ -23,7 +24,9 @@ t.test('a shuffle has every number once, in an order of its own', async t => {
 })
 
 t.test('a piece is a sequence: cut when long, padded when short', async t => {
-  const { tokens, targets, numTargets } = new BatchStream(['abcdef'], tokenizer, options).next(1)
+  const batch = new BatchStream(['abcdef'], tokenizer, options).next(1)
+  const { tokens, targets, numTargets } = batch
+  t.equal(batch.leftOut, 3, 'e, f and EOS')
   t.same([...tokens], [1, 97, 98, 99])
   t.same([...targets], [97, 98, 99, 100])
   t.equal(numTargets, 4)
@@ -32,6 +35,7 @@ t.test('a piece is a sequence: cut when long, padded when short', async t => {
   t.same([...short.tokens], [1, 97, 2, 2])
   t.same([...short.targets], [97, 2, -1, -1])
   t.equal(short.numTargets, 2)
+  t.equal(short.leftOut, 0)
 })
 
 t.test('packing loses nothing', async t => {
@@ -76,7 +80,9 @@ t.test('each epoch has another order, and a cursor continues it', async t => {
 t.test('pieces of too few tokens are left out', async t => {
   const stream = new BatchStream(['a', 'abc'], tokenizer, { ...options, minTokens: 4 })
   for (let i = 0; i < 3; i++) t.equal(stream.next(1).tokens[2], 98)
-  t.throws(() => new BatchStream(['a'], tokenizer, { ...options, minTokens: 4 }), {
+  const none = new BatchStream(['a'], tokenizer, { ...options, minTokens: 4 })
+  finish(stream.check())
+  t.throws(() => finish(none.check()), {
     code: 'INVALID_DATA',
   })
 })

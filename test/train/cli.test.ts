@@ -70,14 +70,35 @@ t.test('a run that is killed 20 times ends as one that is not', { timeout: 500_0
   t.match(readFileSync(at('killed', 'loss.svg'), 'utf8'), /^<svg .*<polyline .*<\/svg>\s*$/s)
 })
 
-t.test('Ctrl-C saves', async t => {
-  const child = start('train', at('interrupted'), ...training, '--checkpoint-steps', '100000')
-  const ended = outcome(child)
-  while (!existsSync(at('interrupted', 'log.jsonl'))) await setTimeout(20)
-  child.kill('SIGINT')
-  t.equal((await ended).code, 130)
-  const [step] = readFileSync(at('interrupted', 'log.jsonl'), 'utf8').trim().split('\n').slice(-1)
-  t.ok(existsSync(at('interrupted', `step-${String(JSON.parse(step!).step).padStart(8, '0')}`)))
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  t.test(`${signal} saves`, { skip: process.platform === 'win32' }, async t => {
+    const child = start('train', at(signal), ...training, '--checkpoint-steps', '100000')
+    const ended = outcome(child)
+    while (!existsSync(at(signal, 'log.jsonl'))) await setTimeout(20)
+    child.kill(signal)
+    t.equal((await ended).code, code)
+    const [step] = readFileSync(at(signal, 'log.jsonl'), 'utf8').trim().split('\n').slice(-1)
+    t.ok(existsSync(at(signal, `step-${String(JSON.parse(step!).step).padStart(8, '0')}`)))
+  })
+}
+
+t.test('a resumed run keeps its vocabulary, and says what it leaves out', async t => {
+  const short = ['--steps', '2', '--sequence-length', '16', '--checkpoint-steps', '1']
+  writeFileSync(at('loose.json'), JSON.stringify({ batchSize: 1, minTokens: 0 }))
+  const loose = [...shape, '--data', at('page.txt'), '--recipe', at('loose.json'), ...short]
+  const first = await run('train', at('loose'), ...loose)
+  t.equal(first.code, 0, first.stderr)
+  t.match(first.stderr, /^openelm: \d+% of the data .* is left out; --packing uses all$/m)
+  // Learned anew, it would be another: the run could not go on.
+  const file = at('loose', 'step-00000002', 'tokenizer.json')
+  const before = readFileSync(file, 'utf8')
+  writeFileSync(file, before.replace('"merges":["', '"merges": ["'))
+  const again = await run('train', at('loose'), ...loose, '--resume')
+  t.equal(again.code, 0, again.stderr)
 })
 
 t.test('average and perplexity', async t => {

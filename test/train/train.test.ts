@@ -1,10 +1,12 @@
 import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { parseConfig, presets } from '../../lib/config.js'
+import { countParameters, parseConfig, presets } from '../../lib/config.js'
 import { OpenELM } from '../../lib/model.js'
+import { loadNative } from '../../lib/native.js'
+import { nativeConfig } from '../../lib/native-config.js'
 import type { TrainOptions } from '../../lib/train/recipe.js'
-import { train } from '../../lib/train/train.js'
+import { type TrainStep, train } from '../../lib/train/train.js'
 import { childRunner } from '../helpers/child.js'
 import { checkpointBytes, page, runAll, tiny, tinyJson, tinyRun } from '../helpers/training.js'
 
@@ -97,6 +99,138 @@ t.test('a resumed run ends as one that was never interrupted', async t => {
   t.equal(rest[0]!.step, 7)
   t.same(checkpointBytes(rest.at(-1)!.checkpoint!), checkpointBytes(whole.at(-1)!.checkpoint!))
   t.same(await runAll({ ...options, resume: true }), [], 'a run that is over stays over')
+})
+
+/** A run whose micro-batches take seconds. */
+function slowRun(dir: string, options: Partial<TrainOptions> = {}): TrainOptions {
+  const config = parseConfig(
+    {
+      ...tinyJson,
+      model_dim: 512,
+      head_dim: 64,
+      num_transformer_layers: 4,
+      max_context_length: 256,
+    },
+    'slow',
+  )
+  return tinyRun(dir, {
+    config,
+    batchSize: 16,
+    microBatchSize: 16,
+    sequenceLength: 256,
+    ...options,
+  })
+}
+
+t.test('an abort ends a micro-batch at once, and nothing is lost', async t => {
+  const dir = t.testdir()
+  const reference = slowRun(join(dir, 'timing'))
+  const begin = performance.now()
+  const timing = train(reference)
+  await timing.next()
+  const stepMs = performance.now() - begin
+  await timing.return()
+
+  const controller = new AbortController()
+  const options = slowRun(join(dir, 'run'))
+  const steps = train({ ...options, signal: controller.signal })
+  await steps.next()
+  let abortedAt = 0
+  setTimeout(() => {
+    abortedAt = performance.now()
+    controller.abort(new Error('enough'))
+  }, stepMs / 3)
+  await t.rejects(steps.next(), /enough/)
+  const saved = performance.now() - abortedAt
+  t.ok(
+    saved < Math.max(1000, stepMs / 2),
+    `${saved} ms to hear and save, of a step of ${stepMs} ms`,
+  )
+  t.same(readdirSync(options.out), ['step-00000001'])
+})
+
+t.test('a cancelled trainer keeps its weights, and a disposed one its peace', async t => {
+  const { Trainer } = loadNative()
+  const trainer = new Trainer({
+    config: nativeConfig(tiny),
+    threads: 2,
+    maxSequences: 1,
+    sequenceLength: 4,
+    recompute: false,
+    float64: false,
+  })
+  const [weights, read] = [Buffer.alloc(64, 1), Buffer.alloc(64)]
+  trainer.write('weights', 0, weights)
+  const ids = Int32Array.of(1, 2, 3, 4)
+  trainer.cancel()
+  await t.rejects(trainer.accumulate(ids, ids, 1, 0), { code: 'ABORTED' })
+  await t.rejects(trainer.evaluate(ids, ids), { code: 'ABORTED' })
+  const options = { learningRate: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0 }
+  await t.rejects(trainer.step({ ...options, maxGradNorm: 1, step: 1 }), { code: 'ABORTED' })
+  trainer.read('weights', 0, read)
+  t.same(read, weights)
+  await Promise.all([trainer.dispose(), trainer.dispose()])
+  await trainer.dispose()
+  trainer.cancel()
+  t.throws(() => trainer.read('weights', 0, read), { code: 'DISPOSED' })
+  t.throws(() => trainer.evaluate(ids, ids), { code: 'DISPOSED' })
+})
+
+t.test('a run that is left gives its memory back', async t => {
+  const dir = t.testdir({ child: {} })
+  const run = slowRun(join(dir, 'run'), { batchSize: 1, microBatchSize: 1 })
+  const { result, exit } = await childRunner(join(dir, 'child'))(
+    async ({ train }, options) => {
+      const sizes: number[] = []
+      for (let i = 0; i < 4; i++) {
+        for await (const _ of train({ ...options, out: `${options.out}-${i}` })) break
+        sizes.push(process.memoryUsage.rss())
+      }
+      return sizes
+    },
+    [run],
+  )
+  t.equal(exit, 0)
+  const parameters = countParameters(run.config)
+  const growth = result.at(-1)! - result[0]!
+  t.ok(growth < 16 * parameters, `${growth} bytes more after three runs of ${16 * parameters}`)
+})
+
+t.test('an abort during validation loses neither the step nor its loss', async t => {
+  const dir = t.testdir()
+  const options = tinyRun(join(dir, 'parts'), {
+    steps: 4,
+    checkpointSteps: 100,
+    validationSteps: 2,
+  })
+  const long = join(dir, 'long.txt')
+  writeFileSync(long, page.repeat(200))
+  const recipe = { ...options, validation: [long] }
+  const whole = await runAll({ ...recipe, out: join(dir, 'whole') })
+
+  const controller = new AbortController()
+  const first: TrainStep[] = []
+  await t.rejects(async () => {
+    for await (const step of train({ ...recipe, signal: controller.signal })) {
+      first.push(step)
+      // The next step is a few milliseconds of training and many more of validation.
+      if (step.step === 1) setTimeout(() => controller.abort(new Error('enough')), 50)
+    }
+  }, /enough/)
+  const rest = await runAll({ ...recipe, resume: true })
+  const lossesOf = (steps: TrainStep[]) =>
+    steps.map(({ step, loss, validationLoss }) => ({ step, loss, validationLoss }))
+  t.same(lossesOf([...first, ...rest]), lossesOf(whole))
+  t.same(checkpointBytes(rest.at(-1)!.checkpoint!), checkpointBytes(whole.at(-1)!.checkpoint!))
+  t.same(await runAll({ ...recipe, resume: true }), [], 'it is told once')
+})
+
+t.test('what sequences leave out is told', async t => {
+  const options = { packing: false, minCharacters: 0, steps: 1, batchSize: 1 }
+  const [step] = await runAll(tinyRun(t.testdir(), options))
+  t.ok(step!.leftOutTokens > 100, `${step!.leftOutTokens} of a page`)
+  const [packed] = await runAll(tinyRun(t.testdir({ packed: {} }), { steps: 1 }))
+  t.equal(packed!.leftOutTokens, 0)
 })
 
 t.test('old checkpoints go, and what a kill left half written', async t => {
