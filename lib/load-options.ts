@@ -1,7 +1,7 @@
 import type { BackendName } from './backends.js'
 import { type DType, dtypes } from './checkpoint.js'
+import { defaultThreads } from './cpu-quota.js'
 import { invalidArgument } from './errors.js'
-import { loadNative } from './native.js'
 import {
   readBoolean,
   readChoice,
@@ -26,7 +26,7 @@ export interface LoadOptions {
   dtype?: 'auto' | DType
   /** Tokens that a session can hold, from 1 up. Default the model's own, 2048 for all released ones. */
   contextLength?: number
-  /** Threads of the cpu backend, from 1 to 1024. Default the physical cores. */
+  /** Threads of the cpu backend, from 1 to 1024. Default the physical cores, or what a container's quota allows. */
   threads?: number
   /**
    * What keys and values are kept as. float16 halves the memory of a context and the time that it
@@ -99,7 +99,7 @@ export function validateLoadOptions(given: LoadOptions | undefined) {
     threads: readInteger('options.threads', options.threads, {
       min: 1,
       max: 1024,
-      fallback: loadNative().cpuInfo().physicalCores,
+      fallback: defaultThreads(),
     }),
     kvCacheDtype,
     tokenizer: tokenizer as string | object | undefined,

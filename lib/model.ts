@@ -34,6 +34,7 @@ export class OpenELM {
   readonly backend: BackendName
   readonly dtype: DType
   readonly #native: NativeModel
+  #disposal: Promise<void> | undefined
   /** @internal Tokens that its sessions hold. */
   readonly contextLength: number
   readonly #tokenizer: Tokenizer | OpenELMError
@@ -203,7 +204,9 @@ export class OpenELM {
    * Gives all memory back. Calls under way, and later ones, reject with DISPOSED. Idempotent.
    */
   async dispose(): Promise<void> {
-    await this.#native.dispose()
+    // Once only: new work in a listener of 'beforeExit' would keep the process alive for ever.
+    this.#disposal ??= this.#native.dispose()
+    await this.#disposal
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -506,6 +506,59 @@ t.test('a bar is gone before the result comes', { skip: needsScript }, async t =
   t.notOk(screen.slice(screen.lastIndexOf('perplexity')).includes('\x1b'))
 })
 
+t.test('a dumb terminal gets no bar', { skip: needsScript }, async t => {
+  const line = `'${process.execPath}' '${main}' perplexity '${tiny}' '${tinyConfig}'`
+  const child = spawn('script', ['-qec', line, '/dev/null'], {
+    env: { ...process.env, OPENELM_ADDON: addon, TERM: 'dumb' },
+  })
+  const { code, stdout } = await outcome(child)
+  t.equal(code, 0)
+  t.match(stdout, /^perplexity/)
+  t.notOk(stdout.includes('\x1b'))
+})
+
+t.test('a closed standard error costs nothing but what is said there', async t => {
+  const child = start(['generate', '-m', tiny, '--max-tokens', '4', '--verbose', 'Hello'])
+  child.stderr.destroy()
+  const [stdout, [code]] = await Promise.all([text(child.stdout), once(child, 'close')])
+  t.equal(code, 0)
+  t.ok(stdout.length > 1)
+})
+
+t.test('a generate that fails prints nothing', async t => {
+  const dir = t.testdir({
+    latin: Buffer.from([0x63, 0x61, 0x66, 0xe9]),
+    marked: '\ufeffHello',
+    plain: 'Hello',
+  })
+  const overflow = await run('generate', '-m', tiny, '--context-length', '1', 'Hello')
+  t.match(overflow, { code: 1, stdout: '', stderr: /CONTEXT_OVERFLOW/ })
+  const latin = await run('generate', '-m', tiny, '--prompt-file', join(dir, 'latin'))
+  t.match(latin, { code: 1, stdout: '', stderr: /latin: expected UTF-8 text \[INVALID_DATA\]/ })
+  const piped = await outcome(start(['generate', '-m', tiny, '-']), '\ufeffHello')
+  t.equal(piped.code, 0)
+  const tokens = (name: string) =>
+    generateJson(t, tiny, '--max-tokens', '4', '--prompt-file', join(dir, name))
+  t.same((await tokens('marked')).tokens, (await tokens('plain')).tokens, 'without its mark')
+})
+
+t.test('--seed takes every seed that it names', async t => {
+  const args = ['--temperature', '1', '--max-tokens', '4', 'Hello', '--seed']
+  await generateJson(t, tiny, ...args, '18446744073709551615')
+  const { code, stderr } = await run('generate', '-m', tiny, ...args, '18446744073709551616')
+  t.equal(code, 2)
+  t.match(stderr, /Expected an integer from 0 to 2\^64 - 1\./)
+})
+
+t.test('chat says that a line of 200,000 words is too long', async t => {
+  const { code, stderr } = await outcome(
+    start(['chat', '-m', tiny]),
+    `${'word '.repeat(200_000)}\n`,
+  )
+  t.equal(code, 0, stderr)
+  t.match(stderr, /^openelm: .*do not fit|context/)
+})
+
 t.test('chat in a terminal', { skip: needsScript }, async t => {
   const sizes = ['--max-tokens', '500000', '--context-length', '500000']
   const child = startInTerminal('chat', '-m', tiny, ...sizes, '--temperature', '1')

@@ -389,3 +389,31 @@ t.test('the process', async t => {
     }
   })
 })
+
+t.test('a score is aborted while it is computed', async t => {
+  await using model = await OpenELM.load(large, { backend: testBackend })
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  const { signal } = controller
+  const score = reasonOf(model.score(promptOf(1), promptOf(long), { signal }))
+  await setTimeout(20)
+  controller.abort(reason)
+  t.equal(await score, reason)
+  t.equal(await reasonOf(model.score(promptOf(1), promptOf(2), { signal })), reason, 'or before')
+})
+
+t.test('a model may be disposed of when the process is about to end', async t => {
+  const { result, exit, stderr } = await runInChild(
+    async ({ OpenELM }, source) => {
+      const model = await OpenELM.load(source)
+      let calls = 0
+      process.on('beforeExit', () => {
+        if (++calls > 100) process.exit(7)
+        return model.dispose()
+      })
+      return 'loaded'
+    },
+    [tiny],
+  )
+  t.same({ result, exit, stderr }, { result: 'loaded', exit: 0, stderr: '' })
+})

@@ -7,6 +7,7 @@ import {
   promptOperations,
   quantile,
 } from '../bench.js'
+import { defaultThreads } from '../cpu-quota.js'
 import { loadNative, type NativeMachineSpeed } from '../native.js'
 import { formatBytes } from './format.js'
 import { addOptions, integer, loadOptions, pick } from './options.js'
@@ -36,7 +37,7 @@ Example:
   )
   .action(async (model: string, options) => {
     const load = pick(options, modelOptions)
-    const threads = options.threads ?? loadNative().cpuInfo().physicalCores
+    const threads = options.threads ?? defaultThreads()
     const result = await measure(model, load, options)
     // Afterwards, for it takes more memory than a small model.
     const machine = await loadNative().measureMachine(threads)

@@ -1,5 +1,6 @@
 import { cpus, freemem, totalmem } from 'node:os'
 import { Command } from 'commander'
+import { defaultThreads } from '../cpu-quota.js'
 import { loadNative, type NativeAddon } from '../native.js'
 import { formatBytes } from './format.js'
 import { formatTable } from './table.js'
@@ -37,6 +38,7 @@ function examine() {
         : {
             path: sharedObjects.find(path => path.endsWith('.node')),
             ...addon.cpuInfo(),
+            threads: defaultThreads(),
             backends: addon.backends(),
           },
   }
@@ -62,6 +64,7 @@ function describe({ addon, ...machine }: ReturnType<typeof examine>): string {
   if ('error' in addon) return formatTable([...rows, ['addon', addon.error]], [], 2)
   rows.push(
     ['cores', String(addon.physicalCores)],
+    ['threads by default', String(addon.threads)],
     ['features', addon.features.join(' ')],
     ['kernels', addon.kernels],
     ['addon', addon.path ?? 'unknown'],

@@ -40,7 +40,9 @@ export const samplerOptions = [
   samplerOption('--min-p <p>', 'draw from those at least p times as likely as the likeliest'),
   samplerOption('--repetition-penalty <x>', 'above 1, avoid what came lately (default: 1)'),
   samplerOption('--repetition-context-size <n>', 'how many tokens are lately (default: 64)'),
-  samplerOption('--seed <n>', 'draw the same tokens again (default: another seed each time)'),
+  new Option('--seed <n>', 'draw the same tokens again (default: another seed each time)')
+    .argParser(seed)
+    .helpGroup('Sampling:'),
 ]
 
 export function addOptions(command: Command, options: Option[]): Command {
@@ -61,6 +63,12 @@ export function integer(min: number): (text: string) => number {
     if (Number.isSafeInteger(value) && value >= min) return value
     throw new InvalidArgumentError(`Expected an integer from ${min} up.`)
   }
+}
+
+/** A seed, which has more digits than a number holds. */
+function seed(text: string): bigint {
+  if (/^\d{1,20}$/.test(text) && BigInt(text) < 2n ** 64n) return BigInt(text)
+  throw new InvalidArgumentError('Expected an integer from 0 to 2^64 - 1.')
 }
 
 /** A parser of numbers above 0. */

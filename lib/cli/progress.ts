@@ -1,7 +1,10 @@
 import { SingleBar } from 'cli-progress'
 import { formatBytes } from './format.js'
 
-/** A bar on stderr that counts, and leaves no trace; nothing at all where stderr is not a terminal. */
+/** Whether a bar can be drawn: a dumb terminal shows the codes that move its cursor as text. */
+export const canDrawBars = process.env.TERM !== 'dumb'
+
+/** A bar on stderr that counts, and leaves no trace; nothing at all where that cannot be drawn. */
 export class Progress {
   readonly #bar: SingleBar
 
@@ -19,6 +22,7 @@ export class Progress {
 
   /** Draws the bar; the shape of `onProgress` of the library. */
   readonly update = (done: number, total: number): void => {
+    if (!canDrawBars) return
     if (!this.#bar.isActive) this.#bar.start(total, done)
     this.#bar.update(done)
   };

@@ -6,6 +6,7 @@ import {
   writeCheckpoint,
 } from '../checkpoint.js'
 import { companionNames, readCompanions } from '../companions.js'
+import { defaultThreads } from '../cpu-quota.js'
 import { OpenELMError } from '../errors.js'
 import { loadNative } from '../native.js'
 import { readFloat32 } from '../read-float32.js'
@@ -51,7 +52,7 @@ function quantizer({ directory, dtype, tensors }: Checkpoint, threads?: number) 
     throw new OpenELMError('INVALID_ARGUMENT', `${directory} is quantised already, as ${dtype}`)
   }
   const addon = loadNative()
-  const numThreads = threads ?? addon.cpuInfo().physicalCores
+  const numThreads = threads ?? defaultThreads()
   let scales: Uint8Array
 
   return async function* (header: TensorHeader): AsyncGenerator<Uint8Array> {

@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress'
 import type { TrainStep } from '../train/train.js'
+import { canDrawBars } from './progress.js'
 
 /** A bar on stderr with the loss and the time left; nothing at all where stderr is not a terminal. */
 export class TrainingProgress {
@@ -13,6 +14,7 @@ export class TrainingProgress {
   })
 
   update({ step, steps, loss, tokens, tokensPerSecond }: TrainStep): void {
+    if (!canDrawBars) return
     const secondsLeft = ((steps - step) * tokens) / step / tokensPerSecond
     const payload = {
       loss: loss.toFixed(4),

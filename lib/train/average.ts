@@ -49,8 +49,12 @@ export async function average(
   for (const checkpoint of checkpoints) requireSameShape(checkpoint, first)
   const source = async function* ({ name, shape }: TensorHeader) {
     const tensors = checkpoints.map(checkpoint => checkpoint.tensors.get(name)!)
-    const mean = await meanOf(tensors, shape)
-    yield encodeFloats(mean, floatTypes[dtype])
+    const size = shape.reduce((product, length) => product * length, 1)
+    for (let begin = 0; begin < size; begin += partSize) {
+      signal?.throwIfAborted()
+      const mean = await meanOf(tensors, begin, Math.min(begin + partSize, size))
+      yield encodeFloats(mean, floatTypes[dtype])
+    }
   }
   const companions = await readCompanions(first.directory)
   await writeCheckpoint(out, first.config, dtype, source, { companions, onProgress, signal })
@@ -66,15 +70,20 @@ function requireSameShape({ directory, config, dtype }: Checkpoint, first: Check
   if (complaint) throw new OpenELMError('INVALID_CHECKPOINT', `${directory}: ${complaint}`)
 }
 
+/** Elements that are averaged at a time: then the event loop turns. */
+const partSize = 2 ** 18
+
+/** The mean of elements [begin, end) of each tensor. */
 async function meanOf(
   tensors: readonly CheckpointTensor[],
-  shape: readonly number[],
+  begin: number,
+  end: number,
 ): Promise<Float32Array> {
-  let sum: Float64Array | undefined
+  const sum = new Float64Array(end - begin)
   for (const tensor of tensors) {
-    const values = await readFloat32(tensor, shape)
-    sum ??= new Float64Array(values.length)
+    const offset = tensor.offset + begin * (tensor.dtype === 'F32' ? 4 : 2)
+    const values = await readFloat32({ ...tensor, offset }, [end - begin])
     for (let i = 0; i < values.length; i++) sum[i]! += values[i]!
   }
-  return Float32Array.from(sum!, value => value / tensors.length)
+  return Float32Array.from(sum, value => value / tensors.length)
 }

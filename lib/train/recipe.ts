@@ -1,6 +1,6 @@
 import type { OpenELMConfig } from '../config.js'
+import { defaultThreads } from '../cpu-quota.js'
 import { invalidArgument } from '../errors.js'
-import { loadNative } from '../native.js'
 import {
   readBoolean,
   readFiles,
@@ -70,7 +70,7 @@ export interface TrainOptions {
   seed?: number | undefined
   /** Compute activations twice rather than keep them. Default false. */
   recompute?: boolean | undefined
-  /** Default the physical cores. The weights do not depend on it. */
+  /** Default the physical cores, or what a container's quota allows. The weights do not depend on it. */
   threads?: number | undefined
   /** Steps from one checkpoint to the next. Default 5000. */
   checkpointSteps?: number | undefined
@@ -136,7 +136,7 @@ export function readRecipe(given: TrainOptions) {
     zLoss: number('zLoss', defaults.zLoss),
     seed: readInteger('options.seed', options.seed, { min: 0, max: 2 ** 32 - 1, fallback: 0 }),
     recompute: flag('recompute'),
-    threads: integer('threads', loadNative().cpuInfo().physicalCores),
+    threads: integer('threads', defaultThreads()),
     checkpointSteps,
     keepCheckpoints: integer('keepCheckpoints', 5),
     validationSteps: integer('validationSteps', checkpointSteps),

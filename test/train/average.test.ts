@@ -59,6 +59,17 @@ t.test('the rows that CoreNet pads the vocabulary with are left out', async t =>
   t.same(decodeFloats(mean.bytes, 'F32'), weights.get(`transformer.${name}`))
 })
 
+t.test('an abort ends the writing, and nothing is left', async t => {
+  const dir = t.testdir()
+  const [a, out] = [join(dir, 'a'), join(dir, 'out')]
+  writeTestCheckpoint(a, config, { dtype: 'F32', seed: 1 })
+  const controller = new AbortController()
+  const stop = new Error('stop')
+  const onProgress = () => controller.abort(stop)
+  await t.rejects(average([a, a], out, { signal: controller.signal, onProgress }), stop)
+  t.notOk(existsSync(out))
+})
+
 t.test('checkpoints of another shape, or none', async t => {
   const dir = t.testdir()
   const [a, b] = [join(dir, 'a'), join(dir, 'b')]

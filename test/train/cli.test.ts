@@ -115,7 +115,7 @@ t.test('average and perplexity', async t => {
 })
 
 t.test('misuse', async t => {
-  writeFileSync(at('binary'), Buffer.from([255, 254, 0]))
+  writeFileSync(at('binary'), Buffer.from([255, 253, 0]))
   const cases: [string[], number, RegExp][] = [
     [['train', at('x')], 2, /expected --preset or --config/],
     [['train', at('x'), ...shape], 2, /expected --data/],
