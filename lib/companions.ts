@@ -3,7 +3,12 @@ import { join } from 'node:path'
 import { ioError } from './files.js'
 
 /** What a model directory may hold beside config and weights that still holds for another form of them. */
-export const companionNames = ['tokenizer.json', 'generation_config.json'] as const
+export const companionNames = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+  'generation_config.json',
+] as const
 
 /**
  * Those that the directory has, for `writeCheckpoint` to write beside the weights.

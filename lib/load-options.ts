@@ -46,7 +46,7 @@ export interface LoadOptions {
    * one 'zephyr', which Apple's Instruct models were tuned with: there, a conversation without a system
    * message begins with an empty one.
    */
-  chatTemplate?: string
+  chatTemplate?: string | undefined
   /**
    * Whether to read the files through a memory mapping, which saves a copy while loading. If another
    * process truncates a mapped file meanwhile, this process crashes. Default false.

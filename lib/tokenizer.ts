@@ -12,12 +12,12 @@ export type TokenIds = readonly number[] | Int32Array
 
 export interface EncodeOptions {
   /** Whether `bosTokenId` comes first, as the models were trained to expect. Default true. */
-  addBos?: boolean
+  addBos?: boolean | undefined
   /**
    * Whether text such as `</s>` becomes the special token that it names. Only for text that no user has
    * a part in: whoever writes a special token can end a turn and begin another. Default false.
    */
-  special?: boolean
+  special?: boolean | undefined
 }
 
 export interface EncodeAsyncOptions extends EncodeOptions {
@@ -30,7 +30,7 @@ export interface DecodeOptions {
    * Whether the tokens continue a text, as generated tokens do. By default they are a whole text, and
    * the space that `encode` puts in front of it is taken away again. Default false.
    */
-  continuation?: boolean
+  continuation?: boolean | undefined
 }
 
 /** Text to token ids and back. */

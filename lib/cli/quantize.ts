@@ -31,7 +31,8 @@ export const quantize = new Command('quantize')
   .addHelpText(
     'after',
     `
-Also copies ${companionNames.join(' and ')}, if they are there.
+Also copies what is there of
+${companionNames.join(', ')}.
 
 Example:
   $ openelm quantize --dtype q4 OpenELM-3B-Instruct OpenELM-3B-Instruct-q4`,

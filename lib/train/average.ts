@@ -20,8 +20,8 @@ export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signa
 
 /**
  * Writes the mean of the weights of several float checkpoints of one shape, as OpenELM is the mean of
- * the last five of its training. Sums are in float64. The
- * tokenizer and generation_config.json come from the first.
+ * the last five of its training. Sums are in float64. The tokenizer, the chat template and
+ * generation_config.json come from the first.
  *
  * @param directories of the checkpoints.
  * @param out a new directory.
