@@ -43,12 +43,13 @@ class Backend {
   virtual Buffer allocate(size_t bytes) = 0;
 
   // From host memory to the beginning of a buffer, back, and between two buffers. On the thread of
-  // the ops, in order with them; done when they return.
+  // the ops, in order with them but not in a pass that asks replay(); done when they return.
   virtual void upload(const void* from, size_t bytes, const Buffer& to) = 0;
   virtual void download(const Buffer& from, size_t bytes, void* to) = 0;
   virtual void copy(const Buffer& from, size_t bytes, const Buffer& to) = 0;
 
-  // Reads a matrix and packs it as the ops of this backend want it, stored as `dtype`.
+  // Reads a matrix and packs it as the ops of this backend want it, stored as `dtype`. One caller
+  // at a time.
   virtual Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                              LoadProgress& progress) = 0;
 

@@ -129,7 +129,6 @@ void WeightLoader::load_part(const TensorSource& source, DType dtype, const Part
 
 Matrix WeightLoader::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                                  LoadProgress& progress) {
-  const std::lock_guard lock(mutex_);
   const size_t value_bytes = value_row_bytes(dtype, source.cols);
   const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
   const size_t bytes = (value_bytes + scale_bytes) * source.rows;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "../model/weights.h"
@@ -33,7 +32,6 @@ class WeightLoader {
   void load_part(const TensorSource& source, DType dtype, const Part& part, LoadProgress& progress);
 
   Stream stream_{false};
-  std::mutex mutex_;  // guards the slots
   Slot slots_[kSlots];
   int next_ = 0;
 };
