@@ -8,7 +8,6 @@ set -u
 cd "$(dirname "$0")/.."
 PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin"
 build=${1:-build/gpu}
-tests=$build/test/kernels/gpu
 failed=""
 
 step() {
@@ -29,27 +28,20 @@ cmake -B "$build" -D OPENELM_TESTS=ON > "$build/build.log" 2>&1 ||
 cmake --build "$build" --parallel "$(nproc)" > "$build/build.log" 2>&1 || { tail -50 "$build/build.log"; exit 1; }
 set +e
 
-step "every op against the oracle" "$tests/kernels_test"
-step "whole models against the oracle" "$tests/model_test"
-step "whole models against the package's oracle" "$tests/oracle_test" test/data/oracle-logits.txt
-step "drawing tokens" "$tests/sample_test"
-for dtype in float32 float16 bfloat16 q8 q4; do
-  step "every op at the widths of the presets, $dtype" "$tests/full_width_test" forward "$dtype"
+for suite in load ops presets models oracle draws; do
+  step "$suite" "$build/kernel-tests" --backend=cuda "$suite"
 done
 if command -v compute-sanitizer > /dev/null; then
-  for tool in memcheck racecheck; do
-    step "$tool of every op" \
-      compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests/kernels_test"
-  done
-  for test in model_test sample_test; do
+  for suite in ops models draws; do
     for tool in memcheck racecheck; do
-      step "$tool of $test" compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests/$test"
+      step "$tool of $suite" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+        "$build/kernel-tests" --backend=cuda "$suite"
     done
   done
 else
   echo "== compute-sanitizer is not here"
 fi
-step "benchmark" "$tests/gpu_bench"
+step "benchmark" "$build/test/kernels/gpu/gpu_bench"
 if command -v node > /dev/null && [ -d node_modules/tap ]; then
   step "the addon" npm run build:native
   step "the addon finds the GPU" node -e "

@@ -20,6 +20,6 @@ cmake -S . -B build/tests-arm64 \
   -D CMAKE_BUILD_TYPE=Release -D OPENELM_WERROR=ON -D OPENELM_TESTS=ON -D NVCC=OFF >&2
 cmake --build build/tests-arm64 --target kernel-tests --parallel 2 >&2
 # The presets would take as long again, and their widths matter to no instruction set in particular.
-[ $# -gt 0 ] || set -- half elementwise matmul attention quantize thread-pool load ops invariance \
-  scheduler stream sampler gradients training
+[ $# -gt 0 ] || set -- half elementwise matmul attention quantize thread-pool load ops models \
+  oracle planted invariance scheduler stream sampler gradients training
 qemu-aarch64 build/tests-arm64/kernel-tests "$@"

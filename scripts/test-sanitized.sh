@@ -28,8 +28,8 @@ threads)
 cpu)
   build kernel-tests -D NVCC=OFF -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS=-O1 \
     -D OPENELM_SANITIZE=address,undefined
-  [ $# -gt 0 ] || set -- half elementwise matmul attention quantize thread-pool load ops invariance \
-    scheduler stream sampler gradients training
+  [ $# -gt 0 ] || set -- half elementwise matmul attention quantize thread-pool load ops models \
+    oracle planted invariance scheduler stream sampler gradients training
   "$folder/kernel-tests" "$@"
   ;;
 gpu)

@@ -6,15 +6,14 @@ const names = ['270M', 'odd-widths', 'head-80', 'plain-ffn-untied'] as const
 const tokens = [1, 5, 42, 96, 7, 7, 3, 60, 11]
 
 /**
- * What the oracle makes of random models, for tests that have no Node (test/kernels/gpu/oracle_test.cc): of
- * each, its shape, the shapes of its layers, some tokens, and the logits after the last of them.
+ * What the oracle makes of random models, for tests that have no Node (test/kernels/models.cc): of each,
+ * its shape, the shapes of its layers, some tokens, and the logits after the last of them.
  */
 export function oracleCases() {
-  return names.map((name, index) => {
+  return names.map(name => {
     const config = testConfigs[name]
-    const random = randomValues(index + 1)
     const weights = new Map(
-      [...tensorShapes(config)].map(([name, shape]) => [name, randomTensor(shape, random)]),
+      [...tensorShapes(config)].map(([name, shape], index) => [name, randomTensor(shape, index)]),
     )
     const { vocab_size: vocabSize } = config
     const logits = referenceLogits(config, weights, tokens).slice(-vocabSize)
@@ -43,21 +42,29 @@ export function formatOracleCases(cases = oracleCases()): string {
   return texts.join('\n')
 }
 
-/** random_value() of test/kernels/gpu/random_model.cc. */
-function randomValues(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0
-    return (state >> 8) * 2 ** -23
+const word = new BigUint64Array(1)
+const halves = new Int32Array(word.buffer)
+
+/**
+ * random_float() of test/kernels/tensors.cc: uniform with mean 0 and standard deviation 1. The array
+ * wraps around at 64 bits; BigInt.asUintN() crashes the compiler of Node 20 here.
+ */
+function randomFloat(seed: number, index: number): number {
+  word[0] = BigInt(seed + 1) * 0x9e3779b97f4a7c15n + BigInt(index) * 0xd1b54a32d192ed03n
+  for (let round = 0; round < 2; round++) {
+    halves[0]! ^= halves[1]!
+    word[0]! *= 0xd6e8feb86659fd93n
   }
+  return Math.fround((halves[0]! ^ halves[1]!) * 3.4641016151377544 * 2 ** -32)
 }
 
-/** add_matrix() and add_vector() of the same file, with every operation rounded to float32. */
-function randomTensor([rows, columns]: number[], random: () => number): Float64Array {
+/** What make_tensors() of test/kernels/model.cc makes, with every operation rounded to float32. */
+function randomTensor([rows, columns]: number[], seed: number): Float64Array {
   const { fround, sqrt } = Math
-  if (columns === undefined) {
-    return Float64Array.from({ length: rows! }, () => fround(1 + fround(fround(0.2) * random())))
-  }
-  const scale = fround(sqrt(fround(3 / columns)))
-  return Float64Array.from({ length: rows! * columns }, () => fround(random() * scale))
+  const isVector = columns === undefined
+  const mean = isVector ? 1 : 0
+  const std = fround(isVector ? 0.2 : 1 / fround(sqrt(columns)))
+  return Float64Array.from({ length: rows! * (columns ?? 1) }, (_, index) =>
+    fround(mean + fround(std * randomFloat(seed, index))),
+  )
 }

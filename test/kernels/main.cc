@@ -1,7 +1,10 @@
 #include <cstdio>
-#include <cstring>
+#include <set>
+#include <string>
 
+#include "backends.h"
 #include "check.h"
+#include "environment.h"
 #include "suites.h"
 
 #ifdef __SANITIZE_THREAD__
@@ -12,7 +15,8 @@ extern "C" __attribute__((visibility("default"))) const char* __tsan_default_sup
 }
 #endif
 
-// Runs the suites that are named, or all.
+// Runs the suites that are named, or all: kernel-tests [--backend=cuda] [--lanes=reverse]
+// [suite...]
 int main(int argc, char** argv) {
   using namespace openelm;
   const struct {
@@ -23,28 +27,40 @@ int main(int argc, char** argv) {
       {"matmul", test_matmul},       {"attention", test_attention},
       {"quantize", test_quantize},   {"thread-pool", test_thread_pool},
       {"load", test_load},           {"ops", test_ops},
-      {"presets", test_presets},     {"invariance", test_invariance},
+      {"presets", test_presets},     {"models", test_models},
+      {"oracle", test_oracle},       {"draws", test_draws},
+      {"planted", test_planted},     {"invariance", test_invariance},
       {"scheduler", test_scheduler}, {"stream", test_streams},
       {"sampler", test_sampler},     {"gradients", test_gradients},
       {"training", test_training},
   };
-  int suites_run = 0;
-  for (const auto& suite : suites) {
-    bool wanted = argc == 1;
-    for (int i = 1; i < argc; ++i) wanted |= std::strcmp(argv[i], suite.name) == 0;
-    if (!wanted) continue;
-    try {
-      suite.run();
-    } catch (const std::exception& error) {
-      test(suite.name, [&] { throw; });
-    }
-    ++suites_run;
-  }
-  if (suites_run != (argc == 1 ? int(std::size(suites)) : argc - 1)) {
-    std::fprintf(stderr, "unknown suite; there are:");
+  const auto unknown = [&](const std::string& what) {
+    std::fprintf(stderr, "unknown: %s; the suites are", what.c_str());
     for (const auto& suite : suites) std::fprintf(stderr, " %s", suite.name);
     std::fprintf(stderr, "\n");
     return 2;
+  };
+  std::set<std::string> wanted;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const std::string value = argument.substr(argument.find('=') + 1);
+    if (argument.starts_with("--backend=")) {
+      test_only(value);
+    } else if (argument.starts_with("--lanes=")) {
+      if (!set_lane_order(value)) return unknown(argument);
+    } else {
+      wanted.insert(argument);
+    }
   }
+  const bool all = wanted.empty();
+  for (const auto& suite : suites) {
+    if (!all && wanted.erase(suite.name) == 0) continue;
+    try {
+      suite.run();
+    } catch (...) {
+      test(suite.name, [] { throw; });
+    }
+  }
+  if (!wanted.empty()) return unknown(*wanted.begin());
   return failures() > 0;
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
+#include "model/weights.h"
 #include "tensors.h"
 
 namespace openelm {
@@ -60,13 +62,19 @@ Row rope(const Row& head, int position, double rope_freq_constant) {
   return y;
 }
 
-static double dot(const Row& a, const Row& b) {
-  double sums[4] = {};
-  for (size_t i = 0; i < a.size(); ++i) sums[i % 4] += a[i] * b[i];
-  return sums[0] + sums[1] + sums[2] + sums[3];
+template <typename T>
+static double dot(const std::vector<T>& a, const Row& b) {
+  constexpr size_t kSums = 8;
+  double sums[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= a.size(); i += kSums) {
+    for (size_t j = 0; j < kSums; ++j) sums[j] += double(a[i + j]) * b[i + j];
+  }
+  for (; i < a.size(); ++i) sums[0] += double(a[i]) * b[i];
+  return std::accumulate(sums, sums + kSums, 0.0);
 }
 
-Row attention(const Row& q, const std::vector<Row>& keys, const std::vector<Row>& values) {
+Row attention(const Row& q, const Rows& keys, const Rows& values) {
   Row weights;
   for (const Row& key : keys) weights.push_back(dot(q, key));
   const double largest = *std::max_element(weights.begin(), weights.end());
@@ -81,77 +89,172 @@ Row attention(const Row& q, const std::vector<Row>& keys, const std::vector<Row>
 
 Row ReferenceMatrix::multiply(const Row& x) const {
   Row y;
-  for (const Row& row : values) y.push_back(dot(row, x));
+  for (const std::vector<float>& row : values) y.push_back(dot(row, x));
   return y;
 }
 
-namespace {
-
-struct Loader {
-  const std::vector<TensorSource>& tensors;
-  const DType dtype;
-  const int max_rows;
-
-  const TensorSource& find(const std::string& name) const {
-    for (const TensorSource& tensor : tensors) {
-      if (tensor.name == name) return tensor;
-    }
-    throw std::out_of_range(name);
+static const TensorSource& find(const std::vector<TensorSource>& tensors, const std::string& name) {
+  for (const TensorSource& tensor : tensors) {
+    if (tensor.name == name) return tensor;
   }
+  throw std::out_of_range(name);
+}
 
-  Row vector(const std::string& name) const { return loaded_row(find(name), DType::kFloat32, 0); }
-
-  // Rows begin + i for some i in [0, count).
-  ReferenceMatrix part(const std::string& name, int begin, int count, int max, DType dtype) const {
-    const TensorSource& source = find(name);
-    const int kept = std::min(count, max);
-    ReferenceMatrix matrix;
-    for (int i = 0; i < kept; ++i) {
-      const int row = kept == 1 ? 0 : int(int64_t(i) * (count - 1) / (kept - 1));
-      matrix.rows.push_back(row);
-      matrix.values.push_back(loaded_row(source, dtype, begin + row));
-    }
-    return matrix;
+// `count` rows of a tensor from `begin` on, or `kept` of them.
+static ReferenceMatrix load_rows(const TensorSource& source, DType dtype, int begin, int count,
+                                 int kept) {
+  ReferenceMatrix matrix;
+  for (int i = 0; i < kept; ++i) {
+    const int row = kept == 1 ? 0 : int(int64_t(i) * (count - 1) / (kept - 1));
+    const Row values = loaded_row(source, dtype, begin + row);
+    matrix.rows.push_back(row);
+    matrix.values.emplace_back(values.begin(), values.end());
   }
+  return matrix;
+}
 
-  ReferenceMatrix matrix(const std::string& name, int rows) const {
-    return part(name, 0, rows, max_rows, dtype);
-  }
-
-  ReferenceMatrix embedding(const std::string& name, int rows) const {
-    return part(name, 0, rows, max_rows, dtype == DType::kQ4 ? DType::kQ8 : dtype);
-  }
-};
-
-}  // namespace
-
-ReferenceModel::ReferenceModel(const Config& config, const std::vector<TensorSource>& tensors,
-                               DType dtype, int max_rows)
-    : config(config) {
-  const Loader load{tensors, dtype, max_rows};
-  token_embeddings = load.embedding("transformer.token_embeddings.weight", config.vocab_size);
+Reference::Reference(const Config& config, const std::vector<TensorSource>& tensors, DType dtype,
+                     bool float16_cache, int max_rows)
+    : config(config), float16_cache(float16_cache) {
+  const auto vector = [&](const std::string& name) {
+    return loaded_row(find(tensors, name), DType::kFloat32, 0);
+  };
+  const auto matrix = [&](const std::string& name, DType dtype, int begin, int count) {
+    return load_rows(find(tensors, name), dtype, begin, count, std::min(count, max_rows));
+  };
+  const DType embedding_dtype = dtype == DType::kQ4 ? DType::kQ8 : dtype;
+  token_embeddings = matrix(kEmbeddingsName, embedding_dtype, 0, config.vocab_size);
+  lm_head = config.share_input_output_layers
+                ? token_embeddings
+                : matrix(kHeadName, embedding_dtype, 0, config.vocab_size);
+  norm = vector("transformer.norm.weight");
   for (int i = 0; i < config.num_layers; ++i) {
     const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
     const int f = config.ffn_dims[i];
-    ReferenceLayer layer;
-    layer.attn_norm = load.vector(prefix + "attn_norm.weight");
-    layer.ffn_norm = load.vector(prefix + "ffn_norm.weight");
-    if (config.normalize_qk_projections) {
-      layer.q_norm = load.vector(prefix + "attn.q_norm.weight");
-      layer.k_norm = load.vector(prefix + "attn.k_norm.weight");
-    }
     const int qkv_dim = config.qkv_dim(i);
-    layer.qkv_proj = load.part(prefix + "attn.qkv_proj.weight", 0, qkv_dim, qkv_dim, dtype);
-    layer.out_proj = load.matrix(prefix + "attn.out_proj.weight", config.model_dim);
+    ReferenceLayer layer;
+    layer.attn_norm = vector(prefix + "attn_norm.weight");
+    layer.ffn_norm = vector(prefix + "ffn_norm.weight");
+    if (config.normalize_qk_projections) {
+      layer.q_norm = vector(prefix + "attn.q_norm.weight");
+      layer.k_norm = vector(prefix + "attn.k_norm.weight");
+    }
+    layer.qkv_proj =
+        load_rows(find(tensors, prefix + "attn.qkv_proj.weight"), dtype, 0, qkv_dim, qkv_dim);
+    layer.out_proj = matrix(prefix + "attn.out_proj.weight", dtype, 0, config.model_dim);
     const std::string proj_1 = prefix + "ffn.proj_1.weight";
-    if (config.ffn_with_glu) layer.gate = load.matrix(proj_1, f);
-    layer.up = load.part(proj_1, config.ffn_with_glu ? f : 0, f, max_rows, dtype);
-    layer.proj_2 = load.matrix(prefix + "ffn.proj_2.weight", config.model_dim);
+    if (config.ffn_with_glu) layer.gate = matrix(proj_1, dtype, 0, f);
+    layer.up = matrix(proj_1, dtype, config.ffn_with_glu ? f : 0, f);
+    layer.proj_2 = matrix(prefix + "ffn.proj_2.weight", dtype, 0, config.model_dim);
     layers.push_back(std::move(layer));
   }
-  norm = load.vector("transformer.norm.weight");
-  lm_head = config.share_input_output_layers ? token_embeddings
-                                             : load.embedding("lm_head.weight", config.vocab_size);
+}
+
+void ReferenceSession::rewind(int position) {
+  for (Rows& rows : keys) rows.resize(position);
+  for (Rows& rows : values) rows.resize(position);
+}
+
+ReferenceSession Reference::new_session() const {
+  return {std::vector<Rows>(config.num_layers), std::vector<Rows>(config.num_layers)};
+}
+
+Row Reference::embed(int token) const {
+  const auto& ids = token_embeddings.rows;
+  const auto row = std::lower_bound(ids.begin(), ids.end(), token) - ids.begin();
+  const std::vector<float>& values = token_embeddings.values.at(row);
+  return {values.begin(), values.end()};
+}
+
+static Row head_of(const Row& row, int head, int h) {
+  return {row.begin() + head * h, row.begin() + (head + 1) * h};
+}
+
+static void append(Row& to, const Row& row) { to.insert(to.end(), row.begin(), row.end()); }
+
+Row Reference::norm_qkv(int layer, const Row& x, ReferenceSession& session) const {
+  const ReferenceLayer& weights = layers[layer];
+  const int first_key = config.num_query_heads[layer];
+  const int first_value = first_key + config.num_kv_heads[layer];
+  const int position = int(session.keys[layer].size());
+  const auto cached = [&](double value) {
+    return float16_cache ? round_to_f16(std::clamp(value, -65504.0, 65504.0)) : value;
+  };
+  const Row qkv = weights.qkv_proj.multiply(rms_norm(x, weights.attn_norm, config.rms_norm_eps));
+  Row q, k, v;
+  for (int head = 0; head < first_value + config.num_kv_heads[layer]; ++head) {
+    Row row = head_of(qkv, head, config.head_dim);
+    const bool is_query = head < first_key;
+    if (head < first_value) {
+      if (config.normalize_qk_projections) {
+        row = rms_norm(row, is_query ? weights.q_norm : weights.k_norm, config.rms_norm_eps);
+      }
+      row = rope(row, position, config.rope_freq_constant);
+    }
+    if (!is_query) std::transform(row.begin(), row.end(), row.begin(), cached);
+    append(is_query ? q : head < first_value ? k : v, row);
+  }
+  session.keys[layer].push_back(std::move(k));
+  session.values[layer].push_back(std::move(v));
+  return q;
+}
+
+Row Reference::attention(int layer, const Row& q, const ReferenceSession& session,
+                         int position) const {
+  const int h = config.head_dim;
+  const int group = config.num_query_heads[layer] / config.num_kv_heads[layer];
+  Row a;
+  for (int head = 0; head < config.num_query_heads[layer]; ++head) {
+    Row query = head_of(q, head, h);
+    for (double& value : query) value /= std::sqrt(double(h));
+    Rows keys, values;
+    for (int p = 0; p <= position; ++p) {
+      keys.push_back(head_of(session.keys[layer][p], head / group, h));
+      values.push_back(head_of(session.values[layer][p], head / group, h));
+    }
+    append(a, openelm::attention(query, keys, values));
+  }
+  return a;
+}
+
+static Row multiply_add(const ReferenceMatrix& matrix, const Row& in, const Row& x) {
+  Row sum = matrix.multiply(in);
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += x[matrix.rows[i]];
+  return sum;
+}
+
+Row Reference::out_proj_add(int layer, const Row& a, const Row& x) const {
+  return multiply_add(layers[layer].out_proj, a, x);
+}
+
+Row Reference::norm_swiglu(int layer, const Row& x) const {
+  const ReferenceLayer& weights = layers[layer];
+  const Row normed = rms_norm(x, weights.ffn_norm, config.rms_norm_eps);
+  Row g = weights.up.multiply(normed);
+  const Row gate = weights.gate.multiply(normed);
+  for (size_t i = 0; i < g.size(); ++i) {
+    g[i] = config.ffn_with_glu ? silu(gate[i]) * g[i] : silu(g[i]);
+  }
+  return g;
+}
+
+Row Reference::ffn_down_add(int layer, const Row& g, const Row& x) const {
+  return multiply_add(layers[layer].proj_2, g, x);
+}
+
+Row Reference::norm_logits(const Row& x) const {
+  return lm_head.multiply(rms_norm(x, norm, config.rms_norm_eps));
+}
+
+Row Reference::forward(int token, ReferenceSession& session) const {
+  Row x = embed(token);
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    const Row q = norm_qkv(layer, x, session);
+    const int position = int(session.keys[layer].size()) - 1;
+    x = out_proj_add(layer, attention(layer, q, session, position), x);
+    x = ffn_down_add(layer, norm_swiglu(layer, x), x);
+  }
+  return norm_logits(x);
 }
 
 double relative_error(const Row& got, const Row& want) {

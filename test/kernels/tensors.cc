@@ -97,6 +97,20 @@ TensorSource float_tensor(const std::vector<float>& values, int rows) {
   return source;
 }
 
+std::vector<float> read_floats(const TensorSource& tensor) {
+  std::vector<float> values(size_t(tensor.rows) * tensor.cols);
+  tensor.file->read(tensor.offset, values.size() * sizeof(float), values.data());
+  return values;
+}
+
+TensorSource scaled_rows(const TensorSource& tensor, int first_row, float factor) {
+  std::vector<float> values = read_floats(tensor);
+  for (size_t i = size_t(first_row) * tensor.cols; i < values.size(); ++i) values[i] *= factor;
+  TensorSource scaled = float_tensor(values, tensor.rows);
+  scaled.name = tensor.name;
+  return scaled;
+}
+
 TensorSource random_tensor(const std::string& name, TensorSource::Format format, int rows, int cols,
                            uint64_t seed, float std, float mean) {
   TensorSource source;

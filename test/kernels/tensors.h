@@ -21,6 +21,11 @@ std::shared_ptr<const File> memory_file(std::vector<uint8_t> bytes);
 // float32 [rows, cols] with these values.
 TensorSource float_tensor(const std::vector<float>& values, int rows = 1);
 
+std::vector<float> read_floats(const TensorSource& float32_tensor);
+
+// A float32 tensor with its rows from `first_row` on multiplied.
+TensorSource scaled_rows(const TensorSource& float32_tensor, int first_row, float factor);
+
 // A tensor of random elements of this standard deviation around `mean`. They are made up as they
 // are read, so that the widest layers take no memory. The quantised formats use every value of a
 // byte or nibble, under scales of either sign.

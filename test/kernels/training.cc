@@ -1,7 +1,11 @@
 // Weights after some steps of training are bitwise the same for any number of threads, on every
-// instruction set.
+// instruction set; and the two forward passes, of training and of inference, are one model.
+
+#include <algorithm>
+#include <cmath>
 
 #include "check.h"
+#include "fixture.h"
 #include "model.h"
 #include "suites.h"
 #include "tensors.h"
@@ -38,7 +42,49 @@ static std::vector<float> weights_after_steps(int threads, bool recompute) {
   return {weights, weights + trainer->num_parameters()};
 }
 
+// Of a sequence's losses with one target, the logit of that target: log p + lse.
+static double logit_of(Trainer& trainer, const std::vector<int32_t>& tokens, int row, int target) {
+  std::vector<int32_t> targets(tokens.size(), -1);
+  targets[row] = target;
+  const LossSums sums = trainer.evaluate(tokens.data(), targets.data(), 1);
+  return std::sqrt(sums.squared_lse) - sums.cross_entropy;  // lse > 0 with so many tokens
+}
+
+// Both passes after each token of a sequence, of the same float32 weights.
+static void compare_with_inference(const Config& config) {
+  const std::vector<int32_t> tokens = {5, 42, 7, 7, 96, 0, 13, 3, 60};
+  const std::vector<TensorSource> tensors = make_tensors(config, TensorSource::Format::kF32);
+  TrainerOptions options;
+  options.config = config;
+  options.sequence_length = int(tokens.size());
+  const auto trainer = Trainer::create(options, true);
+  auto* parameter = static_cast<double*>(trainer->data(Array::kWeights));
+  for (const TensorSource& tensor : tensors) {
+    const std::vector<float> values = read_floats(tensor);
+    parameter = std::copy(values.begin(), values.end(), parameter);
+  }
+  const Model model(test_backend("cpu"), config, DType::kFloat32, tensors, 1);
+  ModelRun run(model);
+  for (size_t row = 0; row < tokens.size(); ++row) {
+    const float* logits = run.append(0, {tokens[row]});
+    Row trained;
+    for (int id = 0; id < config.vocab_size; ++id) {
+      trained.push_back(logit_of(*trainer, tokens, int(row), id));
+    }
+    check_at_most(relative_error(Row(logits, logits + config.vocab_size), trained), 1e-5,
+                  "position " + std::to_string(row));
+  }
+}
+
 void test_training() {
+  test("training computes the logits of inference", [] {
+    compare_with_inference(make_config(44, 10, 97, {{4, 2, 75}, {6, 3, 32}}));
+    Config plain = make_config(40, 8, 97, {{3, 3, 33}, {4, 1, 40}});
+    plain.ffn_with_glu = false;
+    plain.normalize_qk_projections = false;
+    plain.share_input_output_layers = false;
+    compare_with_inference(plain);
+  });
   test(std::string("training is bitwise the same, ") + kernels<float>().name, [] {
     const std::vector<float> expected = weights_after_steps(1, false);
     for (int threads : {2, 3, 7}) {

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "../../kernels/gpu/check.h"
+#include "../../kernels/check.h"
 #include "../block.h"
 #include "planted.h"
 
@@ -18,7 +18,7 @@
 namespace openelm::cuda {
 namespace {
 
-using test::expect;
+using openelm::check;
 
 struct Arrays {
   Stream stream{false};
@@ -47,26 +47,26 @@ void expect_failure(const std::function<void(Arrays&)>& run, const std::string& 
   Arrays arrays;
   try {
     run(arrays);
-    expect(false, "no failure: " + message);
+    check(false, "no failure: " + message);
   } catch (const emulator::Failure& failure) {
     const std::string what = failure.what();
-    expect(what.find(message) != std::string::npos, what + " does not say: " + message);
+    check(what.find(message) != std::string::npos, what + " does not say: " + message);
     const bool names_line =
         what.find("planted.cu:") == 0 || message.find("never waits") != std::string::npos;
-    expect(names_line, what + " names no line");
+    check(names_line, what + " names no line");
   }
 }
 
 void check_races() {
   const auto reversed = [](int i) { return float(kPlantedThreads - 1 - i); };
-  expect(!right_in_every_order([](Arrays& a) { missing_barrier(a.stream, a.out); }, reversed),
-         "a missing barrier shows");
-  expect(!right_in_every_order([](Arrays& a) { missing_second_barrier(a.stream, a.out); },
-                               [](int) { return 1.0f; }),
-         "a missing barrier before shared memory is written again shows");
-  expect(!right_in_every_order([](Arrays& a) { missing_copy_wait(a.stream, a.in, a.out); },
-                               [](int) { return 0.0f; }),
-         "a missing wait for an asynchronous copy shows");
+  check(!right_in_every_order([](Arrays& a) { missing_barrier(a.stream, a.out); }, reversed),
+        "a missing barrier shows");
+  check(!right_in_every_order([](Arrays& a) { missing_second_barrier(a.stream, a.out); },
+                              [](int) { return 1.0f; }),
+        "a missing barrier before shared memory is written again shows");
+  check(!right_in_every_order([](Arrays& a) { missing_copy_wait(a.stream, a.in, a.out); },
+                              [](int) { return 0.0f; }),
+        "a missing wait for an asynchronous copy shows");
 }
 
 void check_failures() {
@@ -96,7 +96,7 @@ void check_out_of_bounds() {
   }
   int status = 0;
   waitpid(child, &status, 0);
-  expect(!WIFEXITED(status) || WEXITSTATUS(status) != 0, "a read out of bounds is reported");
+  check(!WIFEXITED(status) || WEXITSTATUS(status) != 0, "a read out of bounds is reported");
 #endif
 }
 
@@ -104,9 +104,9 @@ void check_out_of_bounds() {
 }  // namespace openelm::cuda
 
 int main() {
-  return openelm::test::run_tests([] {
-    openelm::cuda::check_races();
-    openelm::cuda::check_failures();
-    openelm::cuda::check_out_of_bounds();
-  });
+  using namespace openelm;
+  test("races show", cuda::check_races);
+  test("mistakes fail and name their line", cuda::check_failures);
+  test("a read out of bounds is reported", cuda::check_out_of_bounds);
+  return failures() > 0;
 }

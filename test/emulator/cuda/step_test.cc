@@ -1,22 +1,37 @@
 // What a decode step of the released sizes launches, allocates, copies and loads, at their full
 // widths. Arguments: a size, all of them by default, and a dtype, bfloat16 by default.
 
+#include <cstdio>
 #include <cstring>
 
-#include "../../../native/cuda/cuda.h"
-#include "../../../native/model/decoder.h"
-#include "../../../native/model/kv_cache.h"
-#include "../../../native/model/sampler.h"
-#include "../../kernels/gpu/check.h"
-#include "../../kernels/gpu/presets.h"
+#include "../../kernels/check.h"
+#include "../../kernels/model.h"
+#include "../../kernels/tensors.h"
+#include "cuda/cuda.h"
 #include "mock_runtime.h"
+#include "model/decoder.h"
+#include "model/kv_cache.h"
+#include "model/sampler.h"
 
-namespace openelm::test {
+namespace openelm {
 namespace {
 
 using emulator::cuda::Counters;
 using emulator::cuda::counters;
 using emulator::cuda::machine;
+
+class ZeroFile : public File {
+ public:
+  void read(uint64_t, size_t bytes, void* to) const override { std::memset(to, 0, bytes); }
+};
+
+std::vector<TensorSource> zero_tensors(const Config& config, DType dtype) {
+  std::vector<TensorSource> tensors = make_tensors(config, format_of(dtype));
+  for (TensorSource& tensor : tensors) {
+    tensor.file = tensor.scales_file = std::make_shared<ZeroFile>();
+  }
+  return tensors;
+}
 
 // Without biases and with tied embeddings.
 double parameters_of(const Config& config) {
@@ -36,7 +51,7 @@ void check_step(const Preset& preset, DType dtype) {
       create_cuda_backend(0, default_kv_cache_dtype("cuda", dtype));
   LoadProgress progress(1, nullptr);
   const Weights weights =
-      load_weights(*backend, config, endless_tensors(config, dtype, Fill::kZero), dtype, progress);
+      load_weights(*backend, config, zero_tensors(config, dtype), dtype, progress);
   Decoder decoder(*backend, weights, 1);
   KvCache cache(backend, config, 1024);
   SamplerOptions options;
@@ -56,7 +71,7 @@ void check_step(const Preset& preset, DType dtype) {
     const std::atomic<bool> cancelled{false};
     const Counters before = counters;
     const Output output = decoder.forward(batch, cancelled);
-    expect(!output.logits && output.tokens, "a step gives a token and no logits");
+    check(!output.logits && output.tokens, "a step gives a token and no logits");
     Counters difference = counters;
     difference.kernels -= before.kernels;
     difference.graphs -= before.graphs;
@@ -71,53 +86,53 @@ void check_step(const Preset& preset, DType dtype) {
   step(greedy);  // captured
   const std::string what = std::string(preset.name) + ": ";
   const Counters first_random = step(random);
-  expect(
-      first_random.copied_bytes == 3 * sizeof(int32_t) + sizeof(DrawArgs),
-      what + "a drawn token takes a token, its position and a random number there, a token back");
+  check(first_random.copied_bytes == 3 * sizeof(int32_t) + sizeof(DrawArgs),
+        what + "a drawn token takes a token, its position and a random number there, a token back");
   step(greedy);
   machine.runs_kernels = true;
   const Counters count = step(greedy);
 
-  expect(count.graphs == 1, what + "a step is one graph");
-  expect(count.kernels <= 7 * uint64_t(config.num_layers) + 3,
-         what + "a step is at most 7 L + 3 kernels");
-  expect(count.allocations == 0, what + "a step allocates nothing");
-  expect(count.copied_bytes == 3 * sizeof(int32_t),
-         what + "a step copies a token and its position there, and a token back");
+  check(count.graphs == 1, what + "a step is one graph");
+  check(count.kernels <= 7 * uint64_t(config.num_layers) + 3,
+        what + "a step is at most 7 L + 3 kernels");
+  check(count.allocations == 0, what + "a step allocates nothing");
+  check(count.copied_bytes == 3 * sizeof(int32_t),
+        what + "a step copies a token and its position there, and a token back");
   size_t needed = weights.bytes();
   for (int layer = 0; layer < config.num_layers; ++layer) {
     needed += backend->k_cache_bytes(config, layer, position) +
               backend->v_cache_bytes(config, layer, position);
   }
   const double share = double(count.loaded_bytes) / double(needed);
-  expect(share > 0.95 && share < 1.05, what + "the bytes that kernels load");
-  std::printf("%s: %d kernels, %.1f MB loaded, %.4f of weights and live cache\n", preset.name,
-              int(count.kernels), double(count.loaded_bytes) / 1e6, share);
+  check(share > 0.95 && share < 1.05, what + "the bytes that kernels load");
+  char summary[80];
+  std::snprintf(summary, sizeof summary, "%d kernels, %.1f MB, %.4f of weights and live cache",
+                int(count.kernels), double(count.loaded_bytes) / 1e6, share);
+  note(summary);
 }
 
 // The published counts.
 void check_parameters() {
   constexpr double kCounts[] = {271527168, 457179136, 1079891456, 3036647424};
   for (int i = 0; i < 4; ++i) {
-    expect(parameters_of(config_of(kPresets[i])) == kCounts[i],
-           std::string(kPresets[i].name) + " has as many parameters as published");
+    check(parameters_of(config_of(kPresets[i])) == kCounts[i],
+          std::string(kPresets[i].name) + " has as many parameters as published");
   }
 }
 
 }  // namespace
-}  // namespace openelm::test
+}  // namespace openelm
 
 int main(int argc, char** argv) {
   using namespace openelm;
-  using namespace openelm::test;
   machine.multiprocessors = 132;
   machine.sparse = true;
-  return run_tests([&] {
-    check_parameters();
-    for (const Preset& preset : kPresets) {
-      if (argc > 1 && std::strcmp(argv[1], preset.name) != 0) continue;
-      check_step(preset, parse_dtype(argc > 2 ? argv[2] : "bfloat16"));
-    }
-    expect(counters.live_bytes == 0, "all memory has been given back");
-  });
+  test("the presets have as many parameters as published", check_parameters);
+  for (const Preset& preset : kPresets) {
+    if (argc > 1 && std::strcmp(argv[1], preset.name) != 0) continue;
+    test(std::string("a step of ") + preset.name,
+         [&] { check_step(preset, parse_dtype(argc > 2 ? argv[2] : "bfloat16")); });
+  }
+  test("all memory has been given back", [] { check(counters.live_bytes == 0, "some has not"); });
+  return failures() > 0;
 }

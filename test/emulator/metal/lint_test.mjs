@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 const compiler = process.argv[2] ?? 'clang++'
 const directory = dirname(fileURLToPath(import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'metal-lint-'))
+const timeout = 300_000
 process.on('exit', () => rmSync(scratch, { recursive: true }))
 
 const flags = [
@@ -21,8 +22,14 @@ const flags = [
 // What the compiler says about these files; '' when nothing.
 function lint(...files) {
   const unit = join(scratch, 'unit.cc')
-  execFileSync(process.execPath, [join(directory, 'prepass.mjs'), 'lint', unit, ...files])
-  const { status, stderr } = spawnSync(compiler, [...flags, unit], { encoding: 'utf8' })
+  execFileSync(process.execPath, [join(directory, 'prepass.mjs'), 'lint', unit, ...files], {
+    timeout,
+  })
+  const { status, stderr, error } = spawnSync(compiler, [...flags, unit], {
+    encoding: 'utf8',
+    timeout,
+  })
+  if (error) throw error
   return status === 0 && stderr === '' ? '' : stderr
 }
 

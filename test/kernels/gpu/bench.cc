@@ -7,13 +7,14 @@
 #include <string>
 #include <vector>
 
-#include "../../../native/cuda/cuda.h"
-#include "../../../native/model/decoder.h"
-#include "../../../native/model/kv_cache.h"
-#include "presets.h"
+#include "../model.h"
+#include "../tensors.h"
+#include "cuda/cuda.h"
+#include "model/decoder.h"
+#include "model/kv_cache.h"
 #include "probes.h"
 
-namespace openelm::test {
+namespace openelm {
 namespace {
 
 double now() {
@@ -103,8 +104,8 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
   backend->require(config);
   LoadProgress progress(1, nullptr);
   const double load_start = now();
-  const Weights weights = load_weights(
-      *backend, config, endless_tensors(config, dtype, Fill::kRandom), dtype, progress);
+  const Weights weights =
+      load_weights(*backend, config, make_tensors(config, format_of(dtype)), dtype, progress);
   const double load_time = now() - load_start;
   Decoder decoder(*backend, weights, lengths.prompt);
   KvCache cache(backend, config, config.max_context_length);
@@ -146,20 +147,18 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
   const double step = median(steps);
   const double between = limits.empty_kernel * (7 * config.num_layers + 3);
   const double operations = 2 * parameters_of(config) * lengths.prompt;
-  constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "q8", "q4"};
   std::printf("%-5s %-9s %7.0f %8.3f %8.3f %9.0f%% %8.0f%% %9.0f %8.0f%% %7.1f\n", name.c_str(),
-              kNames[int(dtype)], 1 / step, step * 1e3, median(steps, 0.95) * 1e3,
+              dtype_name(dtype), 1 / step, step * 1e3, median(steps, 0.95) * 1e3,
               100 * bytes / step / limits.bandwidth, 100 * between / step, lengths.prompt / prefill,
               100 * operations / prefill / limits.matrix_rate, load_time);
 }
 
 }  // namespace
-}  // namespace openelm::test
+}  // namespace openelm
 
 // With the argument "tiny": a model that an emulator can run.
 int main(int argc, char** argv) {
   using namespace openelm;
-  using namespace openelm::test;
   const bool tiny = argc > 1 && std::string(argv[1]) == "tiny";
   try {
     const Limits limits = measure_limits(tiny);

@@ -1,15 +1,20 @@
-// Drawing tokens on whatever backend is linked, against the host's sampler and against a draw
-// written from the definition.
+// Drawing tokens on the GPUs, against the host's sampler and against a draw written from the
+// definition.
 
 #include <algorithm>
+#include <cmath>
 #include <list>
 #include <set>
 
-#include "../../../native/error.h"
-#include "../../../native/model/sampler.h"
-#include "op_fixture.h"
+#include "check.h"
+#include "error.h"
+#include "fixture.h"
+#include "model.h"
+#include "model/sampler.h"
+#include "suites.h"
+#include "tensors.h"
 
-namespace openelm::test {
+namespace openelm {
 namespace {
 
 using Floats = std::vector<float>;
@@ -66,52 +71,16 @@ std::set<int> allowed_draws(const Floats& logits, SamplerOptions options, double
   return allowed;
 }
 
-class Drawer {
- public:
-  explicit Drawer(int vocab_size) : model_(config(vocab_size), DType::kFloat32) {
-    backend_->use(weights_);
-  }
+// A model is needed only for the memory that its backend keeps.
+Model drawing_model(const TestBackend& backend, int vocab_size) {
+  const Config config = make_config(32, 8, vocab_size, {{4, 1, 32}});
+  return {backend, config, DType::kFloat32, make_tensors(config, TensorSource::Format::kF32), 1};
+}
 
-  // One token of each row.
-  std::vector<int> draw(const std::vector<Floats>& rows, const std::vector<DrawArgs>& draws) {
-    Batch batch;
-    batch.draws = draws;
-    Floats logits;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      batch.tokens.push_back(0);
-      batch.positions.push_back(int(i));
-      batch.caches.push_back(&cache_);
-      batch.logit_rows.push_back(int(i));
-      logits.insert(logits.end(), rows[i].begin(), rows[i].end());
-    }
-    const size_t bytes = logits.size() * sizeof(float);
-    const Buffer buffer = backend_->allocate(bytes);
-    backend_->upload(logits.data(), bytes, buffer);
-    const std::atomic<bool> not_cancelled{false};
-    backend_->begin(batch, not_cancelled);
-    const int32_t* const tokens = backend_->end(batch, buffer).tokens;
-    return {tokens, tokens + rows.size()};
-  }
+uint64_t random_count = 0;
 
- private:
-  static Config config(int vocab_size) {
-    Config config;
-    config.num_layers = 1;
-    config.model_dim = 32;
-    config.head_dim = 8;
-    config.vocab_size = vocab_size;
-    config.max_context_length = 64;
-    config.num_query_heads = {4};
-    config.num_kv_heads = {1};
-    config.ffn_dims = {32};
-    return config;
-  }
-
-  const RandomModel model_;
-  const std::shared_ptr<Backend> backend_ = create_test_backend(DType::kFloat32);
-  const Weights weights_ = model_.load(*backend_);
-  KvCache cache_{backend_, model_.config, 64};
-};
+// Uniform in [-1, 1).
+float random_value() { return random_float(7, ++random_count) / std::sqrt(3.0f); }
 
 SamplerOptions options_of(double temperature, int top_k, double top_p, double min_p) {
   SamplerOptions options;
@@ -161,8 +130,8 @@ int host_draw(Sampler& sampler, const Floats& logits) {
 }
 
 // Every kind of logits and every option: the device takes what the host would, again and again.
-void check_against_host(int vocab_size, int rounds) {
-  Drawer drawer(vocab_size);
+void check_against_host(const TestBackend& backend, int vocab_size, int rounds) {
+  const Model model = drawing_model(backend, vocab_size);
   for (const SamplerOptions& options : kOptions) {
     std::list<Sampler> hosts;
     std::list<Sampler> devices;
@@ -179,15 +148,15 @@ void check_against_host(int vocab_size, int rounds) {
         rows.push_back(make_logits(int(rows.size()), vocab_size));
         draws.push_back(sampler.next_draw().value());
       }
-      const std::vector<int> tokens = drawer.draw(rows, draws);
+      const std::vector<int> tokens = draw_tokens(model, rows, draws);
       auto host = hosts.begin();
       auto device = devices.begin();
       for (size_t i = 0; i < rows.size(); ++i, ++host, ++device) {
         const int expected = host_draw(*host, rows[i]);
         const auto allowed = allowed_draws(rows[i], options, draws[i].uniform);
-        expect(tokens[i] == expected || (allowed.size() > 1 && allowed.contains(tokens[i])),
-               text(options) + ": drew " + std::to_string(tokens[i]) + ", the host " +
-                   std::to_string(expected));
+        check(tokens[i] == expected || (allowed.size() > 1 && allowed.contains(tokens[i])),
+              text(options) + ": drew " + std::to_string(tokens[i]) + ", the host " +
+                  std::to_string(expected));
         if (tokens[i] >= 0) device->take(tokens[i]);
       }
     }
@@ -196,9 +165,9 @@ void check_against_host(int vocab_size, int rounds) {
 
 // The tokens own the random numbers in shares of their probabilities: just inside both ends of each
 // share a draw is that token.
-void check_distribution(const SamplerOptions& options) {
+void check_distribution(const TestBackend& backend, const SamplerOptions& options) {
   constexpr int kVocabSize = 300;
-  Drawer drawer(kVocabSize);
+  const Model model = drawing_model(backend, kVocabSize);
   const Floats logits = make_logits(kSmooth, kVocabSize);
   Sampler sampler(kVocabSize, options);
   DrawArgs draw = sampler.next_draw().value();
@@ -222,40 +191,44 @@ void check_distribution(const SamplerOptions& options) {
     }
     begin = end;
   }
-  const std::vector<int> tokens = drawer.draw(std::vector<Floats>(draws.size(), logits), draws);
-  expect(tokens == expected, text(options) + ": the shares of the tokens");
+  const std::vector<int> tokens =
+      draw_tokens(model, std::vector<Floats>(draws.size(), logits), draws);
+  check(tokens == expected, text(options) + ": the shares of the tokens");
 }
 
 void check_refusals() {
   SamplerOptions options = options_of(1, 0, 1, 0);
   options.repetition_penalty = 1.1;
-  expect(!Sampler(8, options).next_draw(), "a penalty needs the window");
+  check(!Sampler(8, options).next_draw(), "a penalty needs the window");
   options.repetition_penalty = 1;
   options.logprobs = 1;
-  expect(!Sampler(8, options).next_draw(), "log-probabilities need the logits");
+  check(!Sampler(8, options).next_draw(), "log-probabilities need the logits");
   options.logprobs = 0;
-  expect(!Sampler(8, options_of(101, 0, 1, 0)).next_draw(), "heat needs float64");
+  check(!Sampler(8, options_of(101, 0, 1, 0)).next_draw(), "heat needs float64");
   Sampler sampler(8, options);
   try {
     sampler.take(-1);
-    expect(false, "no token is an error");
+    check(false, "no token is an error");
   } catch (const Error& error) {
-    expect(error.code == ErrorCode::kNonFiniteLogits, error.what());
+    check(error.code == ErrorCode::kNonFiniteLogits, error.what());
   }
 }
 
 }  // namespace
-}  // namespace openelm::test
 
-int main(int argc, char** argv) {
-  using namespace openelm::test;
-  set_lane_order(argc > 1 ? argv[1] : "forward");
-  return run_tests([] {
-    for (int vocab_size : {1, 300, 2500}) check_against_host(vocab_size, 2);
-    check_against_host(32000, 1);
-    for (const auto& options : {options_of(1, 0, 1, 0), options_of(0.7, 30, 0.9, 0.01)}) {
-      check_distribution(options);
+void test_draws() {
+  for (const TestBackend& backend : test_backends()) {
+    if (!backend.is_gpu()) continue;  // the host draws
+    for (int vocab_size : {1, 300, 2500, 32000}) {
+      test("draws, " + backend.name + ", " + std::to_string(vocab_size) + " tokens",
+           [&] { check_against_host(backend, vocab_size, vocab_size < 32000 ? 2 : 1); });
     }
-    check_refusals();
-  });
+    for (const auto& options : {options_of(1, 0, 1, 0), options_of(0.7, 30, 0.9, 0.01)}) {
+      test("draws, " + backend.name + ", " + text(options),
+           [&] { check_distribution(backend, options); });
+    }
+  }
+  test("draws, what is left to the host", check_refusals);
 }
+
+}  // namespace openelm
