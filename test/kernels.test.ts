@@ -1,14 +1,17 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 
 /**
  * Builds and runs the tests of test/kernels, each of whose cases is an assertion here: on this
- * processor's best kernels, and what differs on the others. scripts/test-sanitized.sh and
+ * processor's best kernels, and what differs on the others. The build of the emulated GPUs has them,
+ * too, where it is: gpu-kernels.test.ts runs the rest of it. scripts/test-sanitized.sh and
  * scripts/test-arm64.sh run them elsewhere.
  */
 const root = join(import.meta.dirname, '..')
-const build = join(root, 'build', 'tests')
+const emulated = join(root, 'build', 'emulated')
+const build = existsSync(emulated) ? emulated : join(root, 'build', 'tests')
 
 function run(command: string, args: string[], env?: NodeJS.ProcessEnv) {
   return spawnSync(command, args, {
@@ -34,7 +37,8 @@ const skip =
   !process.env.CI && run('cmake', ['--version']).error !== undefined && 'there is no cmake'
 
 t.test('the kernels', { skip }, async t => {
-  const options = ['-D', 'OPENELM_TESTS=ON', '-D', 'NVCC=OFF', '-D', 'CMAKE_BUILD_TYPE=Release']
+  const alone = ['-D', 'OPENELM_TESTS=ON', '-D', 'NVCC=OFF', '-D', 'CMAKE_BUILD_TYPE=Release']
+  const [options, backends] = build === emulated ? [[], ['--backend=cpu']] : [alone, []]
   const configured = run('cmake', ['-S', root, '-B', build, ...options])
   if (!process.env.CI && /No CMAKE_CXX_COMPILER could be found/.test(configured.stderr)) {
     return t.pass('it builds', { skip: 'there is no C++ compiler' })
@@ -45,7 +49,7 @@ t.test('the kernels', { skip }, async t => {
     return t.comment(configured.stderr, built.stdout, built.stderr)
   }
   const training = ['gradients', 'training']
-  assertCases(t, [])
-  assertCases(t, ['load', 'ops', ...training], { OPENELM_CPU_KERNELS: 'scalar' })
-  assertCases(t, training, { OPENELM_CPU_KERNELS: 'avx2' })
+  assertCases(t, backends)
+  assertCases(t, [...backends, 'load', 'ops', ...training], { OPENELM_CPU_KERNELS: 'scalar' })
+  assertCases(t, [...backends, ...training], { OPENELM_CPU_KERNELS: 'avx2' })
 })
