@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 
-#include "host_threads.h"
 #include "model/batch.h"
 #include "model/weights.h"
 
@@ -116,15 +115,10 @@ class Backend {
 
   // body(task) for every task in [0, tasks), each once, on the host's threads, for what is done
   // with logits there. On the thread of the ops; the body must not throw.
-  virtual void run_tasks(int tasks, const std::function<void(int)>& body) {
-    host_threads_.run(tasks, body);
-  }
+  virtual void run_tasks(int tasks, const std::function<void(int)>& body) = 0;
 
  protected:
   const Weights* weights_ = nullptr;
-
- private:
-  HostThreads host_threads_;
 };
 
 struct BackendInfo {

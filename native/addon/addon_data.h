@@ -17,12 +17,13 @@ namespace openelm {
 class AddonData;
 
 // Something to do on the JavaScript thread, as often as it is posted.
-class Notice : public std::enable_shared_from_this<Notice> {
+class Notice : public Stream::Listener, public std::enable_shared_from_this<Notice> {
  public:
   Notice(AddonData& data, std::function<void(Napi::Env)> run) : run(std::move(run)), data_(data) {}
 
   // Runs it soon, once for all calls until then; never when the environment is ending. Any thread.
   void post() noexcept;
+  void on_news() noexcept override { post(); }
 
   std::function<void(Napi::Env)> run;  // the JavaScript thread's; may become empty
 

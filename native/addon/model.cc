@@ -94,7 +94,7 @@ Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
     if (context_length < 1) {
       throw Error(ErrorCode::kInvalidArgument, "expected a context of at least one token");
     }
-    return SessionWrap::create(info.Env(), engine_, engine_->create_stream(context_length));
+    return SessionWrap::create(info.Env(), engine_, context_length);
   });
 }
 

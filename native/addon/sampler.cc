@@ -32,6 +32,12 @@ static Array checked_array(const Napi::Value& value, napi_typedarray_type type, 
   return value.As<Array>();
 }
 
+Stream::Tokens tokens_of(const Napi::Value& value) {
+  const auto tokens =
+      checked_array<Napi::Int32Array>(value, napi_int32_array, "expected tokens, an Int32Array");
+  return {tokens.Data(), tokens.ElementLength()};
+}
+
 static Napi::Object to_array(Napi::Env env, const std::vector<int32_t>& values) {
   const auto array = new_array(env, "Int32Array", values.size());
   std::copy(values.begin(), values.end(), array.As<Napi::Int32Array>().Data());
@@ -54,12 +60,18 @@ Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   return result;
 }
 
-Napi::Object scores_to_js(Napi::Env env, const Scores& scores) {
+static Napi::Object scores_to_js(Napi::Env env, const Scores& scores) {
   auto result = Napi::Object::New(env);
   result.Set("logprobs", to_array(env, scores.logprobs));
   result.Set("topTokens", to_array(env, scores.top_tokens));
   result.Set("topLogprobs", to_array(env, scores.top_logprobs));
   return result;
+}
+
+Napi::Value result_to_js(Napi::Env env, const Stream::Result& result, const Napi::Value& logits) {
+  if (const auto* sample = std::get_if<Sample>(&result)) return sample_to_js(env, *sample);
+  if (const auto* scores = std::get_if<Scores>(&result)) return scores_to_js(env, *scores);
+  return logits;
 }
 
 void SamplerWrap::init(Napi::Env env, Napi::Object exports) {
@@ -92,9 +104,8 @@ Sampler& SamplerWrap::idle() const {
 
 Napi::Value SamplerWrap::accept(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const auto tokens = checked_array<Napi::Int32Array>(info[0], napi_int32_array,
-                                                        "expected tokens, an Int32Array");
-    idle().accept(tokens.Data(), tokens.ElementLength());
+    const auto tokens = tokens_of(info[0]);
+    idle().accept(tokens.data(), tokens.size());
     return info.Env().Undefined();
   });
 }

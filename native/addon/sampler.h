@@ -26,8 +26,13 @@ class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
   std::shared_ptr<Sampler> sampler_;
 };
 
-// NativeSample and NativeScores of lib/native.ts.
+// Throws kInvalidArgument when the value is anything but an Int32Array.
+Stream::Tokens tokens_of(const Napi::Value& value);
+
+// NativeSample of lib/native.ts.
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample);
-Napi::Object scores_to_js(Napi::Env env, const Scores& scores);
+
+// NativeSample, NativeScores, or the logits.
+Napi::Value result_to_js(Napi::Env env, const Stream::Result& result, const Napi::Value& logits);
 
 }  // namespace openelm

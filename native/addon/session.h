@@ -13,8 +13,7 @@ namespace openelm {
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:
   static void init(Napi::Env env);
-  static Napi::Value create(Napi::Env env, std::shared_ptr<Engine> engine,
-                            std::shared_ptr<Stream> stream);
+  static Napi::Value create(Napi::Env env, std::shared_ptr<Engine> engine, int context_length);
 
   explicit SessionWrap(const Napi::CallbackInfo& info);
   ~SessionWrap() override;
@@ -31,14 +30,14 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
-  Napi::Value wait(Napi::Env env);  // for the job that has begun
+  Napi::Value wait(const Napi::CallbackInfo& info);  // for the job that has begun
+  Napi::Value give_up(const Napi::CallbackInfo& info, ErrorCode code, const char* why);
   void on_notice(Napi::Env env);
-  void reject(Napi::Env env, const Error& reason);
   void tidy(Napi::Env env);
 
   const std::shared_ptr<Engine> engine_;
   const std::shared_ptr<Stream> stream_;
-  const std::shared_ptr<Notice> notice_;  // of the stream
+  std::shared_ptr<Notice> notice_;  // of the stream
   std::optional<Napi::Promise::Deferred> call_;
   std::vector<Napi::Promise::Deferred> waiting_;  // of whenIdle()
   Napi::ObjectReference logits_;                  // where a job's go, until the stream is idle

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "../backend.h"
+#include "../host_threads.h"
 #include "../model/rope_table.h"
 #include "device_batch.h"
 #include "kernels.h"
@@ -48,6 +49,9 @@ class CudaBackend : public Backend {
                     const Buffer& x) override;
   void norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) override;
   Output end(const Batch& batch, const Buffer& logits) override;
+  void run_tasks(int tasks, const std::function<void(int)>& body) override {
+    host_threads_.run(tasks, body);
+  }
 
  private:
   void select() const;  // the device, for the calling thread
@@ -94,6 +98,7 @@ class CudaBackend : public Backend {
   std::shared_ptr<void> turns_;  // the same on the device: [positions, h / 2] of cosine and sine
   std::shared_ptr<void> host_logits_;  // page-locked
   size_t host_logits_count_ = 0;
+  HostThreads host_threads_;
 };
 
 }  // namespace openelm::cuda

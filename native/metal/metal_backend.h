@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../backend.h"
+#include "../host_threads.h"
 #include "../model/rope_table.h"
 #include "kernel_args.h"
 #include "memory.h"
@@ -50,6 +51,9 @@ class MetalBackend : public Backend {
   void end_layer(const Layer& layer, const Batch& batch) override;
   void norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) override;
   Output end(const Batch& batch, const Buffer& logits) override;
+  void run_tasks(int tasks, const std::function<void(int)>& body) override {
+    host_threads_.run(tasks, body);
+  }
 
  private:
   class Call;
@@ -94,6 +98,7 @@ class MetalBackend : public Backend {
   Buffer rope_;        // [T, h/2, 2]: cos and sin of each token's position
   Buffer qkv_;         // [T, (Hq + 2*Hkv)*h], when T > 1
   Buffer partials_;    // [tokens, Hq, splits, h + 2]
+  HostThreads host_threads_;
 };
 
 }  // namespace openelm::metal

@@ -54,12 +54,6 @@ std::shared_ptr<Stream> Engine::create_stream(int context_length) {
   return stream;
 }
 
-std::shared_ptr<Stream> Engine::fork_stream(Stream& from) {
-  auto stream = create_stream(from.context_length());
-  stream->copy(from);
-  return stream;
-}
-
 size_t Engine::weight_bytes() const {
   std::lock_guard lock(mutex_);
   return backend_ ? weight_bytes_ : 0;

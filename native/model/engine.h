@@ -31,9 +31,8 @@ class Engine {
   // thread but the scheduler's.
   void dispose();
 
-  // Throw Error{kDisposed} after dispose(), and kOutOfMemory.
+  // Throws Error{kOutOfMemory}, and kDisposed after dispose().
   std::shared_ptr<Stream> create_stream(int context_length);
-  std::shared_ptr<Stream> fork_stream(Stream& from);  // see Stream::copy()
 
   const Config& config() const { return config_; }
   const std::string& device() const { return device_; }

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "../draw_args.h"
-#include "random.h"
-#include "token_mask.h"
+#include "portable_math.h"
 
 namespace openelm {
 
@@ -31,6 +30,18 @@ struct Sample {
   float logprob = std::numeric_limits<float>::quiet_NaN();
   std::vector<int32_t> top_tokens;  // up to options.logprobs, most likely first, then lowest id
   std::vector<float> top_logprobs;
+};
+
+// Which tokens may come next.
+class TokenMask {
+ public:
+  virtual ~TokenMask() = default;
+
+  // Makes the scores [size] of all tokens that may not come next -infinity.
+  virtual void apply(float* scores, size_t size) = 0;
+
+  // Goes on behind the token that was drawn.
+  virtual void accept(int32_t token) = 0;
 };
 
 // Turns logits [vocab_size] into a token, by these steps in this order, which is that of Hugging

@@ -13,7 +13,7 @@ Scheduler::Scheduler(Backend& backend, const Weights& weights)
       disposed_(std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model is disposed"))),
       decoder_(std::in_place, backend, weights, max_batch_tokens_) {
   batch_.reserve(max_batch_tokens_);
-  slices_.reserve(max_batch_tokens_);
+  batched_.reserve(max_batch_tokens_);
   rows_.reserve(max_batch_tokens_);
   thread_ = std::thread([this] { run(); });
 }
@@ -49,15 +49,19 @@ void Scheduler::copy(Stream& to, Stream& from) {
 
 void Scheduler::end(Stream& stream, std::exception_ptr error) {
   stream.error_ = std::move(error);
+  stream.in_batch_ = 0;
   stream.is_under_way_ = false;
-  stream.notify.call(stream.notify.context.get());
+  tell(stream);
   streams_.erase(stream.place_);
 }
 
+void Scheduler::tell(Stream& stream) const noexcept {
+  if (stream.listener) stream.listener->on_news();
+}
+
 void Scheduler::update_cancelled() {
-  cancelled_ = is_stopping_ || std::all_of(slices_.begin(), slices_.end(), [](const Slice& slice) {
-                 return slice.stream->is_stopped_;
-               });
+  const auto is_stopped = [](const Stream* stream) { return stream->is_stopped_; };
+  cancelled_ = is_stopping_ || std::all_of(batched_.begin(), batched_.end(), is_stopped);
 }
 
 void Scheduler::run() {
@@ -115,11 +119,10 @@ bool Scheduler::fill_batch() {
 
 void Scheduler::add(Stream& stream, int room) {
   const int begin = stream.appended_;
-  const int count = std::min(int(stream.tokens_.size()) - begin, room);
-  if (count <= 0) return;
-  const int first_row = int(rows_.size());
-  for (int i = begin; i < begin + count; ++i) {
-    if (stream.wants_logits(i)) {
+  const int size = int(stream.tokens_.size());
+  const int end = begin + std::min(size - begin, room);
+  for (int i = begin; i < end; ++i) {
+    if (std::visit([&](auto& job) { return job.wants_logits(i, size - 1); }, stream.job_)) {
       batch_.logit_rows.push_back(batch_.size());
       rows_.push_back({&stream, i, nullptr});
     }
@@ -128,15 +131,16 @@ void Scheduler::add(Stream& stream, int room) {
     batch_.caches.push_back(stream.cache_.get());
     batch_.adapters.push_back(stream.adapter.get());
   }
-  slices_.push_back({&stream, count, first_row, int(rows_.size()) - first_row});
-  stream.is_in_batch_ = true;
+  if (end <= begin) return;
+  stream.in_batch_ = end - begin;
+  batched_.push_back(&stream);
 }
 
 // For all rows or none: where some logits are read, reading the others too costs next to nothing.
 void Scheduler::add_draws() {
   for (const Row& row : rows_) {
-    const auto* draw = std::get_if<Stream::Draw>(&row.stream->job_);
-    const auto args = draw && !row.stream->mask ? draw->sampler->next_draw() : std::nullopt;
+    const auto* draw = std::get_if<Draw>(&row.stream->job_);
+    const auto args = draw && !draw->mask ? draw->sampler->next_draw() : std::nullopt;
     if (!args) return batch_.draws.clear();
     batch_.draws.push_back(*args);
   }
@@ -148,33 +152,40 @@ void Scheduler::run_batch(Lock& lock) {
   std::exception_ptr error;
   try {
     const Output output = decoder_->forward(batch_, cancelled_);
-    backend_.run_tasks(int(rows_.size()), [this, &output](int i) {
-      Row& row = rows_[i];
-      try {
-        if (output.tokens) {
-          row.stream->use_token(output.tokens[i]);
-        } else {
-          row.stream->use_logits(row.index, output.logits + size_t(i) * vocab_size_);
-        }
-      } catch (...) {
-        row.error = std::current_exception();
-      }
-    });
+    backend_.run_tasks(int(rows_.size()), [this, &output](int i) { use(rows_[i], output); });
   } catch (...) {
     error = std::current_exception();
   }
   lock.lock();
-  for (const Slice& slice : slices_) finish(slice, error);
-  slices_.clear();
+  for (Stream* stream : batched_) stream->error_ = error;
+  for (Row& row : rows_) {
+    if (!row.stream->error_) row.stream->error_ = std::move(row.error);
+  }
+  for (Stream* stream : batched_) finish(*stream);
+  batched_.clear();
 }
 
-void Scheduler::finish(const Slice& slice, std::exception_ptr error) {
-  Stream& stream = *slice.stream;
-  stream.is_in_batch_ = false;
+void Scheduler::use(Row& row, const Output& output) {
+  Stream& stream = *row.stream;
+  const size_t i = &row - rows_.data();
+  try {
+    if (output.tokens) {
+      std::get<Draw>(stream.job_).use_token(stream.tokens_, output.tokens[i]);
+    } else {
+      const std::span logits(output.logits + i * vocab_size_, vocab_size_);
+      std::visit([&](auto& job) { job.use_logits(row.index, stream.tokens_, logits); },
+                 stream.job_);
+    }
+  } catch (...) {
+    row.error = std::current_exception();
+  }
+}
+
+void Scheduler::finish(Stream& stream) {
   if (stream.is_stopped_) return end(stream, nullptr);
   if (is_stopping_) return;  // run() tells it
-  for (int i = 0; i < slice.rows && !error; ++i) error = rows_[slice.first_row + i].error;
-  if (error || stream.advance(slice.count)) return end(stream, std::move(error));
+  if (stream.error_ || stream.advance()) return end(stream, stream.error_);
+  stream.in_batch_ = 0;
   // A prompt keeps its place until all of it is there; a stream that has drawn lets others go
   // first.
   if (stream.appended_ == 0) streams_.splice(streams_.end(), streams_, stream.place_);

@@ -33,13 +33,6 @@ class Scheduler {
  private:
   friend class Stream;
 
-  // Some tokens of one stream in the batch.
-  struct Slice {
-    Stream* stream;
-    int count;
-    int first_row;
-    int rows;
-  };
   // Logits of the batch: those after one token of a stream.
   struct Row {
     Stream* stream;
@@ -57,6 +50,7 @@ class Scheduler {
   void begin(Stream& stream);
   void copy(Stream& to, Stream& from);
   void end(Stream& stream, std::exception_ptr error);
+  void tell(Stream& stream) const noexcept;
   void update_cancelled();
 
   using Lock = std::unique_lock<std::mutex>;
@@ -66,7 +60,8 @@ class Scheduler {
   void add(Stream& stream, int room);
   void add_draws();
   void run_batch(Lock& lock);
-  void finish(const Slice& slice, std::exception_ptr error);
+  void use(Row& row, const Output& output);
+  void finish(Stream& stream);
 
   Backend& backend_;
   const int vocab_size_;
@@ -82,7 +77,7 @@ class Scheduler {
   std::vector<Copy> copies_;
   bool is_stopping_ = false;
   Batch batch_;
-  std::vector<Slice> slices_;
+  std::vector<Stream*> batched_;  // the streams in the batch
   std::vector<Row> rows_;
   std::thread thread_;
 };

@@ -1,10 +1,7 @@
 #include "stream.h"
 
-#include <algorithm>
-
 #include "../error.h"
 #include "scheduler.h"
-#include "token_scores.h"
 
 namespace openelm {
 
@@ -16,16 +13,16 @@ bool Stream::is_idle() {
     }
     clear();
   }
-  return std::holds_alternative<std::monostate>(job_);
+  return std::holds_alternative<Idle>(job_);
 }
 
-void Stream::require_idle() {
+void Stream::check_idle() {
   if (is_disposed_) throw Error(ErrorCode::kDisposed, "the session is disposed");
   if (!is_idle()) throw Error(ErrorCode::kBusy, "the session already has a call under way");
 }
 
 void Stream::check(Tokens tokens) {
-  require_idle();
+  check_idle();
   if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "expected at least one token");
   for (const int32_t token : tokens) {
     if (token < 0 || token >= scheduler_->vocab_size()) {
@@ -47,12 +44,7 @@ void Stream::score(Tokens tokens, int first_target, int top) {
   if (first_target < 1 || first_target > size || top < 0 || top > scheduler_->vocab_size()) {
     throw Error(ErrorCode::kInvalidArgument, "expected a first target after the first token");
   }
-  const size_t targets = size_t(size - first_target);
-  Scores scores;
-  scores.logprobs.resize(targets);
-  scores.top_tokens.resize(targets * top);
-  scores.top_logprobs.resize(targets * top);
-  begin(tokens, Score{first_target, top, std::move(scores)});
+  begin(tokens, Score(first_target, size_t(size - first_target), top));
 }
 
 void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead) {
@@ -61,12 +53,12 @@ void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ah
       tokens.size() == 1 && tokens[0] == last_token_) {
     return go_on(*draw, ahead);
   }
-  require_idle();
+  check_idle();
   if (sampler->vocab_size() != scheduler_->vocab_size()) {
     throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
   }
   if (sampler.use_count() > 1) throw Error(ErrorCode::kBusy, "the sampler is in use");
-  Draw job{sampler, ahead};
+  Draw job{sampler, mask, ahead};
   job.mailbox.reserve(ahead + 1);
   begin(tokens, std::move(job));
 }
@@ -90,17 +82,16 @@ void Stream::go_on(Draw& draw, int ahead) {
   draw.mailbox.reserve(draw.mailbox.size() + ahead + 1);
   draw.ahead = ahead;
   ++draw.asked;
-  if (is_under_way_ && !is_in_batch_ && !can_run()) {
-    // What was asked for is there already; with nothing ahead that was the last of it.
-    if (ahead == 0) return scheduler_->end(*this, nullptr);
-  }
+  // What was asked for may be there already; with nothing ahead that was the last of it.
+  const bool is_last = ahead == 0 && !draw.can_run();
+  if (is_under_way_ && in_batch_ == 0 && is_last) return scheduler_->end(*this, nullptr);
   scheduler_->wake_.notify_one();
-  if (!draw.mailbox.empty() || !is_under_way_) notify.call(notify.context.get());
+  if (!draw.mailbox.empty() || !is_under_way_) scheduler_->tell(*this);
 }
 
 // The job is nobody's but the owner's any more.
 void Stream::clear() {
-  job_ = std::monostate();
+  job_ = Idle();
   error_ = nullptr;
   is_stopped_ = false;
   if (is_disposed_) cache_ = nullptr;
@@ -141,7 +132,7 @@ void Stream::stop() {
     std::lock_guard lock(scheduler_->mutex_);
     if (auto* draw = std::get_if<Draw>(&job_)) draw->mailbox.clear();
     is_stopped_ = true;
-    if (is_in_batch_) return scheduler_->update_cancelled();
+    if (in_batch_ > 0) return scheduler_->update_cancelled();
     if (is_under_way_) scheduler_->end(*this, nullptr);
   }
   clear();
@@ -154,7 +145,7 @@ void Stream::dispose() {
 }
 
 void Stream::rewind(int position) {
-  require_idle();
+  check_idle();
   if (position < 0 || position > position_) {
     throw Error(ErrorCode::kInvalidArgument,
                 "expected a position from 0 to " + std::to_string(position_));
@@ -163,7 +154,7 @@ void Stream::rewind(int position) {
 }
 
 void Stream::copy(Stream& from) {
-  from.require_idle();
+  from.check_idle();
   position_ = from.position_;
   adapter = from.adapter;
   scheduler_->copy(*this, from);
@@ -171,43 +162,12 @@ void Stream::copy(Stream& from) {
 
 bool Stream::can_run() const {
   const auto* draw = std::get_if<Draw>(&job_);
-  return !draw || draw->drawn < draw->asked + draw->ahead;
+  return !draw || draw->can_run();
 }
 
-bool Stream::wants_logits(int index) const {
-  const int last = int(tokens_.size()) - 1;
-  if (const auto* append = std::get_if<Append>(&job_)) return append->all || index == last;
-  const auto* score = std::get_if<Score>(&job_);
-  return score ? index + 1 >= score->first_target && index < last : index == last;
-}
-
-void Stream::use_logits(int index, const float* logits) {
-  const size_t size = scheduler_->vocab_size();
-  if (const auto* append = std::get_if<Append>(&job_)) {
-    std::copy_n(logits, size, append->logits + (append->all ? index * size : 0));
-  } else if (auto* score = std::get_if<Score>(&job_)) {
-    const int target = index + 1 - score->first_target;
-    const size_t first = size_t(target) * score->top;
-    score->scores.logprobs[target] = score_token(logits, size, tokens_[index + 1], score->top,
-                                                 score->scores.top_tokens.data() + first,
-                                                 score->scores.top_logprobs.data() + first);
-  } else {
-    auto& draw = std::get<Draw>(job_);
-    draw.sampler->accept(tokens_.data(), tokens_.size());
-    draw.latest = draw.sampler->sample(logits, mask.get());
-    if (mask) mask->accept(draw.latest.token);
-  }
-}
-
-void Stream::use_token(int token) {
-  auto& draw = std::get<Draw>(job_);
-  draw.sampler->accept(tokens_.data(), tokens_.size());
-  draw.latest = draw.sampler->take(token);
-}
-
-bool Stream::advance(int count) {
-  appended_ += count;
-  held_ += count;
+bool Stream::advance() {
+  appended_ += in_batch_;
+  held_ += in_batch_;
   if (appended_ < int(tokens_.size())) return false;
   auto* draw = std::get_if<Draw>(&job_);
   if (!draw) return true;
@@ -215,8 +175,8 @@ bool Stream::advance(int count) {
   appended_ = 0;
   draw->mailbox.push_back({std::move(draw->latest), held_});
   ++draw->drawn;
-  if (held_ == cache_->context_length() || (!can_run() && draw->ahead == 0)) return true;
-  if (draw->drawn <= draw->asked) notify.call(notify.context.get());
+  if (held_ == cache_->context_length() || (draw->ahead == 0 && !draw->can_run())) return true;
+  if (draw->drawn <= draw->asked) scheduler_->tell(*this);
   return false;
 }
 

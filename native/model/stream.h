@@ -8,20 +8,13 @@
 #include <variant>
 #include <vector>
 
+#include "job.h"
 #include "kv_cache.h"
-#include "sampler.h"
 
 namespace openelm {
 
 class Adapter;
 class Scheduler;
-
-// What score_token() says of each target.
-struct Scores {
-  std::vector<float> logprobs;      // [targets]
-  std::vector<int32_t> top_tokens;  // [targets, top]
-  std::vector<float> top_logprobs;  // [targets, top]
-};
 
 // One KV cache, and what is being done with it: one job at a time, by the scheduler's thread. All
 // calls come from one thread, that of the stream's owner.
@@ -33,11 +26,12 @@ class Stream : public std::enable_shared_from_this<Stream> {
   using Tokens = std::span<const int32_t>;
   using Result = std::variant<std::monostate, Scores, Sample>;
 
-  // Called when take() or is_idle() may have something new to say, on the scheduler's thread or
+  // Told when take() or is_idle() may have something new to say, on the scheduler's thread or
   // within a call of the owner's. It must not call the stream, for the scheduler is locked.
-  struct Notify {
-    void (*call)(void* context) noexcept = [](void*) noexcept {};
-    std::shared_ptr<void> context;
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    virtual void on_news() noexcept = 0;
   };
 
   // The cache is the stream's alone, and empty.
@@ -45,7 +39,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
       : scheduler_(std::move(scheduler)), cache_(std::move(cache)) {}
 
   // To be set while the stream is idle.
-  Notify notify;
+  std::shared_ptr<Listener> listener;
   std::shared_ptr<const Adapter> adapter;
   std::shared_ptr<TokenMask> mask;  // of what draw() draws
 
@@ -55,8 +49,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
   int context_length() const { return is_disposed_ ? 0 : cache_->context_length(); }
   bool is_idle();
 
-  // Throws what a job with these tokens would: Error{kDisposed, kBusy, kInvalidArgument,
-  // kContextOverflow}.
+  // Throw what a job, or one with these tokens, would: Error{kDisposed, kBusy}, and
+  // kInvalidArgument or kContextOverflow.
+  void check_idle();
   void check(Tokens tokens);
 
   // Logits after each token, or the last, go to [T or 1, V], which must stay until the stream is
@@ -92,41 +87,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
  private:
   friend class Scheduler;
 
-  struct Append {
-    float* logits;
-    bool all;
-  };
-  struct Score {
-    int first_target;
-    int top;
-    Scores scores;
-  };
-  struct Draw {
-    std::shared_ptr<Sampler> sampler;
-    int ahead;
-    int asked = 1;
-    int taken = 0;
-    int drawn = 0;
-    Sample latest = {};  // on its way into the mailbox
-    struct Drawn {
-      Sample sample;
-      int position;
-    };
-    std::vector<Drawn> mailbox = {};  // has room for all that may be in it
-  };
-  using Job = std::variant<std::monostate, Append, Score, Draw>;
-
-  void require_idle();
   void begin(Tokens tokens, Job job);
   void go_on(Draw& draw, int ahead);
   void clear();
 
   // The scheduler's, while the stream is under way.
   bool can_run() const;
-  bool wants_logits(int index) const;
-  void use_logits(int index, const float* logits);  // those after tokens_[index]
-  void use_token(int token);                        // which the backend has drawn from them
-  bool advance(int count);                          // whether the job has ended
+  bool advance();  // whether the job has ended
 
   // The owner's.
   const std::shared_ptr<Scheduler> scheduler_;
@@ -136,13 +103,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
   bool is_disposed_ = false;
 
   // The scheduler's while the stream is under way, else the owner's. What both use meanwhile, the
-  // counts and the mailbox of Draw and what follows below, is guarded by the scheduler's mutex.
+  // counts and the mailbox of Draw and what follows tokens_, is guarded by the scheduler's mutex.
   Job job_;
   std::vector<int32_t> tokens_;  // that the job is to append now
   int appended_ = 0;             // of them
   int held_ = 0;                 // tokens in the cache
+  int in_batch_ = 0;             // tokens in the batch that is running
   bool is_under_way_ = false;
-  bool is_in_batch_ = false;
   bool is_stopped_ = false;     // the batch that it is in has to end first
   std::exception_ptr error_;    // of the job
   std::exception_ptr failure_;  // of a copy to this stream, and so of every job

@@ -9,7 +9,6 @@
 #include "check.h"
 #include "error.h"
 #include "model/portable_math.h"
-#include "model/random.h"
 #include "model/token_scores.h"
 #include "suites.h"
 #include "tensors.h"

@@ -43,7 +43,11 @@ void run_client(Engine& engine, int client, const Logits& expected, bool stops) 
   std::vector<float> logits(kVocabSize);
   for (uint64_t attempt = 0; stream->position() < kLength; ++attempt) {
     const uint64_t random = random_bits(1000 + client, attempt);
-    if (random % 7 == 0) stream = Client(engine.fork_stream(*stream));
+    if (random % 7 == 0) {
+      const Client fork(engine.create_stream(kLength));
+      fork->copy(*stream);
+      stream = fork;
+    }
     const int position = stream->position();
     const int wanted = random % 4 ? 1 : 1 + int(random / 4 % 50);
     const int count = std::min(wanted, kLength - position);

@@ -97,7 +97,7 @@ class WatchedBackend : public cpu::CpuBackend {
 class Client {
  public:
   explicit Client(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {
-    stream_->notify = {[](void* news) noexcept { static_cast<News*>(news)->tell(); }, news_};
+    stream_->listener = news_;
   }
 
   Stream* operator->() const { return stream_.get(); }
@@ -141,12 +141,12 @@ class Client {
   }
 
  private:
-  struct News {
+  struct News : Stream::Listener {
     std::mutex mutex;
     std::condition_variable changed;
     int told = 0;
 
-    void tell() noexcept {
+    void on_news() noexcept override {
       std::lock_guard lock(mutex);
       ++told;
       changed.notify_all();
