@@ -1,12 +1,15 @@
 import t from 'tap'
+import { OpenELM } from '../lib/index.js'
 import { loadNative, type NativeSampler, type NativeSamplerOptions } from '../lib/native.js'
 import { type SamplerOptions, validateSamplerOptions } from '../lib/sampler.js'
+import { testBackend } from './helpers/backend.js'
 import {
   chiSquaredSurvival,
   logSoftmax,
   pearsonPValue,
   referenceDistribution,
 } from './helpers/sampler-reference.js'
+import { writeTinyModel } from './helpers/tiny-model.js'
 
 const { Sampler } = loadNative()
 const draws = 200_000
@@ -309,6 +312,28 @@ t.test('native code refuses what would break its memory', async t => {
     t.throws(() => sampler.sample(logits as unknown as Float32Array), invalid)
   }
   t.throws(() => Sampler.prototype.sample.call({}, new Float32Array(4)))
+})
+
+t.test('a sampler is for one session at a time, and nothing else meanwhile', async t => {
+  await using model = await OpenELM.load(writeTinyModel(t.testdir()), { backend: testBackend })
+  const { vocabSize } = model.config
+  const [session, other] = [model.createSession().native, model.createSession().native]
+  const sampler = create(vocabSize)
+  const busy = { code: 'BUSY' }
+  const tokens = Int32Array.of(5)
+  const refuses = async () => {
+    t.throws(() => sampler.accept(tokens), busy)
+    t.throws(() => sampler.sample(new Float32Array(vocabSize)), busy)
+    await t.rejects(async () => other.sample(tokens, sampler, false), busy)
+  }
+  const call = session.sample(tokens, sampler, true)
+  await refuses()
+  await call
+  await refuses()
+  await session.whenIdle()
+  sampler.accept(tokens)
+  t.equal((await other.sample(tokens, sampler, false)).token, (await call).token)
+  sampler.accept(tokens)
 })
 
 t.test('options have the documented defaults', async t => {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -36,8 +35,6 @@ class KvCache {
   // In the layout and the type of the backend.
   const Buffer& k(int layer) const { return k_[layer]; }
   const Buffer& v(int layer) const { return v_[layer]; }
-
-  std::atomic<int> position{0};  // for tests that know no streams
 
  private:
   std::shared_ptr<Backend> backend_;

@@ -38,18 +38,18 @@ struct Model {
     for (int begin = 0; begin < kLength; begin += chunk) {
       const int count = std::min(chunk, kLength - begin);
       Batch batch;
-      const auto add = [&](KvCache& session, int tokens, uint64_t seed) {
-        for (int i = 0; i < tokens; ++i) {
-          const int position = session.position++;
+      const auto add = [&](KvCache& session, int first, int tokens, uint64_t seed) {
+        for (int position = first; position < first + tokens; ++position) {
           if (&session == &cache) batch.logit_rows.push_back(batch.size());
           batch.tokens.push_back(int(random_bits(seed, position) % 301));
           batch.positions.push_back(position);
           batch.caches.push_back(&session);
         }
       };
-      if (company % 2) add(other, company, 1);
-      add(cache, count, 2);
-      if (company % 2 == 0) add(other, company, 1);
+      const int other_begin = begin / chunk * company;
+      if (company % 2) add(other, other_begin, company, 1);
+      add(cache, begin, count, 2);
+      if (company % 2 == 0) add(other, other_begin, company, 1);
       const float* rows = decoder.forward(batch, cancelled).logits;
       result.insert(result.end(), rows, rows + size_t(count) * 301);
     }
