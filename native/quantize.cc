@@ -10,11 +10,6 @@
 
 namespace openelm {
 
-// float16's largest; a scale beyond it would make a whole group infinite.
-static constexpr float kLargestScale = 65504.0f;
-
-static int groups_of(int cols) { return (cols + kGroupSize - 1) / kGroupSize; }
-
 // The group that begins at column `begin`, padded with zeros.
 static void copy_group(const float* x, int cols, int begin, float* group) {
   const int size = std::min(kGroupSize, cols - begin);
@@ -37,7 +32,7 @@ void quantize_q8_row(const float* x, int cols, int8_t* values, uint16_t* scales)
     copy_group(x, cols, g * kGroupSize, group);
     float largest = 0;
     for (float value : group) largest = std::max(largest, std::fabs(value));
-    scales[g] = float_to_f16(std::min(largest / 127.0f, kLargestScale));
+    scales[g] = float_to_f16(std::min(largest / 127.0f, kMaxFloat16));
     const float scale = f16_to_float(scales[g]);
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
     for (int i = 0; i < kGroupSize; ++i) {
@@ -77,7 +72,7 @@ static void quantize_q4_group(const float* group, uint8_t* values, uint16_t* sca
       best_inverse = inverses[c];
     }
   }
-  *scale = float_to_f16(std::clamp(best_scale, -kLargestScale, kLargestScale));
+  *scale = float_to_f16(std::clamp(best_scale, -kMaxFloat16, kMaxFloat16));
   for (int j = 0; j < kGroupSize / 2; ++j) {
     const int low = int(q4_code(group[j], best_inverse)) + 8;
     const int high = int(q4_code(group[j + kGroupSize / 2], best_inverse)) + 8;

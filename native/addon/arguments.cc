@@ -47,12 +47,12 @@ Config read_config(const Napi::Object& object) {
   return config;
 }
 
-static TensorSource::Format parse_format(const std::string& name) {
-  if (name == "F32") return TensorSource::Format::kF32;
-  if (name == "F16") return TensorSource::Format::kF16;
-  if (name == "BF16") return TensorSource::Format::kBF16;
-  if (name == "I8") return TensorSource::Format::kI8;
-  if (name == "U8") return TensorSource::Format::kU8;
+static DType parse_tensor_type(const std::string& name) {
+  if (name == "F32") return DType::kFloat32;
+  if (name == "F16") return DType::kFloat16;
+  if (name == "BF16") return DType::kBFloat16;
+  if (name == "I8") return DType::kQ8;
+  if (name == "U8") return DType::kQ4;
   throw Error(ErrorCode::kInvalidArgument, "unknown tensor type " + name);
 }
 
@@ -67,7 +67,7 @@ TensorSource TensorReader::read(const Napi::Object& object) {
   tensor.name = text(object, "name");
   tensor.file = open(text(object, "file"));
   tensor.offset = offset(object, "offset");
-  tensor.format = parse_format(text(object, "dtype"));
+  tensor.format = parse_tensor_type(text(object, "dtype"));
   tensor.rows = integer(object, "rows");
   tensor.cols = integer(object, "cols");
   if (tensor.quantized()) {

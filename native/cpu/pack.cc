@@ -21,16 +21,10 @@ size_t PanelPacker::pack(int panel, void* to) {
   const int begin = (gate_up ? panel / 2 : panel) * kPanelRows;
   const int first_row = begin + (gate_up && panel % 2 == 1 ? half : 0);
   const int rows = std::min(kPanelRows, half - begin);
-  switch (dtype_) {
-    case DType::kFloat32:
-    case DType::kFloat16:
-    case DType::kBFloat16:
-      pack_float(first_row, rows, to);
-      break;
-    case DType::kQ8:
-    case DType::kQ4:
-      pack_quantized(first_row, rows, static_cast<uint8_t*>(to));
-      break;
+  if (is_quantized(dtype_)) {
+    pack_quantized(first_row, rows, static_cast<uint8_t*>(to));
+  } else {
+    pack_float(first_row, rows, to);
   }
   return (source_.row_bytes() + source_.scale_row_bytes()) * rows;
 }
@@ -48,7 +42,7 @@ static void interleave(const uint8_t* from, size_t row_bytes, int rows, int size
 
 void PanelPacker::pack_float(int first_row, int rows, void* to) {
   const int cols = source_.cols;
-  const size_t row_bytes = size_t(cols) * (dtype_ == DType::kFloat32 ? 4 : 2);
+  const size_t row_bytes = bytes_of(dtype_, cols);
   values_.resize(kPanelRows * row_bytes);
   if (dtype_ == DType::kFloat32) {
     reader_.read_float(first_row, rows, reinterpret_cast<float*>(values_.data()));
@@ -83,7 +77,7 @@ static void pair_nibbles(uint8_t* group) {
 
 void PanelPacker::pack_quantized(int first_row, int rows, uint8_t* to) {
   const size_t groups = size_t(source_.groups());
-  const int row_group_bytes = dtype_ == DType::kQ8 ? kGroupSize : kGroupSize / 2;
+  const size_t row_group_bytes = bytes_of(dtype_, kGroupSize);
   const size_t row_bytes = groups * row_group_bytes;
   values_.resize(kPanelRows * row_bytes);
   scales_.resize(kPanelRows * groups);

@@ -143,7 +143,7 @@ void CudaBackend::reserve(int tokens) {
   reserved_ = 0;
   batch_ = std::make_unique<DeviceBatch>(size, config.num_layers);
   qkv_ = allocate_device(size * sizeof(float) * config.max_qkv_dim());
-  input_ = allocate_device(size * sizeof(float) * padded_cols(widest_input(config)));
+  input_ = allocate_device(size * sizeof(float) * padded_to_groups(widest_input(config)));
   row_scales_ = allocate_device(size * sizeof(float));
   size_t scratch = 0;
   for (const Layer& layer : weights_->layers) {

@@ -17,38 +17,18 @@ struct MatrixView {
   DType dtype = DType::kFloat32;
 };
 
-inline int padded_cols(int cols) { return (cols + kGroupSize - 1) / kGroupSize * kGroupSize; }
-
-inline size_t value_row_bytes(DType dtype, int cols) {
-  const size_t stride = size_t(padded_cols(cols));
-  switch (dtype) {
-    case DType::kFloat32:
-      return stride * 4;
-    case DType::kFloat16:
-    case DType::kBFloat16:
-      return stride * 2;
-    case DType::kQ8:
-      return stride;
-    case DType::kQ4:
-      break;
-  }
-  return stride / 2;
-}
-
-inline bool is_quantized(DType dtype) { return dtype == DType::kQ8 || dtype == DType::kQ4; }
-
-inline size_t scale_row_bytes(DType dtype, int cols) {
-  return is_quantized(dtype) ? size_t(padded_cols(cols)) / kGroupSize * sizeof(__half) : 0;
+inline size_t stride_bytes(DType dtype, int cols) {
+  return bytes_of(dtype, padded_to_groups(cols));
 }
 
 inline MatrixView view(const Matrix& matrix) {
   MatrixView w;
   w.values = matrix.data.as<char>();
-  w.scales = reinterpret_cast<const __half*>(
-      matrix.data.as<char>() + value_row_bytes(matrix.dtype, matrix.cols) * matrix.rows);
+  w.scales = reinterpret_cast<const __half*>(matrix.data.as<char>() +
+                                             stride_bytes(matrix.dtype, matrix.cols) * matrix.rows);
   w.rows = matrix.rows;
   w.cols = matrix.cols;
-  w.stride = padded_cols(matrix.cols);
+  w.stride = padded_to_groups(matrix.cols);
   w.dtype = matrix.dtype;
   return w;
 }

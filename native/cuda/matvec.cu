@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kMaxWarps * 32) matvec_kernel(MatvecArgs args)
   if (lane_in_row == 0) finish_pair(args.epilogue, args.w, args.y, 0, row, sums[0], sums[1]);
 }
 
-int shared_bytes(int cols) { return padded_cols(cols) * int(sizeof(float)); }
+int shared_bytes(int cols) { return padded_to_groups(cols) * int(sizeof(float)); }
 
 }  // namespace
 
@@ -156,7 +156,7 @@ void matvec(const Device& device, const MatvecArgs& args) {
 // Beside the input lie the sums of the warps.
 size_t most_matvec_cols(size_t shared_memory) {
   const size_t cols = (shared_memory - kMaxWarps * sizeof(float)) / sizeof(float);
-  return cols / padded_cols(1) * padded_cols(1);
+  return cols / padded_to_groups(1) * padded_to_groups(1);
 }
 
 void prepare_matvec(int most_cols) {

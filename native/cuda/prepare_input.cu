@@ -79,7 +79,8 @@ void prepare_input(const Device& device, DType matrix_dtype, const InputArgs& ar
   if (matrix_dtype == DType::kFloat32) kernel = prepare_input_kernel<float, false>;
   if (matrix_dtype == DType::kFloat16) kernel = prepare_input_kernel<__half, false>;
   if (matrix_dtype == DType::kBFloat16) kernel = prepare_input_kernel<__nv_bfloat16, false>;
-  launch(device.stream, kernel, dim3(args.num_rows), kThreads, 0, args, padded_cols(args.cols));
+  launch(device.stream, kernel, dim3(args.num_rows), kThreads, 0, args,
+         padded_to_groups(args.cols));
 }
 
 }  // namespace openelm::cuda

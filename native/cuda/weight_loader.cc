@@ -4,63 +4,27 @@
 #include <future>
 #include <thread>
 
-#include "../half.h"
 #include "matrix_view.h"
 
 namespace openelm::cuda {
 
 namespace {
 
-// Bytes of a row of values as they come from the host: whole groups only where rows are quantised.
-size_t host_row_bytes(DType dtype, int cols) {
-  if (is_quantized(dtype)) return value_row_bytes(dtype, cols);
-  return size_t(cols) * (dtype == DType::kFloat32 ? 4 : 2);
-}
-
-bool stored_as(TensorSource::Format format, DType dtype) {
-  return (format == TensorSource::Format::kF16 && dtype == DType::kFloat16) ||
-         (format == TensorSource::Format::kBF16 && dtype == DType::kBFloat16);
-}
-
-// Reads rows as `dtype`: values [count, host row], scales [count, scale row].
+// values [count, value row], scales [count, scale row]: by several threads where there is work for
+// them.
 void read_rows(const TensorSource& source, DType dtype, int first_row, int count, char* values,
                char* scales) {
-  if (stored_as(source.format, dtype)) {
-    source.file->read(source.offset + uint64_t(first_row) * source.row_bytes(),
-                      source.row_bytes() * count, values);
-    return;
-  }
-  RowReader reader(source);
-  if (is_quantized(dtype)) {
-    return reader.read_quantized(dtype, first_row, count, reinterpret_cast<uint8_t*>(values),
-                                 reinterpret_cast<uint16_t*>(scales));
-  }
-  if (dtype == DType::kFloat32) {
-    return reader.read_float(first_row, count, reinterpret_cast<float*>(values));
-  }
-  std::vector<float> row(size_t(source.cols));
-  auto* to = reinterpret_cast<uint16_t*>(values);
-  for (int i = 0; i < count; ++i) {
-    reader.read_float(first_row + i, 1, row.data());
-    for (float value : row) {
-      *to++ = dtype == DType::kFloat16 ? float_to_f16(value) : float_to_bf16(value);
-    }
-  }
-}
-
-// The same, by several threads where there is work for them.
-void read_rows_in_parallel(const TensorSource& source, DType dtype, int first_row, int count,
-                           char* values, char* scales) {
-  const size_t value_bytes = host_row_bytes(dtype, source.cols);
+  const size_t value_bytes = value_row_bytes(dtype, source.cols);
   const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
-  const bool converts = !stored_as(source.format, dtype) && !source.quantized();
+  const bool converts = source.format != dtype;
   const int threads = converts ? int(std::max(1u, std::thread::hardware_concurrency())) : 1;
   const int share = (count + threads - 1) / threads;
   std::vector<std::future<void>> readers;
   for (int first = 0; first < count; first += share) {
     const auto read = [=, &source] {
-      read_rows(source, dtype, first_row + first, std::min(share, count - first),
-                values + first * value_bytes, scales + first * scale_bytes);
+      RowReader(source).read(dtype, first_row + first, std::min(share, count - first),
+                             values + first * value_bytes,
+                             reinterpret_cast<uint16_t*>(scales + first * scale_bytes));
     };
     if (first + share >= count) {
       read();
@@ -106,7 +70,7 @@ WeightLoader::Slot& WeightLoader::next_slot(size_t bytes) {
 
 void WeightLoader::load_part(const TensorSource& source, DType dtype, const Part& part,
                              LoadProgress& progress) {
-  const size_t value_bytes = host_row_bytes(dtype, source.cols);
+  const size_t value_bytes = value_row_bytes(dtype, source.cols);
   const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
   const int most_rows = int(std::max<size_t>(1, kSlotBytes / (value_bytes + scale_bytes)));
   for (int first = 0; first < part.rows; first += most_rows) {
@@ -115,7 +79,7 @@ void WeightLoader::load_part(const TensorSource& source, DType dtype, const Part
     Slot& slot = next_slot(rows * (value_bytes + scale_bytes));
     char* const values = static_cast<char*>(slot.memory.get());
     char* const scales = values + rows * value_bytes;
-    read_rows_in_parallel(source, dtype, part.first_row + first, rows, values, scales);
+    read_rows(source, dtype, part.first_row + first, rows, values, scales);
     copy_rows(stream_, part.values + first * part.value_pitch, part.value_pitch, values,
               value_bytes, rows);
     if (scale_bytes > 0) {
@@ -129,7 +93,7 @@ void WeightLoader::load_part(const TensorSource& source, DType dtype, const Part
 
 Matrix WeightLoader::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                                  LoadProgress& progress) {
-  const size_t value_bytes = value_row_bytes(dtype, source.cols);
+  const size_t value_bytes = stride_bytes(dtype, source.cols);
   const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
   const size_t bytes = (value_bytes + scale_bytes) * source.rows;
   Matrix matrix{{allocate_device(bytes), bytes}, source.rows, source.cols, dtype};

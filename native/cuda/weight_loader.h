@@ -9,7 +9,8 @@
 namespace openelm::cuda {
 
 // Reads weights into device memory through page-locked staging: while one piece is on its way to
-// the device, the next is read, and converted or quantised by several threads.
+// the device, the next is read, and converted or quantised by several threads. One caller at a
+// time.
 class WeightLoader {
  public:
   WeightLoader();

@@ -10,7 +10,10 @@
 
 namespace openelm::metal {
 
-static_assert(unsigned(DType::kFloat32) == kMatrixFloat32 && unsigned(DType::kQ4) == kMatrixQ4);
+static_assert(unsigned(DType::kFloat32) == kMatrixFloat32 &&
+              unsigned(DType::kFloat16) == kMatrixFloat16 &&
+              unsigned(DType::kBFloat16) == kMatrixBFloat16 && unsigned(DType::kQ8) == kMatrixQ8 &&
+              unsigned(DType::kQ4) == kMatrixQ4);
 
 namespace {
 
@@ -51,7 +54,7 @@ class MetalBackend::Call {
         encoder_(backend.encoder()) {
     encoder_.set_pipeline(pipeline_);
     if (!matrix) return;
-    const bool quantized = matrix->dtype == DType::kQ8 || matrix->dtype == DType::kQ4;
+    const bool quantized = is_quantized(matrix->dtype);
     buffer(matrix->data);
     buffer(matrix->data,
            quantized ? values_bytes(matrix->rows, matrix->cols, matrix->dtype) : 0);  // scales

@@ -18,28 +18,24 @@ DType parse_dtype(const std::string& name) {
   throw Error(ErrorCode::kInvalidArgument, "unknown dtype " + name);
 }
 
-size_t TensorSource::row_bytes() const {
-  switch (format) {
-    case Format::kF32:
-      return size_t(cols) * 4;
-    case Format::kF16:
-    case Format::kBF16:
-      return size_t(cols) * 2;
-    case Format::kI8:
-      return size_t(groups()) * kGroupSize;
-    case Format::kU8:
-      break;
+void RowReader::read(DType dtype, int first_row, int count, void* values, uint16_t* scales) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return read_float(first_row, count, static_cast<float*>(values));
+    case DType::kFloat16:
+    case DType::kBFloat16:
+      return read_half(dtype, first_row, count, static_cast<uint16_t*>(values));
+    case DType::kQ8:
+    case DType::kQ4:
+      return read_quantized(dtype, first_row, count, static_cast<uint8_t*>(values), scales);
   }
-  return size_t(groups()) * kGroupSize / 2;
 }
-
-size_t TensorSource::scale_row_bytes() const { return quantized() ? size_t(groups()) * 2 : 0; }
 
 void RowReader::read_float(int first_row, int count, float* x) {
   const size_t row_bytes = source_.row_bytes();
   const size_t cols = size_t(source_.cols);
   const uint64_t offset = source_.offset + uint64_t(first_row) * row_bytes;
-  if (source_.format == TensorSource::Format::kF32) {
+  if (source_.format == DType::kFloat32) {
     return source_.file->read(offset, row_bytes * count, x);
   }
   raw_.resize(row_bytes * count);
@@ -54,20 +50,20 @@ void RowReader::read_float(int first_row, int count, float* x) {
     const uint16_t* scales = raw_scales_.data() + size_t(row) * source_.groups();
     float* to = x + row * cols;
     switch (source_.format) {
-      case TensorSource::Format::kF32:
+      case DType::kFloat32:
         break;
-      case TensorSource::Format::kF16:
+      case DType::kFloat16:
         cpu_kernels().from_f16(reinterpret_cast<const uint16_t*>(raw), source_.cols, to);
         break;
-      case TensorSource::Format::kBF16:
+      case DType::kBFloat16:
         for (size_t i = 0; i < cols; ++i) {
           to[i] = bf16_to_float(reinterpret_cast<const uint16_t*>(raw)[i]);
         }
         break;
-      case TensorSource::Format::kI8:
+      case DType::kQ8:
         dequantize_q8_row(reinterpret_cast<const int8_t*>(raw), scales, source_.cols, to);
         break;
-      case TensorSource::Format::kU8:
+      case DType::kQ4:
         dequantize_q4_row(raw, scales, source_.cols, to);
         break;
     }
@@ -75,8 +71,7 @@ void RowReader::read_float(int first_row, int count, float* x) {
 }
 
 void RowReader::read_half(DType dtype, int first_row, int count, uint16_t* x) {
-  const bool is_f16 = dtype == DType::kFloat16;
-  if (source_.format == (is_f16 ? TensorSource::Format::kF16 : TensorSource::Format::kBF16)) {
+  if (source_.format == dtype) {
     source_.file->read(source_.offset + uint64_t(first_row) * source_.row_bytes(),
                        source_.row_bytes() * count, x);
     return;
@@ -84,7 +79,7 @@ void RowReader::read_half(DType dtype, int first_row, int count, uint16_t* x) {
   row_.resize(size_t(source_.cols));
   for (int row = first_row; row < first_row + count; ++row, x += source_.cols) {
     read_float(row, 1, row_.data());
-    if (is_f16) {
+    if (dtype == DType::kFloat16) {
       cpu_kernels().to_f16(row_.data(), source_.cols, x);
     } else {
       std::transform(row_.begin(), row_.end(), x, float_to_bf16);
@@ -100,9 +95,7 @@ Error RowReader::not_finite(int row) const {
 
 void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* values,
                                uint16_t* scales) {
-  const bool stored = source_.format ==
-                      (dtype == DType::kQ8 ? TensorSource::Format::kI8 : TensorSource::Format::kU8);
-  if (stored) {
+  if (source_.format == dtype) {
     source_.file->read(source_.offset + uint64_t(first_row) * source_.row_bytes(),
                        source_.row_bytes() * count, values);
     source_.scales_file->read(source_.scales_offset + first_row * source_.scale_row_bytes(),

@@ -17,28 +17,32 @@ DType parse_dtype(const std::string& name);
 // A tensor as bytes of a checkpoint file. A quantised matrix (the formats of quantize.h) has its
 // values here and its scales at `scales_offset` of `scales_file`.
 struct TensorSource {
-  enum class Format : uint8_t { kF32, kF16, kBF16, kI8, kU8 };
+  using Format = DType;
   std::string name;
   std::shared_ptr<const File> file;
   uint64_t offset = 0;
   std::shared_ptr<const File> scales_file;
   uint64_t scales_offset = 0;
-  Format format = Format::kF32;
+  DType format = DType::kFloat32;
   int rows = 0;  // 1 for a vector
   int cols = 0;
 
-  int groups() const { return (cols + kGroupSize - 1) / kGroupSize; }
-  bool quantized() const { return format == Format::kI8 || format == Format::kU8; }
-  size_t row_bytes() const;        // of the values
-  size_t scale_row_bytes() const;  // 0 for float formats
+  int groups() const { return groups_of(cols); }
+  bool quantized() const { return is_quantized(format); }
+  size_t row_bytes() const { return value_row_bytes(format, cols); }
+  size_t scale_row_bytes() const { return openelm::scale_row_bytes(format, cols); }
   size_t bytes() const { return (row_bytes() + scale_row_bytes()) * rows; }
 };
 
-// Reads rows of a tensor in the form that a backend packs. Holds the scratch memory that this
-// takes: one reader a thread. Errors are those of File::read, and what each method adds.
+// Reads rows of a tensor in the form that a backend packs. It holds the scratch memory that this
+// takes, so each thread has its own. Errors are those of File::read, and what each method adds.
 class RowReader {
  public:
   explicit RowReader(const TensorSource& source) : source_(source) {}
+
+  // In any dtype: by one of the methods below.
+  // values [count, value_row_bytes()], scales [count, groups] of a quantised dtype.
+  void read(DType dtype, int first_row, int count, void* values, uint16_t* scales);
 
   // x [count, cols]; quantised rows are dequantised.
   void read_float(int first_row, int count, float* x);
