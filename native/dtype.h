@@ -32,25 +32,25 @@ constexpr int groups_of(int cols) { return (cols + kGroupSize - 1) / kGroupSize;
 constexpr int padded_to_groups(int cols) { return groups_of(cols) * kGroupSize; }
 
 // Of so many elements without their scales. `count` is even for kQ4.
-constexpr size_t bytes_of(DType dtype, int count) {
+constexpr size_t bytes_of(DType dtype, size_t count) {
   switch (dtype) {
     case DType::kFloat32:
-      return size_t(count) * 4;
+      return count * 4;
     case DType::kFloat16:
     case DType::kBFloat16:
-      return size_t(count) * 2;
+      return count * 2;
     case DType::kQ8:
-      return size_t(count);
+      return count;
     case DType::kQ4:
       break;
   }
-  return size_t(count) / 2;
+  return count / 2;
 }
 
 // A row of `cols` elements as checkpoints store it and RowReader gives it: only quantised rows are
 // filled up.
 constexpr size_t value_row_bytes(DType dtype, int cols) {
-  return bytes_of(dtype, is_quantized(dtype) ? padded_to_groups(cols) : cols);
+  return bytes_of(dtype, size_t(is_quantized(dtype) ? padded_to_groups(cols) : cols));
 }
 
 // The scales of such a row: none of a float type.

@@ -72,9 +72,7 @@ class Matmul {
   // Valid until the next call.
   Input prepare(const Matrix& matrix, const Rows& rows) {
     const float* x = rows.norm ? normalize(rows, matrix.cols) : rows.x;
-    if (matrix.dtype == DType::kQ8 || matrix.dtype == DType::kQ4) {
-      return quantize(x, matrix.cols, rows.count);
-    }
+    if (is_quantized(matrix.dtype)) return quantize(x, matrix.cols, rows.count);
     Input input;
     input.values = rows.count == 1 ? x : pack(x, matrix.cols, rows.count);
     input.cols = matrix.cols;
@@ -120,7 +118,7 @@ class Matmul {
   }
 
   Input quantize(const float* x, int cols, int tokens) {
-    const size_t groups = size_t(cols + kGroupSize - 1) / kGroupSize;
+    const size_t groups = size_t(groups_of(cols));
     int16_t* quantized = quantized_.reserve(tokens * groups * kGroupSize);
     float* scales = scales_.reserve(tokens * groups);
     int32_t* offsets = offsets_.reserve(tokens * groups);

@@ -6,8 +6,7 @@ namespace openelm {
 
 DType default_kv_cache_dtype(const std::string& backend, DType weights) {
   if (weights == DType::kFloat32) return DType::kFloat32;
-  const bool quantized = weights == DType::kQ8 || weights == DType::kQ4;
-  return backend == "cpu" && !quantized ? DType::kFloat32 : DType::kFloat16;
+  return backend == "cpu" && !is_quantized(weights) ? DType::kFloat32 : DType::kFloat16;
 }
 
 static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }

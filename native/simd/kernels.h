@@ -43,13 +43,11 @@ inline int padded_columns(int cols) { return (cols + 1) / 2 * 2; }
 // Of a group of 32 columns of a q8 or q4 panel, its scales alone, and of a whole panel.
 constexpr int kScaleBytes = kPanelRows * 2;
 inline size_t packed_group_bytes(DType dtype) {
-  return kScaleBytes + kPanelRows * kGroupSize / (dtype == DType::kQ8 ? 1 : 2);
+  return kScaleBytes + kPanelRows * bytes_of(dtype, kGroupSize);
 }
 inline size_t packed_panel_bytes(int cols, DType dtype) {
-  if (dtype == DType::kQ8 || dtype == DType::kQ4) {
-    return size_t(cols + kGroupSize - 1) / kGroupSize * packed_group_bytes(dtype);
-  }
-  return size_t(padded_columns(cols)) * kPanelRows * (dtype == DType::kFloat32 ? 4 : 2);
+  if (is_quantized(dtype)) return groups_of(cols) * packed_group_bytes(dtype);
+  return kPanelRows * bytes_of(dtype, padded_columns(cols));
 }
 
 // Attention is computed in partitions of kPartition positions, each with a softmax of its own; they
