@@ -1,7 +1,6 @@
 #include "cpu_backend.h"
 
 #include <cstring>
-#include <mutex>
 
 #include "../error.h"
 #include "pack.h"
@@ -35,7 +34,6 @@ void CpuBackend::copy(const Buffer& from, size_t bytes, const Buffer& to) {
   std::memcpy(to.as<void>(), from.as<void>(), bytes);
 }
 
-// The body of a pool must not throw, so the first error of a thread waits for the others to end.
 Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                                LoadProgress& progress) {
   const int panels = packed_panels(source.rows, layout);
@@ -43,25 +41,16 @@ Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLa
   const size_t bytes = panels * panel_bytes;
   Matrix matrix{{weight_pages_.allocate(bytes), bytes}, source.rows, source.cols, dtype};
   std::vector<PanelPacker> packers(workers_.pool.threads(), PanelPacker(source, dtype, layout));
-  std::mutex mutex;
-  std::exception_ptr error;
-  workers_.pool.run(panels, [&](int panel, int thread) {
-    try {
-      progress.check();
-      progress.add(packers[thread].pack(panel, matrix.data.as<char>() + panel * panel_bytes));
-    } catch (...) {
-      std::lock_guard lock(mutex);
-      error = std::current_exception();
-    }
+  workers_.pool.run_throwing(panels, [&](int panel, int thread) {
+    progress.check();
+    progress.add(packers[thread].pack(panel, matrix.data.as<char>() + panel * panel_bytes));
   });
-  if (error) std::rethrow_exception(error);
   return matrix;
 }
 
 static size_t cache_bytes(int positions, int num_kv_heads, int width, DType dtype) {
   const int partitions = (positions + kPartition - 1) / kPartition;
-  return size_t(partitions) * kPartition * num_kv_heads * width *
-         (dtype == DType::kFloat16 ? 2 : 4);
+  return bytes_of(dtype, size_t(partitions) * kPartition * num_kv_heads * width);
 }
 
 size_t CpuBackend::k_cache_bytes(const Config& config, int layer, int positions) const {

@@ -1,9 +1,9 @@
 #include "weight_loader.h"
 
 #include <algorithm>
-#include <future>
 #include <thread>
 
+#include "../simd/thread_pool.h"
 #include "matrix_view.h"
 
 namespace openelm::cuda {
@@ -18,21 +18,14 @@ void read_rows(const TensorSource& source, DType dtype, int first_row, int count
   const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
   const bool converts = source.format != dtype;
   const int threads = converts ? int(std::max(1u, std::thread::hardware_concurrency())) : 1;
-  const int share = (count + threads - 1) / threads;
-  std::vector<std::future<void>> readers;
-  for (int first = 0; first < count; first += share) {
-    const auto read = [=, &source] {
-      RowReader(source).read(dtype, first_row + first, std::min(share, count - first),
-                             values + first * value_bytes,
-                             reinterpret_cast<uint16_t*>(scales + first * scale_bytes));
-    };
-    if (first + share >= count) {
-      read();
-    } else {
-      readers.push_back(std::async(std::launch::async, read));
-    }
-  }
-  for (std::future<void>& reader : readers) reader.get();
+  ThreadPool pool(threads);
+  const auto boundary = [&](int task) { return int(int64_t(count) * task / threads); };
+  pool.run_throwing(threads, [&](int task, int) {
+    const int first = boundary(task);
+    RowReader(source).read(dtype, first_row + first, boundary(task + 1) - first,
+                           values + first * value_bytes,
+                           reinterpret_cast<uint16_t*>(scales + first * scale_bytes));
+  });
 }
 
 void copy_rows(const Stream& stream, void* to, size_t to_pitch, const void* from, size_t row_bytes,

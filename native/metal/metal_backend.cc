@@ -1,13 +1,12 @@
 #include "metal_backend.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <future>
 #include <thread>
 
 #include "../error.h"
 #include "../model/kv_cache.h"
+#include "../simd/thread_pool.h"
 #include "metal.h"
 #include "metal_source.h"
 #include "pack.h"
@@ -86,27 +85,20 @@ Matrix MetalBackend::load_matrix(const TensorSource& source, DType dtype, Matrix
   constexpr int kSliceRows = 64;
   Matrix matrix{allocate(matrix_bytes(source.rows, source.cols, dtype)), source.rows, source.cols,
                 dtype};
-  std::atomic<int> next{0};
-  const auto pack_slices = [&] {
-    for (int row; (row = next.fetch_add(kSliceRows)) < source.rows;) {
-      progress.check();
-      const int end = std::min(row + kSliceRows, source.rows);
-      pack_rows(source, dtype, layout, row, end, matrix.data.as<void>());
-      progress.add((source.row_bytes() + source.scale_row_bytes()) * (end - row));
-    }
-  };
-  const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::future<void>> others;
-  for (unsigned i = 1; i < threads; ++i) {
-    others.push_back(std::async(std::launch::async, pack_slices));
-  }
-  pack_slices();
-  for (std::future<void>& other : others) other.get();
+  const int slices = (source.rows + kSliceRows - 1) / kSliceRows;
+  ThreadPool pool(int(std::max(1u, std::thread::hardware_concurrency())));
+  pool.run_throwing(slices, [&](int slice, int) {
+    progress.check();
+    const int row = slice * kSliceRows;
+    const int end = std::min(row + kSliceRows, source.rows);
+    pack_rows(source, dtype, layout, row, end, matrix.data.as<void>());
+    progress.add((source.row_bytes() + source.scale_row_bytes()) * (end - row));
+  });
   return matrix;
 }
 
 size_t MetalBackend::k_cache_bytes(const Config& config, int layer, int positions) const {
-  return size_t(positions) * config.kv_dim(layer) * (kv_cache_dtype_ == DType::kFloat16 ? 2 : 4);
+  return bytes_of(kv_cache_dtype_, size_t(positions) * config.kv_dim(layer));
 }
 
 size_t MetalBackend::v_cache_bytes(const Config& config, int layer, int positions) const {

@@ -1,6 +1,7 @@
 #include "thread_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -23,8 +24,6 @@ static void pause() {
   asm volatile("yield");
 #endif
 }
-
-static constexpr uint32_t kJobs = 1 << 20;  // then their numbers come again
 
 uint64_t ThreadPool::make_share(uint32_t job, int begin, int end) {
   return uint64_t(job) << 2 * kTaskBits | uint64_t(begin) << kTaskBits | uint64_t(end);
@@ -52,6 +51,13 @@ void ThreadPool::join() {
   for (std::thread& worker : workers_) worker.join();
 }
 
+void ThreadPool::FirstError::keep(int failed, std::exception_ptr reason) {
+  std::lock_guard lock(mutex);
+  if (failed >= task) return;
+  task = failed;
+  error = std::move(reason);
+}
+
 void ThreadPool::run_erased(int tasks, const void* body, Call call) {
   if (workers_.empty() || tasks == 1) {
     for (int task = 0; task < tasks; ++task) call(body, task, 0);
@@ -62,8 +68,8 @@ void ThreadPool::run_erased(int tasks, const void* body, Call call) {
 
 void ThreadPool::run_job(int tasks, const void* body, Call call) {
   // First no share has a task, so that no late worker can take one while the fields change.
-  const uint32_t closed = (job_.load(std::memory_order_relaxed) + 1) % kJobs;
-  const uint32_t job = (closed + 1) % kJobs;
+  const uint32_t closed = job_.load(std::memory_order_relaxed) + 1;
+  const uint32_t job = closed + 1;
   const int threads = int(shares_.size());
   for (Share& share : shares_) share.tasks.store(make_share(closed, 0, 0));
   body_.store(body, std::memory_order_release);

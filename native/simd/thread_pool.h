@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -26,7 +27,7 @@ class ThreadPool {
   // Calls body(task, thread) for every task in [0, tasks), each once; thread is in [0, threads())
   // and no two calls at a time have the same. A thread's tasks are consecutive, as long as no other
   // has run out of its own. Returns when all are done. One caller at a time; the body must not
-  // throw.
+  // throw: see run_throwing().
   template <typename Body>
   void run(int tasks, const Body& body) {
     for (int first = 0; first < tasks; first += kMaxTasks) {
@@ -38,18 +39,45 @@ class ThreadPool {
     }
   }
 
+  // The same with a body that may throw. Once a task has failed, those after it are left out; those
+  // before it still run, so that the error thrown in the end is that of the first task that fails,
+  // whichever thread was faster.
+  template <typename Body>
+  void run_throwing(int tasks, const Body& body) {
+    FirstError first(tasks);
+    run(tasks, [&](int task, int thread) {
+      if (task > first.task.load(std::memory_order_relaxed)) return;
+      try {
+        body(task, thread);
+      } catch (...) {
+        first.keep(task, std::current_exception());
+      }
+    });
+    if (first.error) std::rethrow_exception(first.error);
+  }
+
  private:
-  static constexpr int kTaskBits = 22;
+  static constexpr int kTaskBits = 16;  // run() hands over more tasks in several jobs
   static constexpr int kMaxTasks = (1 << kTaskBits) - 1;
 
   using Clock = std::chrono::steady_clock;
   using Call = void (*)(const void* body, int task, int thread);
 
-  // The tasks of a job that one thread has before it: the number of the job in the upper bits, then
-  // the first task, then the end. Its thread takes the first task and others, once they have none,
-  // the last, by a compare-exchange of the whole, which fails once the job has changed: so a worker
-  // that comes late can never run a task of a job that is over, and the caller never waits for one
-  // that took none.
+  struct FirstError {
+    explicit FirstError(int tasks) : task(tasks) {}
+    void keep(int failed, std::exception_ptr reason);
+
+    std::atomic<int> task;  // the first that failed so far
+    std::mutex mutex;       // guards `error`, and `task` where it is written
+    std::exception_ptr error;
+  };
+
+  // The tasks of a job that one thread has before it: 32 bits of the number of the job, 16 of the
+  // first task, 16 of the end. Its thread takes the first task and others, once they have none, the
+  // last, by a compare-exchange of the whole, which fails once the job has changed: so a worker
+  // that comes late does not run a task of a job that is over (it would have to be suspended
+  // between two instructions while 2^31 jobs run), and the caller never waits for one that took
+  // none.
   struct alignas(64) Share {
     std::atomic<uint64_t> tasks{0};
     Clock::time_point next_offer;  // of its thread alone
@@ -65,8 +93,9 @@ class ThreadPool {
   void offer_core(int thread);
   uint32_t await_job(uint32_t last_job);
 
-  std::vector<Share> shares_;  // one a thread
-  // They describe the job; they are read before that exchange, which proves them current.
+  std::vector<Share> shares_;  // one per thread
+  // What the job calls. A worker reads them before it takes a task: if they were of another job,
+  // the exchange that takes the task would fail.
   std::atomic<const void*> body_{nullptr};
   std::atomic<Call> call_{nullptr};
   alignas(64) std::atomic<uint32_t> job_{0};

@@ -1,6 +1,8 @@
 #include "simd/thread_pool.h"
 
 #include <chrono>
+#include <functional>
+#include <stdexcept>
 
 #include "check.h"
 #include "suites.h"
@@ -77,6 +79,40 @@ void test_parking(int threads) {
   }
 }
 
+std::string error_of(ThreadPool& pool, int tasks, const std::function<void(int)>& body) {
+  try {
+    pool.run_throwing(tasks, [&](int task, int) { body(task); });
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "none";
+}
+
+void test_errors(int threads) {
+  ThreadPool pool(threads);
+  Counter counter(pool);
+  const auto fail = [](int task) { throw std::runtime_error(std::to_string(task)); };
+  for (int i = 0; i < 300; ++i) {
+    const std::string error = error_of(pool, kMaxTasks, [&](int task) {
+      if (task == 23) sleep(i);
+      if (task == 23 || task == 24 || task == 39) fail(task);
+    });
+    check(error == "23", "not the error of the first task that fails but of " + error);
+    counter.run(kMaxTasks);
+  }
+  check(error_of(pool, kMaxTasks, [](int) {}) == "none", "an error without any");
+  check(error_of(pool, 0, fail) == "none", "an error without a task");
+
+  constexpr int kSlowTasks = 2000;
+  std::atomic<int> begun{0};
+  const std::string error = error_of(pool, kSlowTasks, [&](int task) {
+    ++begun;
+    if (task == 0) fail(task);
+    sleep(2000);
+  });
+  check(error == "0" && begun < kSlowTasks / 2, "tasks ran after one that had failed");
+}
+
 void test_destruction(int threads) {
   for (int i = 0; i < 60; ++i) {
     ThreadPool pool(threads);
@@ -93,6 +129,7 @@ void test_thread_pool() {
     const std::string name = ", " + std::to_string(threads) + " threads";
     test("thread pool, many jobs" + name, [&] { test_jobs(threads); });
     test("thread pool, parking" + name, [&] { test_parking(threads); });
+    test("thread pool, errors" + name, [&] { test_errors(threads); });
     test("thread pool, destruction" + name, [&] { test_destruction(threads); });
   }
 }
