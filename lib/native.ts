@@ -214,7 +214,6 @@ export interface NativeTrainer {
    * is not finite, the weights are left as they were.
    */
   step(options: NativeAdamWOptions): Promise<number>
-  clearGradients(): void
   /**
    * Makes the call under way, but a `step`, and all later ones reject soon with code 'ABORTED'. Then the
    * gradients are not to be used; the other arrays are as they were.
@@ -255,6 +254,7 @@ export interface NativeAddon {
 }
 
 let loaded: NativeAddon | undefined
+let openedPath: string | undefined
 
 /** The addon, opened by the first call: the one that OPENELM_ADDON names, or the package's own. */
 export function loadNative(): NativeAddon {
@@ -262,6 +262,9 @@ export function loadNative(): NativeAddon {
   loaded ??= openAddon(named ? [resolve(named)] : addonPaths(packageRoot()))
   return loaded
 }
+
+/** The file that the addon was opened from. */
+export const addonPath = () => openedPath
 
 /**
  * Where a package keeps its addon. What was built here comes before what was delivered, so that an
@@ -286,6 +289,7 @@ export function openAddon(paths: string[]): NativeAddon {
       if (!existsSync(path)) throw new Error('no such file')
       const addon = createRequire(path)(path) as NativeAddon
       addon.initialize(OpenELMError)
+      openedPath = path
       return addon
     } catch (error) {
       tried.push(`  ${path}: ${error instanceof Error ? error.message : error}`)

@@ -1,7 +1,7 @@
 import { cpus, freemem, totalmem } from 'node:os'
 import { Command } from 'commander'
 import { defaultThreads } from '../cpu-quota.js'
-import { loadNative, type NativeAddon } from '../native.js'
+import { addonPath, loadNative, type NativeAddon } from '../native.js'
 import { formatBytes } from './format.js'
 import { formatTable } from './table.js'
 import { version } from './version.js'
@@ -18,11 +18,8 @@ export const doctor = new Command('doctor')
 
 function examine() {
   const addon = tryLoadNative()
-  const { header, sharedObjects } = process.report.getReport() as unknown as {
-    header: { glibcVersionRuntime?: string }
-    sharedObjects: string[]
-  }
-  const { glibcVersionRuntime } = header
+  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } }
+  const glibcVersionRuntime = header?.glibcVersionRuntime
   const libc = glibcVersionRuntime ? `glibc ${glibcVersionRuntime}` : 'musl'
   return {
     version,
@@ -36,7 +33,7 @@ function examine() {
       addon instanceof Error
         ? { error: addon.message }
         : {
-            path: sharedObjects.find(path => path.endsWith('.node')),
+            path: addonPath(),
             ...addon.cpuInfo(),
             threads: defaultThreads(),
             backends: addon.backends(),

@@ -13,6 +13,7 @@ AddonData::AddonData(Napi::Env env)
 }
 
 void AddonData::shut_down() {
+  *ended_ = true;
   for (const auto& engine : engines_) {
     if (const auto alive = engine.lock()) alive->dispose();
   }
@@ -20,20 +21,24 @@ void AddonData::shut_down() {
   for (Task& task : tasks_) task.thread.join();
 }
 
+Notice::Notice(AddonData& data, std::function<void(Napi::Env)> run)
+    : run(std::move(run)), data_(data), ended_(data.ended_) {}
+
 void Notice::post() noexcept {
   if (is_posted_.exchange(true)) return;
   itself_ = shared_from_this();
   if (data_.to_javascript_.NonBlockingCall(this) != napi_ok) itself_ = nullptr;
 }
 
-// Without an environment, or when a worker is being terminated, there is nobody left to tell.
+// Without an environment, or when a worker is being terminated, there is nobody left to tell; nor
+// is there anybody for what a notice throws, since settle() has told the promise.
 void AddonData::call(Napi::Env env, Napi::Function, std::nullptr_t*, Notice* posted) {
   const std::shared_ptr<Notice> notice = std::move(posted->itself_);
   notice->is_posted_ = false;
-  if (env == nullptr || !notice->run) return;
+  if (env == nullptr || *notice->ended_ || !notice->run) return;
   try {
     notice->run(env);
-  } catch (const Napi::Error&) {
+  } catch (...) {
   }
 }
 

@@ -19,7 +19,7 @@ class AddonData;
 // Something to do on the JavaScript thread, as often as it is posted.
 class Notice : public Stream::Listener, public std::enable_shared_from_this<Notice> {
  public:
-  Notice(AddonData& data, std::function<void(Napi::Env)> run) : run(std::move(run)), data_(data) {}
+  Notice(AddonData& data, std::function<void(Napi::Env)> run);
 
   // Runs it soon, once for all calls until then; never when the environment is ending. Any thread.
   void post() noexcept;
@@ -30,6 +30,7 @@ class Notice : public Stream::Listener, public std::enable_shared_from_this<Noti
  private:
   friend class AddonData;
   AddonData& data_;
+  const std::shared_ptr<const bool> ended_;
   std::atomic<bool> is_posted_{false};
   std::shared_ptr<Notice> itself_;  // while it is posted
 };
@@ -38,7 +39,8 @@ class Notice : public Stream::Listener, public std::enable_shared_from_this<Noti
 //
 // Work on other threads reports to JavaScript by notices. When the environment ends, perhaps in the
 // middle of a forward pass, a cleanup hook first stops every engine and joins every thread, so that
-// nothing can report to an environment that is gone.
+// nothing can report to an environment that is gone. What was posted before, and not yet called, is
+// dropped: Bun would call it after the hook.
 class AddonData {
  public:
   explicit AddonData(Napi::Env env);
@@ -82,6 +84,9 @@ class AddonData {
   static void call(Napi::Env env, Napi::Function, std::nullptr_t*, Notice* notice);
   void shut_down();
 
+  // Whether the environment has ended. Shared with notices, which may outlive this object.
+  // JavaScript thread only.
+  const std::shared_ptr<bool> ended_ = std::make_shared<bool>(false);
   Napi::TypedThreadSafeFunction<std::nullptr_t, Notice, call> to_javascript_;
   int work_under_way_ = 0;
   std::list<Task> tasks_;
