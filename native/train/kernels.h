@@ -13,16 +13,9 @@ constexpr int kTileRows = 6;
 constexpr int kTileCols = 16;
 constexpr int kMaxTilePanels = 2;
 
-constexpr int kBusyRegisters = 12;
-
 template <typename T>
 struct Kernels {
   const char* name;
-
-  // What the processor can do at most, to compare with: each round is a multiply-add of `lanes`
-  // lanes in each of kBusyRegisters registers that wait for nothing but themselves.
-  int lanes;
-  T (*multiply_add)(int rounds);
 
   // c[i, p * 16 + j] = sum over l < k of a[l, i] * b[p, l, j], or += it, with a [k, 6] and
   // b [panels, k, 16]; c has 6 rows of c_stride. Takes from one panel to tile_panels at a time.

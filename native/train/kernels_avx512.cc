@@ -9,18 +9,6 @@
 namespace openelm::train {
 namespace {
 
-float multiply_add(int rounds) {
-  __m512 x[kBusyRegisters];
-  for (__m512& value : x) value = _mm512_set1_ps(1);
-  const __m512 half = _mm512_set1_ps(0.5f);
-  for (int i = 0; i < rounds; ++i) {
-    for (__m512& value : x) value = _mm512_fmadd_ps(value, half, half);
-  }
-  __m512 sum = x[0];
-  for (const __m512& value : x) sum = _mm512_add_ps(sum, value);
-  return _mm512_cvtss_f32(sum);
-}
-
 // Two panels make 12 sums, which keep both multipliers busy; one makes 6, for the last of an odd
 // number. Each element is summed in the order of the AVX2 kernel, so that both give the same bits.
 template <int kPanels>
@@ -63,8 +51,6 @@ const Kernels<float>& avx512_kernels() {
   static const Kernels<float> kKernels = [] {
     Kernels<float> kernels = avx2_kernels();
     kernels.name = "avx512";
-    kernels.lanes = 16;
-    kernels.multiply_add = multiply_add;
     kernels.tile_panels = 2;
     kernels.tile = tile;
     return kernels;
