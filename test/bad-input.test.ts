@@ -1,8 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { openCheckpoint } from '../lib/checkpoint.js'
 import { quantize } from '../lib/cli/quantize.js'
 import { OpenELM } from '../lib/index.js'
+import { loadNative } from '../lib/native.js'
+import { nativeConfig } from '../lib/native-config.js'
+import { nativeTensors } from '../lib/native-tensors.js'
 import { testBackend } from './helpers/backend.js'
 import { testConfigs, writeTestCheckpoint } from './helpers/checkpoints.js'
 import { childRunner } from './helpers/child.js'
@@ -114,5 +118,131 @@ t.test('a quantised checkpoint whose scale is not a number is refused', async t 
       code: 'INVALID_CHECKPOINT',
       message: /proj_1.weight has a value that is not finite in row 0/,
     })
+  }
+})
+
+t.test('native code refuses a shape that would take it beyond its memory', async t => {
+  const native = join(directory, 'child', 'lib', 'native.js')
+  const { result, exit, stderr } = await runInChild(
+    async (_, native) => {
+      const { loadNative } = (await import(native)) as typeof import('../lib/native.js')
+      const good = {
+        numLayers: 2,
+        modelDim: 8,
+        headDim: 4,
+        vocabSize: 16,
+        maxContextLength: 32,
+        numQueryHeads: [2, 2],
+        numKvHeads: [1, 1],
+        ffnDims: [8, 8],
+        ffnWithGlu: true,
+        normalizeQkProjections: true,
+        shareInputOutputLayers: true,
+        ropeFreqConstant: 10000,
+        rmsNormEps: 1e-6,
+      }
+      const options = { threads: 1, maxSequences: 1, sequenceLength: 4, recompute: false }
+      const bad = [
+        { ...good, numQueryHeads: [] },
+        { ...good, numKvHeads: [1] },
+        { ...good, ffnDims: [8, 8, 8] },
+        { ...good, numLayers: 0, numQueryHeads: [], numKvHeads: [], ffnDims: [] },
+        { ...good, numLayers: -1 },
+        { ...good, numLayers: 2 ** 31 - 1 },
+        { ...good, headDim: 3 },
+        { ...good, headDim: 0 },
+        { ...good, modelDim: -8 },
+        { ...good, vocabSize: 0 },
+        { ...good, vocabSize: 2 ** 30 },
+        { ...good, numKvHeads: [1, 0] },
+        { ...good, numQueryHeads: [2, 3], numKvHeads: [1, 2] },
+        { ...good, numQueryHeads: [2, 2 ** 30] },
+        { ...good, ffnDims: [8, 2 ** 30] },
+      ]
+      const { Trainer, load } = loadNative()
+      const outcome = async (call: () => unknown) => {
+        try {
+          await call()
+          return 'accepted'
+        } catch (error) {
+          return (error as { code?: string }).code
+        }
+      }
+      const trainer = (more: object) => () =>
+        new Trainer({ config: good, ...options, float64: false, ...more })
+      const loads = bad.map(config =>
+        outcome(
+          () =>
+            load(
+              {
+                config,
+                tensors: [],
+                dtype: 'float32',
+                backend: 'cpu',
+                deviceIndex: 0,
+                threads: 1,
+                kvCacheDtype: 'float32',
+                mmap: false,
+              },
+              undefined,
+            ).promise,
+        ),
+      )
+      return {
+        good: await outcome(trainer({})),
+        loads: await Promise.all(loads),
+        trainers: await Promise.all(bad.map(config => outcome(trainer({ config })))),
+        many: await outcome(trainer({ maxSequences: 2 ** 16, sequenceLength: 2 ** 16 })),
+      }
+    },
+    [native] as const,
+  )
+  t.same({ exit, stderr }, { exit: 0, stderr: '' })
+  const refusals = new Array(15).fill('INVALID_ARGUMENT')
+  t.same(result, {
+    good: 'accepted',
+    loads: refusals,
+    trainers: refusals,
+    many: 'INVALID_ARGUMENT',
+  })
+})
+
+t.test('native code refuses a context that would overflow its arithmetic', async t => {
+  const checkpoint = await openCheckpoint(tiny)
+  const model = await loadNative().load(
+    {
+      config: nativeConfig(checkpoint.config),
+      tensors: nativeTensors(checkpoint),
+      dtype: 'float32',
+      backend: testBackend,
+      deviceIndex: 0,
+      threads: 1,
+      kvCacheDtype: 'float32',
+      mmap: false,
+    },
+    undefined,
+  ).promise
+  for (const length of [0, -1, 2 ** 20 + 1, 2 ** 31 - 1, 2 ** 32]) {
+    t.throws(() => model.createSession(length), { code: 'INVALID_ARGUMENT' }, String(length))
+  }
+  model.createSession(64).dispose()
+  await model.dispose()
+})
+
+t.test('of several errors in a tensor the first is told, whatever the threads do', async t => {
+  const folder = t.testdir()
+  const [rows, cols] = [4000, 32]
+  const values = new Float32Array(rows * cols)
+  for (const row of [5, 1000, 3000]) values[row * cols] = Number.NaN
+  const file = join(folder, 'matrix')
+  writeFileSync(file, values)
+  const tensor = { name: 'wide', file, offset: 0, dtype: 'F32' as const, rows, cols }
+  for (const threads of [1, 2, 4, 7]) {
+    for (let i = 0; i < 20; i++) {
+      await t.rejects(loadNative().quantize(tensor, 'q8', threads), {
+        code: 'INVALID_CHECKPOINT',
+        message: 'tensor wide has a value that is not finite in row 5',
+      })
+    }
   }
 })

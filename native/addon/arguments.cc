@@ -1,22 +1,28 @@
 #include "arguments.h"
 
+#include <map>
+
 #include "../error.h"
 
 namespace openelm {
 
-static int integer(const Napi::Object& object, const char* name) {
+int integer(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::Number>().Int32Value();
 }
 
-static uint64_t offset(const Napi::Object& object, const char* name) {
-  return uint64_t(object.Get(name).As<Napi::Number>().Int64Value());
+double number(const Napi::Object& object, const char* name) {
+  return object.Get(name).As<Napi::Number>().DoubleValue();
 }
 
-static bool boolean(const Napi::Object& object, const char* name) {
+int64_t int64(const Napi::Object& object, const char* name) {
+  return object.Get(name).As<Napi::Number>().Int64Value();
+}
+
+bool boolean(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::Boolean>();
 }
 
-static std::string text(const Napi::Object& object, const char* name) {
+std::string text(const Napi::Object& object, const char* name) {
   return object.Get(name).As<Napi::String>();
 }
 
@@ -27,6 +33,24 @@ static std::vector<int> integers(const Napi::Object& object, const char* name) {
     result.push_back(array.Get(i).As<Napi::Number>().Int32Value());
   }
   return result;
+}
+
+template <typename Array, typename Element>
+static std::span<const Element> elements(const Napi::Value& value, napi_typedarray_type type,
+                                         const char* what, const char* array_class) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
+    throw Error(ErrorCode::kInvalidArgument, std::string("expected ") + what + ", " + array_class);
+  }
+  const auto array = value.As<Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
+std::span<const int32_t> int32s(const Napi::Value& value, const char* what) {
+  return elements<Napi::Int32Array, int32_t>(value, napi_int32_array, what, "an Int32Array");
+}
+
+std::span<const float> float32s(const Napi::Value& value, const char* what) {
+  return elements<Napi::Float32Array, float>(value, napi_float32_array, what, "a Float32Array");
 }
 
 Config read_config(const Napi::Object& object) {
@@ -42,12 +66,12 @@ Config read_config(const Napi::Object& object) {
   config.ffn_with_glu = boolean(object, "ffnWithGlu");
   config.normalize_qk_projections = boolean(object, "normalizeQkProjections");
   config.share_input_output_layers = boolean(object, "shareInputOutputLayers");
-  config.rope_freq_constant = object.Get("ropeFreqConstant").As<Napi::Number>().FloatValue();
-  config.rms_norm_eps = object.Get("rmsNormEps").As<Napi::Number>().FloatValue();
+  config.rope_freq_constant = float(number(object, "ropeFreqConstant"));
+  config.rms_norm_eps = float(number(object, "rmsNormEps"));
   return config;
 }
 
-static DType parse_tensor_type(const std::string& name) {
+DType parse_tensor_type(const std::string& name) {
   if (name == "F32") return DType::kFloat32;
   if (name == "F16") return DType::kFloat16;
   if (name == "BF16") return DType::kBFloat16;
@@ -56,25 +80,37 @@ static DType parse_tensor_type(const std::string& name) {
   throw Error(ErrorCode::kInvalidArgument, "unknown tensor type " + name);
 }
 
-std::shared_ptr<const File> TensorReader::open(const std::string& path) {
-  std::shared_ptr<const File>& file = files_[path];
-  if (!file) file = File::open(path, map_files_);
-  return file;
-}
-
-TensorSource TensorReader::read(const Napi::Object& object) {
-  TensorSource tensor;
+TensorArguments read_tensor(const Napi::Object& object) {
+  TensorArguments result;
+  TensorSource& tensor = result.tensor;
   tensor.name = text(object, "name");
-  tensor.file = open(text(object, "file"));
-  tensor.offset = offset(object, "offset");
+  tensor.offset = uint64_t(int64(object, "offset"));
   tensor.format = parse_tensor_type(text(object, "dtype"));
   tensor.rows = integer(object, "rows");
   tensor.cols = integer(object, "cols");
+  result.file = text(object, "file");
   if (tensor.quantized()) {
-    tensor.scales_file = open(text(object, "scalesFile"));
-    tensor.scales_offset = offset(object, "scalesOffset");
+    result.scales_file = text(object, "scalesFile");
+    tensor.scales_offset = uint64_t(int64(object, "scalesOffset"));
   }
-  return tensor;
+  return result;
+}
+
+std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tensors,
+                                       bool map_files) {
+  std::map<std::string, std::shared_ptr<const File>> files;
+  const auto open = [&](const std::string& path) {
+    std::shared_ptr<const File>& file = files[path];
+    if (!file) file = File::open(path, map_files);
+    return file;
+  };
+  std::vector<TensorSource> opened;
+  for (const TensorArguments& arguments : tensors) {
+    opened.push_back(arguments.tensor);
+    opened.back().file = open(arguments.file);
+    if (arguments.tensor.quantized()) opened.back().scales_file = open(arguments.scales_file);
+  }
+  return opened;
 }
 
 EngineOptions read_engine_options(const Napi::Object& object) {
@@ -86,11 +122,6 @@ EngineOptions read_engine_options(const Napi::Object& object) {
   options.threads = std::max(1, integer(object, "threads"));
   const std::string kv_cache_dtype = text(object, "kvCacheDtype");
   if (kv_cache_dtype != "auto") options.kv_cache_dtype = parse_dtype(kv_cache_dtype);
-  TensorReader reader(boolean(object, "mmap"));
-  const auto tensors = object.Get("tensors").As<Napi::Array>();
-  for (uint32_t i = 0; i < tensors.Length(); ++i) {
-    options.tensors.push_back(reader.read(tensors.Get(i).As<Napi::Object>()));
-  }
   return options;
 }
 

@@ -2,8 +2,10 @@
 
 #include <napi.h>
 
-#include <map>
+#include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "../model/engine.h"
 
@@ -12,21 +14,35 @@ namespace openelm {
 // The plain structs of lib/native.ts. TypeScript has validated their meaning; a value of another
 // type becomes a JavaScript TypeError.
 
+int integer(const Napi::Object& object, const char* name);
+int64_t int64(const Napi::Object& object, const char* name);
+double number(const Napi::Object& object, const char* name);
+bool boolean(const Napi::Object& object, const char* name);
+std::string text(const Napi::Object& object, const char* name);
+
+// The elements of an Int32Array or a Float32Array, to be used before JavaScript runs again. Throws
+// Error{kInvalidArgument}.
+std::span<const int32_t> int32s(const Napi::Value& value, const char* what = "tokens");
+std::span<const float> float32s(const Napi::Value& value, const char* what);
+
+DType parse_tensor_type(const std::string& name);
+
 Config read_config(const Napi::Object& object);
 
-// Opens each file once for all tensors that lie in it.
-class TensorReader {
- public:
-  explicit TensorReader(bool map_files) : map_files_(map_files) {}
-  TensorSource read(const Napi::Object& object);
-
- private:
-  std::shared_ptr<const File> open(const std::string& path);
-
-  const bool map_files_;
-  std::map<std::string, std::shared_ptr<const File>> files_;
+// A tensor, and where its bytes lie in files that are not open yet.
+struct TensorArguments {
+  TensorSource tensor;
+  std::string file;
+  std::string scales_file;  // of a quantised matrix
 };
 
+TensorArguments read_tensor(const Napi::Object& object);
+
+// Opens each file once for all tensors that lie in it. Not for the JavaScript thread: a disk may
+// take its time.
+std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tensors, bool map_files);
+
+// But for the tensors, which open_tensors() makes.
 EngineOptions read_engine_options(const Napi::Object& object);
 
 }  // namespace openelm

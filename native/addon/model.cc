@@ -46,10 +46,16 @@ static std::function<void(uint64_t, uint64_t)> progress_reporter(
 Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    const auto options =
-        std::make_shared<EngineOptions>(read_engine_options(info[0].As<Napi::Object>()));
+    const auto object = info[0].As<Napi::Object>();
+    const auto options = std::make_shared<EngineOptions>(read_engine_options(object));
+    const auto listed = object.Get("tensors").As<Napi::Array>();
+    const bool map_files = boolean(object, "mmap");
+    std::vector<TensorArguments> tensors;
     uint64_t total_bytes = 0;
-    for (const TensorSource& tensor : options->tensors) total_bytes += tensor.bytes();
+    for (uint32_t i = 0; i < listed.Length(); ++i) {
+      tensors.push_back(read_tensor(listed.Get(i).As<Napi::Object>()));
+      total_bytes += tensors.back().tensor.bytes();
+    }
     AddonData& data = AddonData::of(env);
     std::shared_ptr<Napi::FunctionReference> report;
     if (info[1].IsFunction()) {
@@ -60,7 +66,11 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
         std::make_shared<LoadProgress>(total_bytes, progress_reporter(data, report));
     const auto engine = std::make_shared<std::shared_ptr<Engine>>();
 
-    const auto work = [=] { *engine = std::make_shared<Engine>(*options, *progress); };
+    const auto work = [=, tensors = std::move(tensors)] {
+      options->tensors = open_tensors(tensors, map_files);
+      *engine = std::make_shared<Engine>(*options, *progress);
+      options->tensors.clear();  // closes the files
+    };
     const auto finish = [=](Napi::Env env) -> Napi::Value {
       AddonData& data = AddonData::of(env);
       data.watch(*engine);
@@ -91,8 +101,8 @@ Napi::Value ModelWrap::kv_cache_bytes(const Napi::CallbackInfo& info) {
 Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int context_length = info[0].As<Napi::Number>().Int32Value();
-    if (context_length < 1) {
-      throw Error(ErrorCode::kInvalidArgument, "expected a context of at least one token");
+    if (context_length < 1 || context_length > kMaxContextLength) {
+      throw Error(ErrorCode::kInvalidArgument, "expected a context of 1 to 2^20 tokens");
     }
     return SessionWrap::create(info.Env(), engine_, context_length);
   });

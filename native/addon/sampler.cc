@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "addon_data.h"
+#include "arguments.h"
 
 namespace openelm {
 
@@ -10,32 +11,17 @@ namespace openelm {
 static constexpr napi_type_tag kTypeTag = {0x6f70656e656c6d53, 0x616d706c65720001};
 
 static SamplerOptions read_options(const Napi::Object& options) {
-  const auto number = [&](const char* name) { return options.Get(name).As<Napi::Number>(); };
   bool lossless = false;
   SamplerOptions result;
-  result.temperature = number("temperature").DoubleValue();
-  result.top_k = number("topK").Int64Value();
-  result.top_p = number("topP").DoubleValue();
-  result.min_p = number("minP").DoubleValue();
-  result.repetition_penalty = number("repetitionPenalty").DoubleValue();
-  result.repetition_context_size = number("repetitionContextSize").Int64Value();
+  result.temperature = number(options, "temperature");
+  result.top_k = int64(options, "topK");
+  result.top_p = number(options, "topP");
+  result.min_p = number(options, "minP");
+  result.repetition_penalty = number(options, "repetitionPenalty");
+  result.repetition_context_size = int64(options, "repetitionContextSize");
   result.seed = options.Get("seed").As<Napi::BigInt>().Uint64Value(&lossless);
-  result.logprobs = number("logprobs").Int64Value();
+  result.logprobs = int64(options, "logprobs");
   return result;
-}
-
-template <typename Array>
-static Array checked_array(const Napi::Value& value, napi_typedarray_type type, const char* what) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
-    throw Error(ErrorCode::kInvalidArgument, what);
-  }
-  return value.As<Array>();
-}
-
-Stream::Tokens tokens_of(const Napi::Value& value) {
-  const auto tokens =
-      checked_array<Napi::Int32Array>(value, napi_int32_array, "expected tokens, an Int32Array");
-  return {tokens.Data(), tokens.ElementLength()};
 }
 
 static Napi::Object to_array(Napi::Env env, const std::vector<int32_t>& values) {
@@ -104,7 +90,7 @@ Sampler& SamplerWrap::idle() const {
 
 Napi::Value SamplerWrap::accept(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const auto tokens = tokens_of(info[0]);
+    const auto tokens = int32s(info[0]);
     idle().accept(tokens.data(), tokens.size());
     return info.Env().Undefined();
   });
@@ -112,13 +98,12 @@ Napi::Value SamplerWrap::accept(const Napi::CallbackInfo& info) {
 
 Napi::Value SamplerWrap::sample(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const auto logits = checked_array<Napi::Float32Array>(info[0], napi_float32_array,
-                                                          "expected logits, a Float32Array");
-    if (logits.ElementLength() != static_cast<size_t>(sampler_->vocab_size())) {
+    const auto logits = float32s(info[0], "logits");
+    if (logits.size() != static_cast<size_t>(sampler_->vocab_size())) {
       throw Error(ErrorCode::kInvalidArgument,
                   "expected one logit for each token of the vocabulary");
     }
-    return sample_to_js(info.Env(), idle().sample(logits.Data()));
+    return sample_to_js(info.Env(), idle().sample(logits.data()));
   });
 }
 

@@ -26,9 +26,6 @@ class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
   std::shared_ptr<Sampler> sampler_;
 };
 
-// Throws kInvalidArgument when the value is anything but an Int32Array.
-Stream::Tokens tokens_of(const Napi::Value& value);
-
 // NativeSample of lib/native.ts.
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample);
 

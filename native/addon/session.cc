@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "arguments.h"
 #include "sampler.h"
 
 namespace openelm {
@@ -91,7 +92,7 @@ void SessionWrap::tidy(Napi::Env env) {
 
 Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const auto tokens = tokens_of(info[0]);
+    const auto tokens = int32s(info[0]);
     const bool all = info[1].As<Napi::Boolean>();
     stream_->check(tokens);
     const size_t size = (all ? tokens.size() : 1) * size_t(engine_->config().vocab_size);
@@ -105,14 +106,14 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int ahead = info[2].As<Napi::Boolean>() ? kAhead : 0;
-    stream_->draw(tokens_of(info[0]), SamplerWrap::from(info[1]), ahead);
+    stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead);
     return wait(info);
   });
 }
 
 Napi::Value SessionWrap::scores(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    stream_->score(tokens_of(info[0]), info[1].As<Napi::Number>(), info[2].As<Napi::Number>());
+    stream_->score(int32s(info[0]), info[1].As<Napi::Number>(), info[2].As<Napi::Number>());
     return wait(info);
   });
 }

@@ -18,17 +18,14 @@ static Array parse_array(const std::string& name) {
 }
 
 static train::AdamWOptions read_adamw_options(const Napi::Object& object) {
-  const auto number = [&](const char* name) {
-    return object.Get(name).As<Napi::Number>().DoubleValue();
-  };
   train::AdamWOptions options;
-  options.learning_rate = number("learningRate");
-  options.beta1 = number("beta1");
-  options.beta2 = number("beta2");
-  options.eps = number("eps");
-  options.weight_decay = number("weightDecay");
-  options.max_grad_norm = number("maxGradNorm");
-  options.step = int64_t(number("step"));
+  options.learning_rate = number(object, "learningRate");
+  options.beta1 = number(object, "beta1");
+  options.beta2 = number(object, "beta2");
+  options.eps = number(object, "eps");
+  options.weight_decay = number(object, "weightDecay");
+  options.max_grad_norm = number(object, "maxGradNorm");
+  options.step = int64_t(number(object, "step"));
   return options;
 }
 
@@ -44,38 +41,30 @@ static uint8_t* checked_range(train::Trainer& trainer, const std::string& array,
 }
 
 void TrainerWrap::init(Napi::Env env, Napi::Object exports) {
-  exports.Set("Trainer",
-              DefineClass(env, "Trainer",
-                          {
-                              InstanceMethod<&TrainerWrap::read>("read"),
-                              InstanceMethod<&TrainerWrap::write>("write"),
-                              InstanceMethod<&TrainerWrap::accumulate>("accumulate"),
-                              InstanceMethod<&TrainerWrap::evaluate>("evaluate"),
-                              InstanceMethod<&TrainerWrap::step>("step"),
-                              InstanceMethod<&TrainerWrap::clear_gradients>("clearGradients"),
-                              InstanceMethod<&TrainerWrap::cancel>("cancel"),
-                              InstanceMethod<&TrainerWrap::dispose>("dispose"),
-                          }));
+  exports.Set("Trainer", DefineClass(env, "Trainer",
+                                     {
+                                         InstanceMethod<&TrainerWrap::read>("read"),
+                                         InstanceMethod<&TrainerWrap::write>("write"),
+                                         InstanceMethod<&TrainerWrap::accumulate>("accumulate"),
+                                         InstanceMethod<&TrainerWrap::evaluate>("evaluate"),
+                                         InstanceMethod<&TrainerWrap::step>("step"),
+                                         InstanceMethod<&TrainerWrap::cancel>("cancel"),
+                                         InstanceMethod<&TrainerWrap::dispose>("dispose"),
+                                     }));
 }
 
 // new Trainer(options)
 TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guarded(info.Env(), [&] {
     const auto object = info[0].As<Napi::Object>();
-    const auto integer = [&](const char* name) {
-      return object.Get(name).As<Napi::Number>().Int32Value();
-    };
-    const auto boolean = [&](const char* name) -> bool {
-      return object.Get(name).As<Napi::Boolean>();
-    };
     train::TrainerOptions options;
     options.config = read_config(object.Get("config").As<Napi::Object>());
-    options.threads = std::max(1, integer("threads"));
-    options.max_sequences = max_sequences_ = std::max(1, integer("maxSequences"));
-    options.sequence_length = sequence_length_ = std::max(1, integer("sequenceLength"));
-    options.recompute = boolean("recompute");
+    options.threads = std::max(1, integer(object, "threads"));
+    options.max_sequences = max_sequences_ = std::max(1, integer(object, "maxSequences"));
+    options.sequence_length = sequence_length_ = std::max(1, integer(object, "sequenceLength"));
+    options.recompute = boolean(object, "recompute");
     vocab_size_ = options.config.vocab_size;
-    trainer_ = train::Trainer::create(options, boolean("float64"));
+    trainer_ = train::Trainer::create(options, boolean(object, "float64"));
   });
 }
 
@@ -109,20 +98,17 @@ Napi::Value TrainerWrap::write(const Napi::CallbackInfo& info) {
 
 // Ids of whole sequences, copied, for JavaScript may change its array meanwhile.
 std::vector<int32_t> TrainerWrap::checked_ids(const Napi::Value& value, int min) const {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) {
-    throw Error(ErrorCode::kInvalidArgument, "expected tokens, an Int32Array");
-  }
-  const auto array = value.As<Napi::Int32Array>();
-  const size_t size = array.ElementLength();
+  const std::span<const int32_t> ids = int32s(value);
+  const size_t size = ids.size();
   const size_t longest = size_t(max_sequences_) * sequence_length_;
   if (size == 0 || size > longest || size % sequence_length_ != 0) {
     throw Error(ErrorCode::kInvalidArgument, "expected from one to maxSequences whole sequences");
   }
-  const int32_t* ids = array.Data();
-  if (std::any_of(ids, ids + size, [&](int32_t id) { return id < min || id >= vocab_size_; })) {
+  if (std::any_of(ids.begin(), ids.end(),
+                  [&](int32_t id) { return id < min || id >= vocab_size_; })) {
     throw Error(ErrorCode::kInvalidArgument, "expected token ids of the vocabulary");
   }
-  return {ids, ids + size};
+  return {ids.begin(), ids.end()};
 }
 
 // The work's own error waits until the trainer is idle again.
@@ -205,13 +191,6 @@ Napi::Value TrainerWrap::step(const Napi::CallbackInfo& info) {
     return run(
         info.Env(), [=, trainer = trainer_] { *norm = trainer->step(options); },
         [=](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *norm); });
-  });
-}
-
-Napi::Value TrainerWrap::clear_gradients(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    idle().clear_gradients();
-    return info.Env().Undefined();
   });
 }
 

@@ -22,7 +22,6 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   Napi::Value accumulate(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
-  Napi::Value clear_gradients(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 

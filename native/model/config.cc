@@ -1,26 +1,34 @@
 #include "config.h"
 
-#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "../error.h"
 
 namespace openelm {
 
-template <typename Dim>
-static int largest(int num_layers, const Dim& dim) {
-  int widest = 0;
-  for (int layer = 0; layer < num_layers; ++layer) widest = std::max(widest, dim(layer));
-  return widest;
+static void expect(bool holds, const char* what) {
+  if (!holds) throw Error(ErrorCode::kInvalidArgument, std::string("expected ") + what);
 }
 
-int Config::max_q_dim() const {
-  return largest(num_layers, [this](int layer) { return q_dim(layer); });
-}
-
-int Config::max_qkv_dim() const {
-  return largest(num_layers, [this](int layer) { return qkv_dim(layer); });
-}
-
-int Config::max_ffn_dim() const {
-  return largest(num_layers, [this](int layer) { return ffn_dims[layer]; });
+void check(const Config& config) {
+  constexpr int64_t kMaxWidth = 1 << 24;  // of any row of activations
+  const auto in_range = [](int64_t value, int64_t max) { return value >= 1 && value <= max; };
+  const auto layers = size_t(config.num_layers);
+  expect(config.num_layers >= 1 && config.num_query_heads.size() == layers &&
+             config.num_kv_heads.size() == layers && config.ffn_dims.size() == layers,
+         "head counts and an FFN width for each layer");
+  expect(in_range(config.model_dim, kMaxWidth), "a model's width");
+  expect(in_range(config.head_dim, kMaxWidth) && config.head_dim % 2 == 0, "an even head width");
+  expect(in_range(config.vocab_size, kMaxVocabSize), "a vocabulary's size");
+  for (size_t layer = 0; layer < layers; ++layer) {
+    const int64_t query_heads = config.num_query_heads[layer];
+    const int64_t kv_heads = config.num_kv_heads[layer];
+    expect(in_range(kv_heads, query_heads) && query_heads % kv_heads == 0,
+           "query heads in groups for each key head");
+    expect((query_heads + 2 * kv_heads) * config.head_dim <= kMaxWidth, "narrower heads");
+    expect(in_range(config.ffn_dims[layer], kMaxWidth / 2), "an FFN's width");
+  }
 }
 
 }  // namespace openelm

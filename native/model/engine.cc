@@ -5,6 +5,7 @@
 namespace openelm {
 
 static std::shared_ptr<Backend> create_backend(const EngineOptions& options) {
+  check(options.config);
   const DType kv_cache_dtype =
       options.kv_cache_dtype.value_or(default_kv_cache_dtype(options.backend, options.dtype));
   std::shared_ptr<Backend> backend =

@@ -23,7 +23,8 @@ struct EngineOptions {
 // A loaded model: its backend, weights and scheduler, which end together.
 class Engine {
  public:
-  // Throws Error{kBackendUnavailable, kInvalidCheckpoint, kIoError, kOutOfMemory, kAborted}.
+  // Throws what check() of the config throws, and Error{kBackendUnavailable, kInvalidCheckpoint,
+  // kIoError, kOutOfMemory, kAborted}.
   Engine(const EngineOptions& options, LoadProgress& progress);
   ~Engine() { dispose(); }
 

@@ -2,12 +2,21 @@
 
 #include <algorithm>
 
+#include "../convert.h"
 #include "../error.h"
-#include "../half.h"
 #include "../quantize.h"
-#include "../simd/kernels.h"
+#include "../simd/thread_pool.h"
 
 namespace openelm {
+
+void LoadProgress::add(uint64_t bytes) {
+  const uint64_t loaded = loaded_bytes_ += bytes;
+  if (report_) report_(loaded, total_bytes_);
+}
+
+void LoadProgress::check() const {
+  if (cancelled_) throw Error(ErrorCode::kAborted, "the load was aborted");
+}
 
 DType parse_dtype(const std::string& name) {
   if (name == "float32") return DType::kFloat32;
@@ -49,23 +58,12 @@ void RowReader::read_float(int first_row, int count, float* x) {
     const uint8_t* raw = raw_.data() + row * row_bytes;
     const uint16_t* scales = raw_scales_.data() + size_t(row) * source_.groups();
     float* to = x + row * cols;
-    switch (source_.format) {
-      case DType::kFloat32:
-        break;
-      case DType::kFloat16:
-        cpu_kernels().from_f16(reinterpret_cast<const uint16_t*>(raw), source_.cols, to);
-        break;
-      case DType::kBFloat16:
-        for (size_t i = 0; i < cols; ++i) {
-          to[i] = bf16_to_float(reinterpret_cast<const uint16_t*>(raw)[i]);
-        }
-        break;
-      case DType::kQ8:
-        dequantize_q8_row(reinterpret_cast<const int8_t*>(raw), scales, source_.cols, to);
-        break;
-      case DType::kQ4:
-        dequantize_q4_row(raw, scales, source_.cols, to);
-        break;
+    if (source_.format == DType::kQ8) {
+      dequantize_q8_row(reinterpret_cast<const int8_t*>(raw), scales, source_.cols, to);
+    } else if (source_.format == DType::kQ4) {
+      dequantize_q4_row(raw, scales, source_.cols, to);
+    } else {
+      to_float32(source_.format, raw, cols, to);
     }
   }
 }
@@ -79,11 +77,7 @@ void RowReader::read_half(DType dtype, int first_row, int count, uint16_t* x) {
   row_.resize(size_t(source_.cols));
   for (int row = first_row; row < first_row + count; ++row, x += source_.cols) {
     read_float(row, 1, row_.data());
-    if (dtype == DType::kFloat16) {
-      cpu_kernels().to_f16(row_.data(), source_.cols, x);
-    } else {
-      std::transform(row_.begin(), row_.end(), x, float_to_bf16);
-    }
+    from_float32(dtype, row_.data(), row_.size(), x);
   }
 }
 
@@ -123,6 +117,25 @@ void RowReader::read_quantized(DType dtype, int first_row, int count, uint8_t* v
                       scales + row * groups);
     }
   }
+}
+
+QuantizedMatrix quantize_matrix(const TensorSource& source, DType dtype, int threads,
+                                const LoadProgress& progress) {
+  constexpr int kRowsPerTask = 64;  // enough of them to make a read worthwhile
+  const size_t row_bytes = value_row_bytes(dtype, source.cols);
+  const size_t groups = size_t(source.groups());
+  QuantizedMatrix result{std::vector<uint8_t>(source.rows * row_bytes),
+                         std::vector<uint16_t>(source.rows * groups)};
+  ThreadPool pool(threads);
+  std::vector<RowReader> readers(threads, RowReader(source));
+  pool.run_throwing((source.rows + kRowsPerTask - 1) / kRowsPerTask, [&](int task, int thread) {
+    progress.check();
+    const int first = task * kRowsPerTask;
+    const int count = std::min(kRowsPerTask, source.rows - first);
+    readers[thread].read_quantized(dtype, first, count, &result.values[first * row_bytes],
+                                   &result.scales[first * groups]);
+  });
+  return result;
 }
 
 }  // namespace openelm

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +36,23 @@ struct TensorSource {
   size_t bytes() const { return (row_bytes() + scale_row_bytes()) * rows; }
 };
 
+// Counts the bytes that have been read, for onProgress, and tells readers to stop. Any thread may
+// add and cancel.
+class LoadProgress {
+ public:
+  LoadProgress(uint64_t total_bytes, std::function<void(uint64_t, uint64_t)> report)
+      : total_bytes_(total_bytes), report_(std::move(report)) {}
+  void add(uint64_t bytes);
+  void check() const;  // throws Error{kAborted} after cancel()
+  void cancel() { cancelled_ = true; }
+
+ private:
+  const uint64_t total_bytes_;
+  const std::function<void(uint64_t, uint64_t)> report_;
+  std::atomic<uint64_t> loaded_bytes_{0};
+  std::atomic<bool> cancelled_{false};
+};
+
 // Reads rows of a tensor in the form that a backend packs. It holds the scratch memory that this
 // takes, so each thread has its own. Errors are those of File::read, and what each method adds.
 class RowReader {
@@ -64,5 +83,14 @@ class RowReader {
   std::vector<uint16_t> raw_scales_;
   std::vector<float> row_;
 };
+
+// A matrix in the quantised format `dtype`, in memory. Throws what RowReader::read_quantized does,
+// for the first row that fails, and std::system_error where threads cannot be started.
+struct QuantizedMatrix {
+  std::vector<uint8_t> values;   // [rows, value_row_bytes()]
+  std::vector<uint16_t> scales;  // [rows, groups]
+};
+QuantizedMatrix quantize_matrix(const TensorSource& source, DType dtype, int threads,
+                                const LoadProgress& progress);
 
 }  // namespace openelm

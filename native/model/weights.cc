@@ -18,15 +18,6 @@ size_t Weights::bytes() const {
   return total;
 }
 
-void LoadProgress::add(uint64_t bytes) {
-  const uint64_t loaded = loaded_bytes_ += bytes;
-  if (report_) report_(loaded, total_bytes_);
-}
-
-void LoadProgress::check() const {
-  if (cancelled_) throw Error(ErrorCode::kAborted, "the load was aborted");
-}
-
 DType matrix_dtype(DType model_dtype, const std::string& name, int cols) {
   const bool reaches_logits = name == kEmbeddingsName || name == kHeadName;
   const bool ragged = cols % kGroupSize != 0;

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,8 +36,8 @@ struct Matrix {
   DType dtype = DType::kFloat32;
 };
 
-// kGateUp: the first half of the rows is the gate and the second half goes up; a backend may store
-// them interleaved so that SwiGLU finds each pair together.
+// kGateUp: the first half of the rows makes the gate and the second half the up projection, as in
+// proj_1. A backend may store them interleaved, so that SwiGLU finds each pair together.
 enum class MatrixLayout : uint8_t { kPlain, kGateUp };
 
 struct Layer {
@@ -65,22 +63,6 @@ struct Weights {
   Matrix lm_head;  // [V, d]; the token embeddings themselves when the layers are shared
 
   size_t bytes() const;  // of memory held
-};
-
-// Counts what has been read, for onProgress, and tells readers to stop. Any thread may add.
-class LoadProgress {
- public:
-  LoadProgress(uint64_t total_bytes, std::function<void(uint64_t, uint64_t)> report)
-      : total_bytes_(total_bytes), report_(std::move(report)) {}
-  void add(uint64_t bytes);
-  void check() const;  // throws Error{kAborted} after cancel()
-  void cancel() { cancelled_ = true; }
-
- private:
-  const uint64_t total_bytes_;
-  const std::function<void(uint64_t, uint64_t)> report_;
-  std::atomic<uint64_t> loaded_bytes_{0};
-  std::atomic<bool> cancelled_{false};
 };
 
 inline constexpr char kEmbeddingsName[] = "transformer.token_embeddings.weight";

@@ -22,7 +22,7 @@ class TrainerOf final : public Trainer {
         recompute_(options.recompute),
         eps_(T(config_.rms_norm_eps)),
         parameters_(config_),
-        rope_(length_, config_.head_dim, config_.rope_freq_constant),
+        rope_(0, config_.head_dim, config_.rope_freq_constant),
         workers_(options.threads, cancelled_),
         activations_(config_, size_t(options.max_sequences) * length_,
                      std::min(kHeadRows, options.max_sequences * length_), recompute_) {
@@ -63,8 +63,6 @@ class TrainerOf final : public Trainer {
                      arrays_[int(Array::kFirstMoments)], arrays_[int(Array::kSecondMoments)]});
   }
 
-  void clear_gradients() override { std::fill_n(gradient(0), parameters_.size(), T(0)); }
-
  private:
   const T* weight(size_t offset) const { return arrays_[int(Array::kWeights)] + offset; }
   T* gradient(size_t offset) const { return arrays_[int(Array::kGradients)] + offset; }
@@ -81,6 +79,7 @@ class TrainerOf final : public Trainer {
   }
 
   void forward(const int32_t* tokens, int sequences) {
+    rope_.extend(length_);
     embed<T>(workers_, tokens, weight(parameters_.token_embeddings), sequences * length_,
              config_.model_dim, activations_.x[0]);
     for (int layer = 0; layer < config_.num_layers; ++layer) layer_forward(layer, sequences);
@@ -115,7 +114,7 @@ class TrainerOf final : public Trainer {
   const bool recompute_;
   const T eps_;
   const Parameters parameters_;
-  const RopeTable<T> rope_;
+  RopeTable<T> rope_;
   Workers<T> workers_;
   Activations<T> activations_;
   Pages<T> arrays_[4];
@@ -229,6 +228,10 @@ LossSums TrainerOf<T>::head_backward(const int32_t* targets, int all_rows, doubl
 }  // namespace
 
 std::unique_ptr<Trainer> Trainer::create(const TrainerOptions& options, bool float64) {
+  check(options.config);
+  if (int64_t(options.max_sequences) * options.sequence_length > kMaxTrainedTokens) {
+    throw Error(ErrorCode::kInvalidArgument, "expected fewer tokens in a call");
+  }
   if (float64) return std::make_unique<TrainerOf<double>>(options);
   return std::make_unique<TrainerOf<float>>(options);
 }

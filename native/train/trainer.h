@@ -10,6 +10,9 @@
 
 namespace openelm::train {
 
+// Of one call, in all of its sequences.
+constexpr int64_t kMaxTrainedTokens = 1 << 24;
+
 struct TrainerOptions {
   Config config;
   int threads = 1;
@@ -25,7 +28,9 @@ enum class Array : uint8_t { kWeights, kGradients, kFirstMoments, kSecondMoments
 // the optimiser. One call at a time, from any thread.
 class Trainer {
  public:
-  // In float32, or in float64 to check gradients. Throws Error{kOutOfMemory}.
+  // In float32, or in float64 to check gradients. Cheap: memory is filled and the table of RoPE is
+  // made by the first call. Throws Error{kOutOfMemory}, Error{kInvalidArgument} for what check()
+  // refuses or more than kMaxTrainedTokens a call.
   static std::unique_ptr<Trainer> create(const TrainerOptions& options, bool float64);
 
   virtual ~Trainer() = default;
@@ -44,8 +49,6 @@ class Trainer {
 
   // See adamw(). Throws Error{kAborted} after cancel(); a step that has begun is done in full.
   virtual double step(const AdamWOptions& options) = 0;
-
-  virtual void clear_gradients() = 0;
 
   // Ends the call under way, and all later ones, soon.
   void cancel() { cancelled_ = true; }
