@@ -20,5 +20,6 @@ export type {
 export { type AverageOptions, average } from './train/average.js'
 export { hyperparameters } from './train/presets.js'
 export type { TrainOptions } from './train/recipe.js'
-export { type TrainStep, train } from './train/train.js'
+export { train } from './train/train.js'
+export type { TrainStep } from './train/train-step.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './train/train-tokenizer.js'

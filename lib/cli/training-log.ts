@@ -1,7 +1,7 @@
 import { appendFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ioError, writeWhole } from '../files.js'
-import type { TrainStep } from '../train/train.js'
+import type { TrainStep } from '../train/train-step.js'
 import { lossCurve } from './loss-curve.js'
 
 /** The steps of a run, one JSON object in each line of log.jsonl. */

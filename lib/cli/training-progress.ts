@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress'
-import type { TrainStep } from '../train/train.js'
+import type { TrainStep } from '../train/train-step.js'
 import { canDrawBars } from './progress.js'
 
 /** A bar on stderr with the loss and the time left; nothing at all where stderr is not a terminal. */

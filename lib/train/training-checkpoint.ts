@@ -9,7 +9,7 @@ import type { NativeTrainer, NativeTrainerArray } from '../native.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'
-import type { TrainStep } from './train.js'
+import type { TrainStep } from './train-step.js'
 
 /** Where a run stands, beside its weights and moments. */
 export interface TrainingState {

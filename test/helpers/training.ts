@@ -2,7 +2,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type OpenELMConfig, parseConfig } from '../../lib/config.js'
 import type { TrainOptions } from '../../lib/train/recipe.js'
-import { type TrainStep, train } from '../../lib/train/train.js'
+import { train } from '../../lib/train/train.js'
+import type { TrainStep } from '../../lib/train/train-step.js'
 import { trainTokenizer } from '../../lib/train/train-tokenizer.js'
 
 /** A page of plain English. */

@@ -33,7 +33,7 @@ Tolerances tolerances(BackendClass backend_class, DType dtype) {
         {DType::kQ8, {2e-6, 2e-3, 2e-3, 1e-2}},
         {DType::kQ4, {2e-6, 2e-3, 2e-3, 1e-2}}}},
       {BackendClass::kMetal,
-       {{DType::kFloat32, {2e-6, 4e-6, 2e-6, 1e-5}},
+       {{DType::kFloat32, {2e-6, 2e-6, 2e-6, 1e-5}},
         {DType::kFloat16, {2e-6, 4e-6, 6e-4, 2e-3}},
         {DType::kBFloat16, {2e-6, 4e-6, 6e-4, 2e-3}},
         {DType::kQ8, {2e-6, 4e-6, 6e-4, 2e-3}},
