@@ -45,8 +45,9 @@ const maxRank = 8
 
 /**
  * Reads and checks the header of a safetensors file; the data stays on the disk. Everything the
- * reference implementation refuses is refused, but for types that are newer than this reader, and also equal names, empty names or names with a
- * NUL, a rank above 8, a header above 64 MiB, and fractions, exponents or signs in any number.
+ * reference implementation refuses is refused, but for types that are newer than this reader, and also
+ * equal names, empty names or names with a NUL, a rank above 8, a header above 64 MiB, and fractions,
+ * exponents or signs in any number.
  *
  * @throws OpenELMError IO_ERROR when the file cannot be read, INVALID_CHECKPOINT naming the file and
  *   what is wrong with it.
