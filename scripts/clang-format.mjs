@@ -1,7 +1,7 @@
 // Runs clang-format over every native source; arguments go through.
 import { spawnSync } from 'node:child_process'
 
-const globs = ['native', 'test'].flatMap(root =>
+const globs = ['bench', 'native', 'test'].flatMap(root =>
   ['cc', 'h', 'inc', 'cu', 'cuh', 'mm'].map(e => `${root}/*.${e}`),
 )
 const listed = spawnSync('git', ['ls-files', '-co', '--exclude-standard', '--', ...globs], {
