@@ -1,11 +1,17 @@
-// The speed of two builds of this package side by side, in turns, each measurement in a process of its own:
+// The speed of two builds of this package side by side:
 //   node bench/compare.mjs OLD NEW MODEL... [--rounds 5]
-// OLD and NEW are checkouts with dist/ and build/Release; MODEL is a directory. Prints tokens a second of
-// a stream and of a prompt of 512 tokens, the medians over the rounds, and the ratio of NEW to OLD.
-import { execFileSync } from 'node:child_process'
+// OLD and NEW are checkouts with dist/ and build/Release; MODEL is a directory. In each round both load
+// the model, in a process each, and then take short turns, so that a machine whose speed changes from
+// minute to minute is as fast for one as for the other. Prints tokens a second of a stream and of a
+// prompt of 512 tokens, the medians of all turns, and the ratio of NEW to OLD: the median of the
+// ratios of neighbouring turns, and those of each round.
+import { fork } from 'node:child_process'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+
+const turns = 6 // of each build in a round
+const figures = ['decode', 'prefill']
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -13,31 +19,31 @@ const { positionals, values } = parseArgs({
 })
 
 if (values.child) {
-  const [checkout, directory] = positionals
-  const { OpenELM } = await import(pathToFileURL(join(resolve(checkout), 'dist/index.js')))
-  console.log(JSON.stringify(await measure(await OpenELM.load(directory))))
+  await serve(...positionals)
 } else {
   const [before, after, ...models] = positionals
-  for (const model of models) compare(before, after, model, Number(values.rounds))
+  for (const model of models) await compare(before, after, model, Number(values.rounds))
 }
 
-/** The best of three, so that one slow moment of the machine does not count. */
+/** Loads the model and answers each message with the speeds of one turn. */
+async function serve(checkout, directory) {
+  const { OpenELM } = await import(pathToFileURL(join(resolve(checkout), 'dist/index.js')))
+  const model = await OpenELM.load(directory)
+  process.on('message', async () => process.send(await measure(model)))
+  process.send('loaded')
+}
+
 async function measure(model) {
   const length = Math.min(512, model.config.maxContextLength / 2)
   const prompt = Array.from({ length }, (_, i) => 3 + ((i * 7) % (model.config.vocabSize - 3)))
-  const speeds = { decode: 0, prefill: 0 }
-  for (let i = 0; i < 3; i++) {
-    const start = performance.now()
-    await model.generate(prompt, { maxTokens: 1 })
-    speeds.prefill = Math.max(speeds.prefill, (length / (performance.now() - start)) * 1000)
-    speeds.decode = Math.max(speeds.decode, await decodeSpeed(model, prompt.slice(0, 8)))
-  }
-  await model.dispose()
-  return speeds
+  const start = performance.now()
+  await model.generate(prompt, { maxTokens: 1 })
+  const prefill = (length / (performance.now() - start)) * 1000
+  return { decode: await decodeSpeed(model, prompt.slice(0, 8)), prefill }
 }
 
 async function decodeSpeed(model, prompt) {
-  const maxTokens = Math.min(model.config.maxContextLength - prompt.length, 128)
+  const maxTokens = Math.min(model.config.maxContextLength - prompt.length, 65)
   let tokens = -1 // the first comes with the prompt
   let start = 0
   for await (const _ of model.stream(prompt, { maxTokens, ignoreEos: true })) {
@@ -46,20 +52,47 @@ async function decodeSpeed(model, prompt) {
   return (tokens / (performance.now() - start)) * 1000
 }
 
-function compare(before, after, model, rounds) {
-  const results = [[], []]
-  for (let round = 0; round < rounds; round++) {
-    for (const which of round % 2 === 0 ? [0, 1] : [1, 0]) {
-      const args = [import.meta.filename, '--child', [before, after][which], model]
-      results[which].push(JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })))
-    }
-  }
-  for (const figure of ['decode', 'prefill']) {
-    const [old, now] = results.map(runs => median(runs.map(run => run[figure])))
+async function compare(before, after, model, rounds) {
+  const all = []
+  for (let round = 0; round < rounds; round++) all.push(await runRound(before, after, model))
+  for (const figure of figures) {
+    const pairs = all.flat().map(pair => pair.map(speeds => speeds[figure]))
+    const [old, now] = [0, 1].map(which => median(pairs.map(pair => pair[which])))
+    const ratio = pairs => median(pairs.map(([old, now]) => now / old)).toFixed(3)
+    const ofRounds = all.map(round => ratio(round.map(pair => pair.map(speeds => speeds[figure]))))
     console.log(
-      `${model} ${figure}: ${old.toFixed(1)} -> ${now.toFixed(1)} tokens a second, ${(now / old).toFixed(3)}`,
+      `${model} ${figure}: ${old.toFixed(1)} -> ${now.toFixed(1)} tokens a second, ` +
+        `${ratio(pairs)} (rounds ${ofRounds.join(' ')})`,
     )
   }
+}
+
+/** Pairs of speeds, of the old build and of the new. Which goes first changes from turn to turn. */
+async function runRound(before, after, model) {
+  const children = []
+  for (const checkout of [before, after]) {
+    const child = fork(import.meta.filename, ['--child', checkout, model])
+    children.push(child)
+    await answer(child)
+  }
+  const pairs = []
+  for (let turn = -1; turn < turns; turn++) {
+    const pair = []
+    for (const which of turn % 2 === 0 ? [0, 1] : [1, 0]) {
+      children[which].send('measure')
+      pair[which] = await answer(children[which])
+    }
+    if (turn >= 0) pairs.push(pair) // the turn before warms up
+  }
+  for (const child of children) child.kill()
+  return pairs
+}
+
+function answer(child) {
+  return new Promise((resolve, reject) => {
+    child.once('message', resolve)
+    child.once('exit', code => reject(new Error(`a process ended with ${code}`)))
+  })
 }
 
 function median(numbers) {
