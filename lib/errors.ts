@@ -31,10 +31,17 @@ export type OpenELMErrorCode = keyof typeof errorCodes
 export class OpenELMError extends Error {
   override readonly name = 'OpenELMError'
   readonly code: OpenELMErrorCode
+  /** With INVALID_ARGUMENT, what was wrong, for example `options.maxTokens`; not always known. */
+  declare readonly argument?: string
 
-  constructor(code: OpenELMErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: OpenELMErrorCode,
+    message: string,
+    options?: ErrorOptions & { argument?: string },
+  ) {
     super(message, options)
     this.code = code
+    if (options?.argument !== undefined) this.argument = options.argument
   }
 }
 
@@ -43,6 +50,7 @@ export function invalidArgument(name: string, expected: string, received: unknow
   return new OpenELMError(
     'INVALID_ARGUMENT',
     `expected ${name} to be ${expected}, received ${describe(received)}`,
+    { argument: name },
   )
 }
 

@@ -14,11 +14,12 @@ import {
   type TokenWriter,
   validateGenerateOptions,
 } from './generate.js'
-import { type LoadOptions, readContextLength, validateLoadOptions } from './load-options.js'
+import { contextLength, type LoadOptions, readLoadOptions } from './load-options.js'
 import { loadTextParts, type TextParts } from './load-text-parts.js'
 import { loadNative, type NativeModel } from './native.js'
 import { nativeConfig } from './native-config.js'
 import { nativeTensors } from './native-tensors.js'
+import { optional, readOptions } from './options.js'
 import { Session } from './session.js'
 import type { TokenIds, Tokenizer } from './tokenizer.js'
 import { readObject, readSignal, readTokens } from './validate.js'
@@ -43,7 +44,7 @@ export class OpenELM {
 
   private constructor(
     checkpoint: Checkpoint,
-    options: ReturnType<typeof validateLoadOptions> & { backend: BackendName },
+    options: ReturnType<typeof readLoadOptions> & { backend: BackendName },
     native: NativeModel,
     { tokenizer, chatTemplate }: TextParts,
   ) {
@@ -68,7 +69,7 @@ export class OpenELM {
    */
   static async load(source: string, options?: LoadOptions): Promise<OpenELM> {
     if (typeof source !== 'string') throw invalidArgument('source', 'a string', source)
-    const valid = validateLoadOptions(options)
+    const valid = readLoadOptions(options)
     valid.signal?.throwIfAborted()
     const checkpoint = await openCheckpoint(source)
     const textParts = await loadTextParts(checkpoint, valid)
@@ -194,9 +195,9 @@ export class OpenELM {
    * @param options contextLength: tokens it can hold, from 1 to 2^20; default that of the model.
    * @throws OpenELMError OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
    */
-  createSession(options?: { contextLength?: number }): Session {
-    const contextLength = readContextLength(readObject('options', options).contextLength)
-    const native = this.#native.createSession(contextLength ?? this.contextLength)
+  createSession(options?: { contextLength?: number | undefined }): Session {
+    const rules = { contextLength: optional(contextLength, this.contextLength) }
+    const native = this.#native.createSession(readOptions(options, rules).contextLength)
     return new Session(native, this.config.vocabSize)
   }
 
