@@ -18,7 +18,7 @@ static std::unique_ptr<ThreadPool> start_threads() {
 void HostThreads::run(int tasks, const std::function<void(int)>& body) {
   if (tasks > 1 && !pool_) pool_ = start_threads();
   if (pool_) {
-    pool_->run(tasks, [&](int task, int) { body(task); });
+    pool_->run_throwing(tasks, [&](int task, int) { body(task); });
   } else if (tasks == 1) {
     body(0);
   }

@@ -11,8 +11,8 @@ namespace openelm {
 // than one of them, and sleep between one and the next.
 class HostThreads {
  public:
-  // body(task) for every task in [0, tasks), each once, on several threads. Returns when all are
-  // done. One caller at a time; the body must not throw.
+  // body(task) for every task in [0, tasks), on several threads. Returns when all are done, and
+  // throws what the first of the tasks that failed threw. One caller at a time.
   void run(int tasks, const std::function<void(int)>& body);
 
  private:

@@ -79,7 +79,8 @@ class CudaBackend : public Backend {
   int multiprocessors_ = 0;
   size_t shared_memory_ = 0;  // of a block, at most
   Stream stream_;
-  WeightLoader loader_;
+  HostThreads host_threads_;
+  WeightLoader loader_{host_threads_};
 
   struct Step {
     bool has_run = false;
@@ -98,7 +99,6 @@ class CudaBackend : public Backend {
   std::shared_ptr<void> turns_;  // the same on the device: [positions, h / 2] of cosine and sine
   std::shared_ptr<void> host_logits_;  // page-locked
   size_t host_logits_count_ = 0;
-  HostThreads host_threads_;
 };
 
 }  // namespace openelm::cuda

@@ -1,41 +1,19 @@
 #include "weight_loader.h"
 
 #include <algorithm>
-#include <thread>
 
-#include "../simd/thread_pool.h"
 #include "matrix_view.h"
 
 namespace openelm::cuda {
 
-namespace {
+static constexpr int kReadTasks = 16;  // for each piece: enough to share out evenly
 
-// values [count, value row], scales [count, scale row]: by several threads where there is work for
-// them.
-void read_rows(const TensorSource& source, DType dtype, int first_row, int count, char* values,
-               char* scales) {
-  const size_t value_bytes = value_row_bytes(dtype, source.cols);
-  const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
-  const bool converts = source.format != dtype;
-  const int threads = converts ? int(std::max(1u, std::thread::hardware_concurrency())) : 1;
-  ThreadPool pool(threads);
-  const auto boundary = [&](int task) { return int(int64_t(count) * task / threads); };
-  pool.run_throwing(threads, [&](int task, int) {
-    const int first = boundary(task);
-    RowReader(source).read(dtype, first_row + first, boundary(task + 1) - first,
-                           values + first * value_bytes,
-                           reinterpret_cast<uint16_t*>(scales + first * scale_bytes));
-  });
-}
-
-void copy_rows(const Stream& stream, void* to, size_t to_pitch, const void* from, size_t row_bytes,
-               int rows) {
+static void copy_rows(const Stream& stream, void* to, size_t to_pitch, const void* from,
+                      size_t row_bytes, int rows) {
   check(cudaMemcpy2DAsync(to, to_pitch, from, row_bytes, row_bytes, size_t(rows),
                           cudaMemcpyHostToDevice, stream.get()),
         "copy weights");
 }
-
-}  // namespace
 
 struct WeightLoader::Part {
   int first_row;
@@ -46,7 +24,22 @@ struct WeightLoader::Part {
   size_t scale_pitch;
 };
 
-WeightLoader::WeightLoader() = default;
+WeightLoader::WeightLoader(HostThreads& threads) : threads_(threads) {}
+
+// values [count, value row], scales [count, scale row]
+void WeightLoader::read_rows(const TensorSource& source, DType dtype, int first_row, int count,
+                             char* values, char* scales) {
+  const size_t value_bytes = value_row_bytes(dtype, source.cols);
+  const size_t scale_bytes = scale_row_bytes(dtype, source.cols);
+  const int tasks = std::min(count, kReadTasks);
+  const auto boundary = [&](int task) { return int(int64_t(count) * task / tasks); };
+  threads_.run(tasks, [&](int task) {
+    const int first = boundary(task);
+    RowReader(source).read(dtype, first_row + first, boundary(task + 1) - first,
+                           values + first * value_bytes,
+                           reinterpret_cast<uint16_t*>(scales + first * scale_bytes));
+  });
+}
 
 WeightLoader::Slot& WeightLoader::next_slot(size_t bytes) {
   Slot& slot = slots_[next_];
