@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { openCheckpoint, writeCheckpoint } from '../dist/checkpoint.js'
 import { countParameters } from '../dist/config.js'
-import { encodeBlocks, splitBlocks } from '../dist/gguf/blocks.js'
-import { ggufToCheckpoint } from '../dist/gguf/gguf-to-checkpoint.js'
-import { matrixShape } from '../dist/gguf/layout.js'
-import { openGguf } from '../dist/gguf/open-gguf.js'
-import { rowBytes } from '../dist/gguf/types.js'
-import { writeGguf } from '../dist/gguf/write-gguf.js'
+import { encodeBlocks, splitBlocks } from '../dist/convert/gguf/blocks.js'
+import { checkpointToGguf } from '../dist/convert/gguf/checkpoint-to-gguf.js'
+import { ggufToCheckpoint } from '../dist/convert/gguf/gguf-to-checkpoint.js'
+import { matrixShape } from '../dist/convert/gguf/layout.js'
+import { openGguf } from '../dist/convert/gguf/open-gguf.js'
+import { rowBytes } from '../dist/convert/gguf/types.js'
 import { OpenELM } from '../dist/index.js'
 import { readFloat32 } from '../dist/read-float32.js'
 import { run } from './models.mjs'
@@ -93,7 +93,7 @@ async function compareFormats(name, directory, text, sequencesOf, scratch) {
   }
   for (const dtype of ['f32', 'q8_0', 'q4_0']) {
     const file = join(scratch, `${name}-${dtype}.gguf`)
-    await writeGguf(file, checkpoint, dtype)
+    await checkpointToGguf(checkpoint.directory, file, { dtype })
     const bytes = await ggufBytes(file)
     const output = join(scratch, 'logits')
     const spec = { file, sequences, vocabSize, output }
@@ -152,7 +152,7 @@ async function roundAsLlama({ directory, config, tensors }, out, dtype) {
 
 /** The logits of quantised weights in float32 arithmetic. */
 async function logitsOfWeights(directory, exact, sequences) {
-  await writeGguf(`${exact}.gguf`, await openCheckpoint(directory), 'f32')
+  await checkpointToGguf(directory, `${exact}.gguf`, { dtype: 'f32' })
   await ggufToCheckpoint(`${exact}.gguf`, exact)
   return await logitsOf(exact, 'float32', sequences)
 }

@@ -1,3 +1,8 @@
+/**
+ * Loading models and generating with them.
+ *
+ * @module
+ */
 export { type BackendInfo, type BackendName, backends } from './backends.js'
 export type { EncodeChatOptions } from './chat/encode-chat.js'
 export type { Message } from './chat/message.js'
@@ -17,9 +22,3 @@ export type {
   Tokenizer,
   TokenStream,
 } from './tokenizer.js'
-export { type AverageOptions, average } from './train/average.js'
-export { hyperparameters } from './train/presets.js'
-export type { TrainOptions } from './train/recipe.js'
-export { train } from './train/train.js'
-export type { TrainStep } from './train/train-step.js'
-export { type TrainTokenizerOptions, trainTokenizer } from './train/train-tokenizer.js'

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { openCheckpoint } from '../lib/checkpoint.js'
-import { quantize } from '../lib/cli/quantize.js'
+import { quantize } from '../lib/convert/quantize.js'
 import { OpenELM } from '../lib/index.js'
 import { loadNative } from '../lib/native.js'
 import { nativeConfig } from '../lib/native-config.js'
@@ -110,9 +110,7 @@ t.test('a quantised checkpoint whose scale is not a number is refused', async t 
   for (const dtype of ['q8', 'q4'] as const) {
     const dir = join(folder, dtype)
     writeTestCheckpoint(join(dir, 'in'), testConfigs.golden, { dtype: 'F32', seed: 1 })
-    await quantize.parseAsync([join(dir, 'in'), join(dir, 'out'), '--dtype', dtype], {
-      from: 'user',
-    })
+    await quantize(join(dir, 'in'), join(dir, 'out'), { dtype })
     spoil(join(dir, 'out'), 'transformer.layers.0.ffn.proj_1.weight_scale', [0, 0x7e])
     await t.rejects(OpenELM.load(join(dir, 'out'), { backend: testBackend }), {
       code: 'INVALID_CHECKPOINT',

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { quantize } from '../lib/cli/quantize.js'
+import { quantize } from '../lib/convert/quantize.js'
 import { OpenELM } from '../lib/index.js'
 import { testBackend, tolerances, volume } from './helpers/backend.js'
 import {
@@ -79,7 +79,7 @@ for (const [name, config] of Object.entries(testConfigs)) {
       const float = join(directory, 'float')
       const quantized = join(directory, dtype)
       writeTestCheckpoint(float, config, { dtype: 'F32', seed: 1 })
-      await quantize.parseAsync([float, quantized, '--dtype', dtype], { from: 'user' })
+      await quantize(float, quantized, { dtype })
       const weights = dequantizeCheckpoint(join(quantized, 'model.safetensors'))
       const logits = await check(t, quantized, dtype, weights)
 

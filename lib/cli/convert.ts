@@ -1,7 +1,5 @@
 import { Command, Option } from 'commander'
-import { openCheckpoint } from '../checkpoint.js'
-import { ggufToCheckpoint } from '../gguf/gguf-to-checkpoint.js'
-import { ggufDTypes, writeGguf } from '../gguf/write-gguf.js'
+import { checkpointToGguf, ggufDTypes, ggufToCheckpoint } from '../convert/index.js'
 import { interruptSignal } from './interrupt.js'
 import { Progress } from './progress.js'
 
@@ -11,7 +9,7 @@ export const convert = new Command('convert')
   .argument('<out>', 'file to write that ends in .gguf, or directory')
   .addOption(
     new Option('--dtype <dtype>', 'number format of a GGUF file (default: as stored)').choices(
-      Object.keys(ggufDTypes),
+      ggufDTypes,
     ),
   )
   .addHelpText(
@@ -32,5 +30,5 @@ Examples:
     using bar = new Progress('Converting')
     const options = { onProgress: bar.update, signal: interruptSignal() }
     if (fromGguf) await ggufToCheckpoint(input, output, options)
-    else await writeGguf(output, await openCheckpoint(input), dtype, options)
+    else await checkpointToGguf(input, output, { ...options, dtype })
   })

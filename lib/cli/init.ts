@@ -1,6 +1,5 @@
 import { Command, Option } from 'commander'
-import { writeCheckpoint } from '../checkpoint.js'
-import { randomWeights } from '../random-weights.js'
+import { initialize } from '../convert/index.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { interruptSignal } from './interrupt.js'
 import { addOptions, integer } from './options.js'
@@ -28,7 +27,9 @@ Examples:
     const config = await readNamedConfig(shape)
     if (!config) return command.error('expected --preset or --config')
     using bar = new Progress('Writing')
-    await writeCheckpoint(out, config, dtype, randomWeights(config, BigInt(seed)), {
+    await initialize(config, out, {
+      dtype,
+      seed,
       onProgress: bar.update,
       signal: interruptSignal(),
     })

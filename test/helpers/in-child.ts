@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { parentPort, Worker } from 'node:worker_threads'
 
 export * from '../../lib/index.js'
+export * from '../../lib/train/index.js'
 
 /** What the process has: bytes of memory, and the most it had; bytes of addresses; threads; open files. */
 export function usage() {

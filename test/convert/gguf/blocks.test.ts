@@ -5,8 +5,8 @@ import {
   joinBlocks,
   splitBlocks,
   widenBlocks,
-} from '../../lib/gguf/blocks.js'
-import { decodeFloats } from '../helpers/safetensors.js'
+} from '../../../lib/convert/gguf/blocks.js'
+import { decodeFloats } from '../../helpers/safetensors.js'
 
 /** A block and its bytes, worked out by hand after ggml's quantize_row_*_ref. */
 const ramp = Float32Array.from({ length: 32 }, (_, i) => i - 15)

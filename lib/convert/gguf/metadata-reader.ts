@@ -1,4 +1,4 @@
-import { describe, OpenELMError } from '../errors.js'
+import { describe, OpenELMError } from '../../errors.js'
 
 /** Reads typed values out of the metadata of a GGUF file, which is untrusted. */
 export class MetadataReader {

@@ -1,5 +1,5 @@
-import { float16ToNumber, numberToFloat16 } from '../floats.js'
-import { groupSize } from '../tensor-headers.js'
+import { float16ToNumber, numberToFloat16 } from '../../floats.js'
+import { groupSize } from '../../tensor-headers.js'
 
 /**
  * The quantised formats of GGUF that have a twin here. A block is 32 numbers of a row: a float16 scale

@@ -1,7 +1,7 @@
-import { llamaVocabulary } from '../llama-vocabulary.js'
-import { metaspace } from '../sentence-piece.js'
-import type { JsonObject } from '../strict-json.js'
-import { findTokenizerJson, readTokenizerJson as readFile } from '../tokenizer-file.js'
+import { llamaVocabulary } from '../../llama-vocabulary.js'
+import { metaspace } from '../../sentence-piece.js'
+import type { JsonObject } from '../../strict-json.js'
+import { findTokenizerJson, readTokenizerJson as readFile } from '../../tokenizer-file.js'
 
 /**
  * The content of the tokenizer.json of a model directory, unchecked, and what to call it in an error.

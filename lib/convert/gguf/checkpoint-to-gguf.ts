@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
-import type { Checkpoint, CheckpointTensor } from '../checkpoint.js'
-import { OpenELMError } from '../errors.js'
-import { ioError, readRange, writeWhole } from '../files.js'
-import type { FloatType } from '../floats.js'
-import { groupSize, isFloat, matrixDType } from '../tensor-headers.js'
-import type { WriteOptions } from '../write-checkpoint.js'
+import { type Checkpoint, type CheckpointTensor, openCheckpoint } from '../../checkpoint.js'
+import { OpenELMError } from '../../errors.js'
+import { ioError, readRange, writeWhole } from '../../files.js'
+import type { FloatType } from '../../floats.js'
+import { groupSize, isFloat, matrixDType } from '../../tensor-headers.js'
+import { readChoice, readFunction, readObject, readPath, readSignal } from '../../validate.js'
+import type { WriteOptions } from '../../write-checkpoint.js'
 import { joinBlocks } from './blocks.js'
 import { alignment, encodeGgufHeader, type MetadataValue, type TensorInfo } from './header.js'
 import { type GgufTensor, ggufTensors, matrixShape, reorderHalves, wholeHeads } from './layout.js'
@@ -13,8 +14,8 @@ import { modelMetadata } from './model-metadata.js'
 import { tokenizerMetadata } from './tokenizer-metadata.js'
 import { type GgmlType, ggmlTypeIds, isBlockType, recode, rowBytes } from './types.js'
 
-/** What the matrices of a GGUF file may be stored as, and llama.cpp's number for such a file. */
-export const ggufDTypes = {
+/** The types of a GGUF file's matrices, and llama.cpp's number for such a file. */
+const fileTypes = {
   f32: { type: 'F32', fileType: 0 },
   f16: { type: 'F16', fileType: 1 },
   bf16: { type: 'BF16', fileType: 32 },
@@ -22,30 +23,52 @@ export const ggufDTypes = {
   q4_0: { type: 'Q4_0', fileType: 2 },
 } as const
 
-export type GgufDType = keyof typeof ggufDTypes
+/** What the matrices of a GGUF file are stored as, in the words of llama.cpp. */
+export type GgufDType = keyof typeof fileTypes
+
+/** Every {@link GgufDType}. */
+export const ggufDTypes = Object.keys(fileTypes) as readonly GgufDType[]
+
+/** Options of {@link checkpointToGguf}. */
+export interface CheckpointToGgufOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
+  /** What the matrices are stored as. Default what the checkpoint stores. */
+  dtype?: GgufDType | undefined
+}
 
 const sameAs = { float32: 'f32', float16: 'f16', bfloat16: 'bf16', q8: 'q8_0', q4: 'q4_0' } as const
 
 /**
- * Writes a checkpoint with its tokenizer as the GGUF file of llama.cpp. Norms are F32, matrices of the
- * dtype asked for, but as llama.cpp itself has it: those with a row length that 32 does not divide
- * are F16 in q8_0 and q4_0, and the embedding and the output matrix are Q8_0 in q4_0. From a q8 or
- * q4 checkpoint the blocks hold the same numbers; everything else is rounded once.
+ * Writes a checkpoint with its tokenizer as a GGUF file for llama.cpp, Ollama and LM Studio. Norms are
+ * F32, matrices of the dtype asked for, with llama.cpp's own exceptions: matrices with a row length
+ * that 32 does not divide are F16 in q8_0 and q4_0, and the embedding and the output matrix are Q8_0
+ * in q4_0. From a q8 or q4 checkpoint the blocks hold the same numbers; everything else is rounded
+ * once.
  *
- * @param file the file to write, which must not exist. It appears only when it is whole.
- * @param dtype default what the checkpoint stores.
+ * @param source the directory of the checkpoint, or the name of a bundled model.
+ * @param file the file to write, which must not exist. It appears only when it is complete.
  * @throws OpenELMError NOT_CONVERTIBLE when llama.cpp lacks such a model or tokenizer, INVALID_ARGUMENT
- *   when a quantised checkpoint would be quantised again, INVALID_TOKENIZER, IO_ERROR.
+ *   also when a quantised checkpoint would be quantised again, MODEL_NOT_FOUND, INVALID_CONFIG,
+ *   INVALID_CHECKPOINT, INVALID_TOKENIZER, IO_ERROR; or the reason of `options.signal`.
  */
-export async function writeGguf(
+export async function checkpointToGguf(
+  source: string,
   file: string,
-  checkpoint: Checkpoint,
-  dtype: GgufDType = sameAs[checkpoint.dtype],
-  { onProgress, signal }: Pick<WriteOptions, 'onProgress' | 'signal'> = {},
+  options: CheckpointToGgufOptions = {},
 ): Promise<void> {
+  readPath('source', source)
+  readPath('file', file)
+  const given = readObject('options', options)
+  const signal = readSignal('options.signal', given.signal)
+  const onProgress = readFunction<WriteOptions['onProgress']>(
+    'options.onProgress',
+    given.onProgress,
+  )
+  const asked = readChoice('options.dtype', given.dtype, ggufDTypes, undefined)
+  const checkpoint = await openCheckpoint(source)
   const { config, directory } = checkpoint
+  const dtype = asked ?? sameAs[checkpoint.dtype]
   if (existsSync(file)) throw ioError('write', file, new Error('it already exists'))
-  const { type, fileType } = ggufDTypes[dtype]
+  const { type, fileType } = fileTypes[dtype]
   if (!isFloat(checkpoint.dtype) && isBlockType(type) && sameAs[checkpoint.dtype] !== dtype) {
     const message = `${directory} is quantised already, as ${checkpoint.dtype}`
     throw new OpenELMError('INVALID_ARGUMENT', message)

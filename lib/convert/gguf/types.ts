@@ -1,5 +1,5 @@
-import { decodeFloats, encodeFloats, type FloatType } from '../floats.js'
-import { groupSize } from '../tensor-headers.js'
+import { decodeFloats, encodeFloats, type FloatType } from '../../floats.js'
+import { groupSize } from '../../tensor-headers.js'
 import { type BlockType, blockBytes, decodeBlocks, encodeBlocks, widenBlocks } from './blocks.js'
 
 /** What a tensor of a GGUF file may be stored as, by ggml's names. */

@@ -1,17 +1,20 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { openCheckpoint } from '../../lib/checkpoint.js'
-import { encodeGgufHeader, type Metadata, type MetadataValue } from '../../lib/gguf/header.js'
-import { openGguf } from '../../lib/gguf/open-gguf.js'
-import { writeGguf } from '../../lib/gguf/write-gguf.js'
-import { testConfigs } from '../helpers/checkpoints.js'
-import { writeTinyModel } from '../helpers/tiny-model.js'
+import { checkpointToGguf } from '../../../lib/convert/gguf/checkpoint-to-gguf.js'
+import {
+  encodeGgufHeader,
+  type Metadata,
+  type MetadataValue,
+} from '../../../lib/convert/gguf/header.js'
+import { openGguf } from '../../../lib/convert/gguf/open-gguf.js'
+import { testConfigs } from '../../helpers/checkpoints.js'
+import { writeTinyModel } from '../../helpers/tiny-model.js'
 
 const dir = t.testdir({ in: {} })
 const file = join(dir, 'model.gguf')
 const config = { ...testConfigs.golden, vocab_size: 300, num_transformer_layers: 2 }
-await writeGguf(file, await openCheckpoint(writeTinyModel(join(dir, 'in'), config)), 'q8_0')
+await checkpointToGguf(writeTinyModel(join(dir, 'in'), config), file, { dtype: 'q8_0' })
 const intact = readFileSync(file)
 const headerBytes = intact.length - dataBytes()
 

@@ -1,5 +1,5 @@
-import { type OpenELMConfig, tensorSpecs } from '../config.js'
-import { OpenELMError } from '../errors.js'
+import { type OpenELMConfig, tensorSpecs } from '../../config.js'
+import { OpenELMError } from '../../errors.js'
 
 /**
  * The architectures of llama.cpp that compute what an OpenELM does: `openelm`, which has the norms of

@@ -1,31 +1,46 @@
-import { readRange } from '../files.js'
-import { decodeFloats, encodeFloats } from '../floats.js'
+import { readRange } from '../../files.js'
+import { decodeFloats, encodeFloats } from '../../floats.js'
 import {
   type DType,
   floatTypes,
   isFloat,
   matrixDType,
   type TensorHeader,
-} from '../tensor-headers.js'
-import { type WriteOptions, writeCheckpoint } from '../write-checkpoint.js'
+} from '../../tensor-headers.js'
+import { readFunction, readObject, readPath, readSignal } from '../../validate.js'
+import { type WriteOptions, writeCheckpoint } from '../../write-checkpoint.js'
 import { type BlockType, splitBlocks } from './blocks.js'
 import { matrixShape, reorderHalves, wholeHeads } from './layout.js'
 import { type Gguf, openGguf, type StoredTensor } from './open-gguf.js'
 import { isBlockType, recode, rowBytes } from './types.js'
 
+/** Options of {@link ggufToCheckpoint}. */
+export type GgufToCheckpointOptions = Pick<WriteOptions, 'onProgress' | 'signal'>
+
 /**
  * Writes the model of a GGUF file as a checkpoint, with every number as it is: as q8 when all matrices
  * are blocks, as q4 when all that q4 keeps in 4 bits are Q4_0, else in the float type that they share,
- * else in float32, which holds the numbers of all types.
+ * else in float32, which holds the numbers of all types. Needs the package `@huggingface/gguf`.
  *
+ * @param file the GGUF file, in F32, F16, BF16, Q8_0 or Q4_0.
  * @param directory new or empty.
- * @throws OpenELMError as {@link openGguf} and {@link writeCheckpoint}.
+ * @throws OpenELMError INVALID_ARGUMENT, IO_ERROR, DEPENDENCY_NOT_FOUND without `@huggingface/gguf`,
+ *   INVALID_GGUF, INVALID_TOKENIZER, and NOT_CONVERTIBLE when the model is none of OpenELM's; or the
+ *   reason of `options.signal`. Then no part of the checkpoint is left.
  */
 export async function ggufToCheckpoint(
   file: string,
   directory: string,
-  options: Pick<WriteOptions, 'onProgress' | 'signal'> = {},
+  options: GgufToCheckpointOptions = {},
 ): Promise<void> {
+  readPath('file', file)
+  readPath('directory', directory)
+  const given = readObject('options', options)
+  const signal = readSignal('options.signal', given.signal)
+  const onProgress = readFunction<WriteOptions['onProgress']>(
+    'options.onProgress',
+    given.onProgress,
+  )
   const gguf = await openGguf(file)
   const dtype = dtypeOf(gguf.tensors)
   const source = (header: TensorHeader) => tensorData(gguf, header)
@@ -34,7 +49,12 @@ export async function ggufToCheckpoint(
   if (gguf.tokenizer) {
     companions.set('tokenizer.json', Buffer.from(JSON.stringify(gguf.tokenizer, null, 1)))
   }
-  await writeCheckpoint(directory, gguf.config, dtype, source, { ...options, normType, companions })
+  await writeCheckpoint(directory, gguf.config, dtype, source, {
+    normType,
+    companions,
+    onProgress,
+    signal,
+  })
 }
 
 function dtypeOf(tensors: readonly StoredTensor[]): DType {

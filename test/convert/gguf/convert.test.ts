@@ -2,19 +2,23 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSy
 import { join } from 'node:path'
 import { gguf as parseGguf } from '@huggingface/gguf'
 import t, { type Test } from 'tap'
-import { bundledModel } from '../../lib/bundled-models.js'
-import { openCheckpoint, writeCheckpoint } from '../../lib/checkpoint.js'
-import { quantize } from '../../lib/cli/quantize.js'
-import { type OpenELMConfig, parseConfig, readConfig } from '../../lib/config.js'
-import { ggufToCheckpoint } from '../../lib/gguf/gguf-to-checkpoint.js'
-import { type GgufDType, writeGguf } from '../../lib/gguf/write-gguf.js'
-import { loadTokenizer } from '../../lib/tokenizer.js'
-import { dequantizeCheckpoint, testConfigs, writeTestCheckpoint } from '../helpers/checkpoints.js'
-import { decodeFloats, encodeFloats, readSafetensors } from '../helpers/safetensors.js'
-import { skipWithoutStories, stories260K } from '../helpers/shared-model.js'
-import { contentOf } from '../helpers/tiny-checkpoint.js'
-import { writeTinyModel } from '../helpers/tiny-model.js'
-import { type ConfigJson, tensorShapes } from '../reference.js'
+import { bundledModel } from '../../../lib/bundled-models.js'
+import { openCheckpoint, writeCheckpoint } from '../../../lib/checkpoint.js'
+import { type OpenELMConfig, parseConfig, readConfig } from '../../../lib/config.js'
+import { checkpointToGguf, type GgufDType } from '../../../lib/convert/gguf/checkpoint-to-gguf.js'
+import { ggufToCheckpoint } from '../../../lib/convert/gguf/gguf-to-checkpoint.js'
+import { quantize } from '../../../lib/convert/quantize.js'
+import { loadTokenizer } from '../../../lib/tokenizer.js'
+import {
+  dequantizeCheckpoint,
+  testConfigs,
+  writeTestCheckpoint,
+} from '../../helpers/checkpoints.js'
+import { decodeFloats, encodeFloats, readSafetensors } from '../../helpers/safetensors.js'
+import { skipWithoutStories, stories260K } from '../../helpers/shared-model.js'
+import { contentOf } from '../../helpers/tiny-checkpoint.js'
+import { writeTinyModel } from '../../helpers/tiny-model.js'
+import { type ConfigJson, tensorShapes } from '../../reference.js'
 
 /** What llama.cpp calls `llama`: no norms of queries and keys, and all layers alike. */
 const uniform: ConfigJson = {
@@ -37,7 +41,7 @@ function newDir(): string {
 async function roundTrip(dir: string, dtype?: GgufDType): Promise<string> {
   const out = newDir()
   const file = join(out, 'model.gguf')
-  await writeGguf(file, await openCheckpoint(dir), dtype)
+  await checkpointToGguf(dir, file, { dtype })
   await ggufToCheckpoint(file, join(out, 'back'))
   return join(out, 'back')
 }
@@ -92,7 +96,7 @@ for (const [dtype, ggufDType] of [
 t.test('the header says what llama.cpp wants to know', async t => {
   const dir = writeTinyModel(newDir(), layerWise, 'BF16')
   const file = join(newDir(), 'model.gguf')
-  await writeGguf(file, await openCheckpoint(dir), 'q8_0')
+  await checkpointToGguf(dir, file, { dtype: 'q8_0' })
   const { metadata, tensorInfos, tensorDataOffset } = await parseGguf(file, {
     allowLocalFile: true,
   })
@@ -150,7 +154,7 @@ t.test('the rows of proj_1 and qkv_proj are where llama.cpp looks for them', asy
   const { weights } = writeTestCheckpoint(dir, uniform, { dtype: 'F32', seed: 2 })
   cpSync(join(writeTinyModel(newDir()), 'tokenizer.json'), join(dir, 'tokenizer.json'))
   const file = join(newDir(), 'model.gguf')
-  await writeGguf(file, await openCheckpoint(dir), 'f32')
+  await checkpointToGguf(dir, file, { dtype: 'f32' })
   const { tensorInfos, tensorDataOffset } = await parseGguf(file, { allowLocalFile: true })
   const read = (name: string) => {
     const { offset, shape } = tensorInfos.find(info => info.name === name)!
@@ -200,7 +204,7 @@ t.test(
 t.test('a q4 checkpoint with rows that are no blocks: their q8 is rounded to F16', async t => {
   const config = { ...layerWise, ffn_dim_divisor: 20 }
   const [float, q4] = [writeTinyModel(newDir(), config), newDir()]
-  await quantize.parseAsync([float, q4, '--dtype', 'q4'], { from: 'user' })
+  await quantize(float, q4, { dtype: 'q4' })
   const back = await roundTrip(q4)
   t.equal((await openCheckpoint(back)).dtype, 'float32')
 
@@ -254,7 +258,7 @@ t.test("LLaMA's vocabulary without a space in front needs one", async t => {
   const config = { ...testConfigs['one-layer'], vocab_size: 32000, model_dim: 32, head_dim: 8 }
   writeTestCheckpoint(dir, config, { dtype: 'BF16', seed: 1 })
   const file = join(newDir(), 'model.gguf')
-  await writeGguf(file, await openCheckpoint(dir))
+  await checkpointToGguf(dir, file)
   const bytes = readFileSync(file)
   const key = 'tokenizer.ggml.add_space_prefix'
   bytes.writeUInt8(0, bytes.indexOf(key) + key.length + 4)
@@ -305,7 +309,7 @@ t.test('Metaspace, the newer form of such a tokenizer, there and back', async t 
     const dir = writeTinyModel(newDir(), layerWise)
     writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify({ ...json, ...form }))
     const file = join(newDir(), 'model.gguf')
-    await writeGguf(file, await openCheckpoint(dir))
+    await checkpointToGguf(dir, file)
     const { metadata } = await parseGguf(file, { allowLocalFile: true })
     t.match(metadata, { 'tokenizer.ggml.model': 'llama' })
     t.match(metadata, { 'tokenizer.ggml.add_space_prefix': prepends })
@@ -331,7 +335,7 @@ async function sameTokenizer(
 t.test('what GGUF or llama.cpp cannot express', async t => {
   const file = join(newDir(), 'model.gguf')
   const refuses = async (dir: string, code: string, message: RegExp, dtype?: GgufDType) => {
-    await t.rejects(writeGguf(file, await openCheckpoint(dir), dtype), { code, message })
+    await t.rejects(checkpointToGguf(dir, file, { dtype }), { code, message })
     t.notOk(existsSync(file))
   }
   for (const [name, message] of [
@@ -364,7 +368,7 @@ t.test('what GGUF or llama.cpp cannot express', async t => {
   const q8 = await roundTrip(dir, 'q8_0')
   await refuses(q8, 'INVALID_ARGUMENT', /quantised already, as q8/, 'q4_0')
   writeFileSync(file, '')
-  const again = writeGguf(file, await openCheckpoint(dir))
+  const again = checkpointToGguf(dir, file)
   await t.rejects(again, { code: 'IO_ERROR', message: /already exists/ })
 })
 
@@ -375,7 +379,8 @@ t.test('an aborted conversion leaves no file', async t => {
   const abort = new AbortController()
   const file = join(out, 'model.gguf')
   await t.rejects(
-    writeGguf(file, await openCheckpoint(dir), 'f32', {
+    checkpointToGguf(dir, file, {
+      dtype: 'f32',
       onProgress: () => abort.abort(reason),
       signal: abort.signal,
     }),

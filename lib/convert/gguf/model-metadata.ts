@@ -4,8 +4,8 @@ import {
   type OpenELMConfig,
   parseConfig,
   presets,
-} from '../config.js'
-import { OpenELMError } from '../errors.js'
+} from '../../config.js'
+import { OpenELMError } from '../../errors.js'
 import type { Metadata, MetadataValue } from './header.js'
 import { architectureOf } from './layout.js'
 import type { MetadataReader } from './metadata-reader.js'

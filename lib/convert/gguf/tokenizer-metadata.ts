@@ -1,8 +1,8 @@
-import type { OpenELMConfig } from '../config.js'
-import { OpenELMError } from '../errors.js'
-import { metaspace } from '../sentence-piece.js'
-import { isJsonObject, type JsonObject } from '../strict-json.js'
-import { loadTokenizer } from '../tokenizer.js'
+import type { OpenELMConfig } from '../../config.js'
+import { OpenELMError } from '../../errors.js'
+import { metaspace } from '../../sentence-piece.js'
+import { isJsonObject, type JsonObject } from '../../strict-json.js'
+import { loadTokenizer } from '../../tokenizer.js'
 import type { Metadata, MetadataValue } from './header.js'
 import { readTokenizerJson } from './tokenizer-source.js'
 

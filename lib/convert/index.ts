@@ -1,0 +1,25 @@
+/**
+ * Making checkpoints of others: smaller ones, ones with random weights, and the files of llama.cpp.
+ *
+ * @module
+ */
+export {
+  type Checkpoint,
+  type CheckpointTensor,
+  openCheckpoint,
+  type TensorDType,
+  type TensorHeader,
+  type TensorSource,
+  tensorHeaders,
+  type WriteOptions,
+  writeCheckpoint,
+} from '../checkpoint.js'
+export {
+  type CheckpointToGgufOptions,
+  checkpointToGguf,
+  type GgufDType,
+  ggufDTypes,
+} from './gguf/checkpoint-to-gguf.js'
+export { type GgufToCheckpointOptions, ggufToCheckpoint } from './gguf/gguf-to-checkpoint.js'
+export { type InitializeOptions, initialize } from './initialize.js'
+export { type QuantizeOptions, quantize } from './quantize.js'

@@ -1,0 +1,12 @@
+/**
+ * Training a model of the family on the CPU, with OpenELM's recipe.
+ *
+ * @module
+ */
+export { type AverageOptions, average } from './average.js'
+export { hyperparameters } from './presets.js'
+export type { TrainOptions } from './recipe.js'
+export { train } from './train.js'
+export type { TrainStep } from './train-step.js'
+export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js'
+export { type TrainingShape, trainingMemory } from './training-memory.js'

@@ -1,0 +1,55 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import t from 'tap'
+import { compileCli } from './helpers/compiled-cli.js'
+
+const root = join(import.meta.dirname, '..')
+const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const scratch = t.testdir()
+compileCli(scratch)
+
+/** The folders of dist that importing an entry point loads modules from: '' for dist itself. */
+function loadedFolders(entry: string): string[] {
+  const coverage = mkdtempSync(join(scratch, 'coverage-'))
+  const file = pathToFileURL(join(scratch, exports[entry].default)).href
+  execFileSync(process.execPath, ['--input-type=module', '--eval', `await import('${file}')`], {
+    env: { ...process.env, NODE_OPTIONS: '', NODE_V8_COVERAGE: coverage },
+  })
+  // V8's records of what was executed name every module, in a file for each thread.
+  const scripts = readdirSync(coverage).flatMap(
+    report => JSON.parse(readFileSync(join(coverage, report), 'utf8')).result as { url: string }[],
+  )
+  const dist = join(scratch, 'dist')
+  const files = scripts
+    .filter(({ url }) => url.startsWith(pathToFileURL(dist).href))
+    .map(({ url }) => relative(dist, fileURLToPath(url)))
+  return [...new Set(files.map(file => file.split(/[/\\]/).slice(0, -1).join('/')))].sort()
+}
+
+t.test('an entry point loads the model and what it is about, and no other', async t => {
+  const own: Record<string, string[]> = {
+    '.': [],
+    './train': ['train'],
+    './convert': ['convert', 'convert/gguf'],
+  }
+  const entries = Object.keys(exports).filter(entry => entry !== './package.json')
+  t.same(entries.sort(), Object.keys(own).sort())
+  for (const entry of entries) {
+    const folders = loadedFolders(entry)
+    t.ok(folders.includes(''), `${entry} loads modules`)
+    t.same(
+      folders.filter(folder => folder !== '' && folder !== 'chat'),
+      own[entry],
+      entry,
+    )
+  }
+})
+
+t.test('types come first, since resolvers take the first condition that fits', async t => {
+  for (const [entry, conditions] of Object.entries(exports)) {
+    if (entry === './package.json') continue
+    t.equal(Object.keys(conditions as object)[0], 'types', entry)
+  }
+})
