@@ -47,12 +47,12 @@ export function readBoolean(name: string, value: unknown, fallback: boolean): bo
   return value
 }
 
-export function readChoice<const Choice extends string, Default>(
+export function readChoice<Choice extends string>(
   name: string,
   value: unknown,
   choices: readonly Choice[],
-  fallback: Default,
-): Choice | Default {
+  fallback: Choice,
+): Choice {
   if (value === undefined) return fallback
   const choice = choices.find(choice => choice === value)
   if (choice === undefined) throw invalidArgument(name, `one of ${choices.join(', ')}`, value)

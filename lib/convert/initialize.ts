@@ -1,15 +1,9 @@
 import type { OpenELMConfig } from '../config.js'
 import { invalidArgument } from '../errors.js'
+import { integer, oneOf, optional, path, type RulesOf, readOptions } from '../options.js'
 import { randomWeights } from '../random-weights.js'
-import {
-  readChoice,
-  readFunction,
-  readInteger,
-  readObject,
-  readPath,
-  readSignal,
-} from '../validate.js'
 import { type WriteOptions, writeCheckpoint } from '../write-checkpoint.js'
+import { progressOptions } from './progress-options.js'
 
 /** Options of {@link initialize}. */
 export interface InitializeOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
@@ -18,6 +12,12 @@ export interface InitializeOptions extends Pick<WriteOptions, 'onProgress' | 'si
   /** Which random weights, from 0 to 2^53 - 1. Default 0. */
   seed?: number | undefined
 }
+
+const rules = {
+  ...progressOptions,
+  dtype: optional(oneOf('float32', 'float16', 'bfloat16'), 'bfloat16'),
+  seed: optional(integer(0), 0),
+} satisfies RulesOf<InitializeOptions>
 
 /**
  * Writes a checkpoint with random weights, as training starts from. The same seed gives the same weights
@@ -36,20 +36,8 @@ export async function initialize(
   if (typeof config?.modelDim !== 'number') {
     throw invalidArgument('config', 'an OpenELMConfig', config)
   }
-  readPath('directory', directory)
-  const given = readObject('options', options)
-  const dtypes = ['float32', 'float16', 'bfloat16'] as const
-  const dtype = readChoice('options.dtype', given.dtype, dtypes, 'bfloat16')
-  const seed = readInteger('options.seed', given.seed, {
-    min: 0,
-    max: Number.MAX_SAFE_INTEGER,
-    fallback: 0,
-  })
-  const onProgress = readFunction<WriteOptions['onProgress']>(
-    'options.onProgress',
-    given.onProgress,
-  )
-  const signal = readSignal('options.signal', given.signal)
+  path('directory', directory)
+  const { dtype, seed, onProgress, signal } = readOptions(options, rules)
   const tensors = randomWeights(config, BigInt(seed))
   await writeCheckpoint(directory, config, dtype, tensors, { onProgress, signal })
 }

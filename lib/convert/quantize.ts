@@ -1,18 +1,12 @@
 import { type Checkpoint, openCheckpoint, type TensorHeader } from '../checkpoint.js'
 import { readCompanions } from '../companions.js'
 import { defaultThreads } from '../cpu-quota.js'
-import { invalidArgument, OpenELMError } from '../errors.js'
+import { OpenELMError } from '../errors.js'
 import { loadNative } from '../native.js'
+import { integer, oneOf, optional, path, type RulesOf, readOptions } from '../options.js'
 import { readFloat32 } from '../read-float32.js'
-import {
-  readChoice,
-  readFunction,
-  readInteger,
-  readObject,
-  readPath,
-  readSignal,
-} from '../validate.js'
 import { type WriteOptions, writeCheckpoint } from '../write-checkpoint.js'
+import { progressOptions } from './progress-options.js'
 
 /** Options of {@link quantize}. */
 export interface QuantizeOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
@@ -21,6 +15,12 @@ export interface QuantizeOptions extends Pick<WriteOptions, 'onProgress' | 'sign
   /** CPU threads, from 1. Default one for each physical core, or what a container's quota allows. */
   threads?: number | undefined
 }
+
+const rules = {
+  ...progressOptions,
+  dtype: oneOf('q8', 'q4'),
+  threads: optional(integer(1)),
+} satisfies RulesOf<QuantizeOptions>
 
 /**
  * Writes a smaller and faster checkpoint of one in floating point. The tokenizer, the chat template and
@@ -37,22 +37,9 @@ export async function quantize(
   directory: string,
   options: QuantizeOptions,
 ): Promise<void> {
-  readPath('source', source)
-  readPath('directory', directory)
-  const given = readObject('options', options)
-  const dtype = readChoice('options.dtype', given.dtype, ['q8', 'q4'], undefined)
-  if (dtype === undefined) throw invalidArgument('options.dtype', 'q8 or q4', dtype)
-  const threads = readInteger('options.threads', given.threads, {
-    min: 1,
-    max: Number.MAX_SAFE_INTEGER,
-    fallback: undefined,
-  })
-  const onProgress = readFunction<WriteOptions['onProgress']>(
-    'options.onProgress',
-    given.onProgress,
-  )
-  const signal = readSignal('options.signal', given.signal)
-
+  path('source', source)
+  path('directory', directory)
+  const { dtype, threads, onProgress, signal } = readOptions(options, rules)
   const checkpoint = await openCheckpoint(source)
   const tensors = quantizedTensors(checkpoint, threads ?? defaultThreads())
   const companions = await readCompanions(checkpoint.directory)

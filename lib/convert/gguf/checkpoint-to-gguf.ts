@@ -4,9 +4,10 @@ import { type Checkpoint, type CheckpointTensor, openCheckpoint } from '../../ch
 import { OpenELMError } from '../../errors.js'
 import { ioError, readRange, writeWhole } from '../../files.js'
 import type { FloatType } from '../../floats.js'
+import { oneOf, optional, path, type RulesOf, readOptions } from '../../options.js'
 import { groupSize, isFloat, matrixDType } from '../../tensor-headers.js'
-import { readChoice, readFunction, readObject, readPath, readSignal } from '../../validate.js'
 import type { WriteOptions } from '../../write-checkpoint.js'
+import { progressOptions } from '../progress-options.js'
 import { joinBlocks } from './blocks.js'
 import { alignment, encodeGgufHeader, type MetadataValue, type TensorInfo } from './header.js'
 import { type GgufTensor, ggufTensors, matrixShape, reorderHalves, wholeHeads } from './layout.js'
@@ -35,6 +36,11 @@ export interface CheckpointToGgufOptions extends Pick<WriteOptions, 'onProgress'
   dtype?: GgufDType | undefined
 }
 
+const rules = {
+  ...progressOptions,
+  dtype: optional(oneOf(...ggufDTypes)),
+} satisfies RulesOf<CheckpointToGgufOptions>
+
 const sameAs = { float32: 'f32', float16: 'f16', bfloat16: 'bf16', q8: 'q8_0', q4: 'q4_0' } as const
 
 /**
@@ -55,15 +61,9 @@ export async function checkpointToGguf(
   file: string,
   options: CheckpointToGgufOptions = {},
 ): Promise<void> {
-  readPath('source', source)
-  readPath('file', file)
-  const given = readObject('options', options)
-  const signal = readSignal('options.signal', given.signal)
-  const onProgress = readFunction<WriteOptions['onProgress']>(
-    'options.onProgress',
-    given.onProgress,
-  )
-  const asked = readChoice('options.dtype', given.dtype, ggufDTypes, undefined)
+  path('source', source)
+  path('file', file)
+  const { dtype: asked, onProgress, signal } = readOptions(options, rules)
   const checkpoint = await openCheckpoint(source)
   const { config, directory } = checkpoint
   const dtype = asked ?? sameAs[checkpoint.dtype]

@@ -1,5 +1,6 @@
 import { readRange } from '../../files.js'
 import { decodeFloats, encodeFloats } from '../../floats.js'
+import { path, readOptions } from '../../options.js'
 import {
   type DType,
   floatTypes,
@@ -7,8 +8,8 @@ import {
   matrixDType,
   type TensorHeader,
 } from '../../tensor-headers.js'
-import { readFunction, readObject, readPath, readSignal } from '../../validate.js'
 import { type WriteOptions, writeCheckpoint } from '../../write-checkpoint.js'
+import { progressOptions } from '../progress-options.js'
 import { type BlockType, splitBlocks } from './blocks.js'
 import { matrixShape, reorderHalves, wholeHeads } from './layout.js'
 import { type Gguf, openGguf, type StoredTensor } from './open-gguf.js'
@@ -33,14 +34,9 @@ export async function ggufToCheckpoint(
   directory: string,
   options: GgufToCheckpointOptions = {},
 ): Promise<void> {
-  readPath('file', file)
-  readPath('directory', directory)
-  const given = readObject('options', options)
-  const signal = readSignal('options.signal', given.signal)
-  const onProgress = readFunction<WriteOptions['onProgress']>(
-    'options.onProgress',
-    given.onProgress,
-  )
+  path('file', file)
+  path('directory', directory)
+  const { onProgress, signal } = readOptions(options, progressOptions)
   const gguf = await openGguf(file)
   const dtype = dtypeOf(gguf.tensors)
   const source = (header: TensorHeader) => tensorData(gguf, header)
