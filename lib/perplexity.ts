@@ -1,6 +1,6 @@
 import { invalidArgument } from './errors.js'
-import type { OpenELM } from './model.js'
-import { readInteger, readObject, readSignal } from './validate.js'
+import { OpenELM } from './model.js'
+import { abortSignal, callback, integer, optional, type RulesOf, readOptions } from './options.js'
 
 export interface PerplexityOptions {
   /**
@@ -38,23 +38,24 @@ export interface Perplexity {
 export async function perplexity(
   model: OpenELM,
   text: string,
-  given: PerplexityOptions = {},
+  options?: PerplexityOptions,
 ): Promise<Perplexity> {
   if (typeof text !== 'string' || text === '') {
     throw invalidArgument('text', 'a text of at least one character', text)
   }
-  const options = readObject('options', given)
-  const contextLength = readInteger('options.contextLength', options.contextLength, {
-    min: 2,
-    max: model.contextLength,
-    fallback: Math.min(model.contextLength, model.config.maxContextLength),
-  })
-  const stride = readInteger('options.stride', options.stride, {
-    min: 1,
-    max: contextLength - 1,
-    fallback: Math.floor(contextLength / 2),
-  })
-  const signal = readSignal('options.signal', options.signal)
+  if (!(model instanceof OpenELM)) throw invalidArgument('model', 'an OpenELM', model)
+  const rules = {
+    contextLength: optional(
+      integer(2, model.contextLength),
+      Math.min(model.contextLength, model.config.maxContextLength),
+    ),
+    stride: optional(integer(1)),
+    signal: optional(abortSignal),
+    onProgress: optional(callback<NonNullable<PerplexityOptions['onProgress']>>()),
+  } satisfies RulesOf<PerplexityOptions>
+  const { contextLength, signal, onProgress, ...given } = readOptions(options, rules)
+  const halfWindow = Math.floor(contextLength / 2)
+  const stride = integer(1, contextLength - 1)('options.stride', given.stride ?? halfWindow)
 
   const tokens = await model.tokenizer.encodeAsync(text, { signal })
   let logprob = 0
@@ -67,7 +68,7 @@ export async function perplexity(
     logprob += part.logprob
     scored = end
     begin += stride
-    given.onProgress?.(scored - 1, tokens.length - 1)
+    onProgress?.(scored - 1, tokens.length - 1)
   }
   const numTokens = tokens.length - 1 // the beginning of the text is given
   const bytes = Buffer.byteLength(text)

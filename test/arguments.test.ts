@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { describe, OpenELMError } from '../lib/errors.js'
-import { OpenELM } from '../lib/index.js'
+import { average, OpenELM, perplexity, train, trainTokenizer } from '../lib/index.js'
 import { volume } from './helpers/backend.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -60,6 +60,22 @@ const oneToken = (name: string, call: (value: never) => unknown): Row => {
   return [name, 'at least 1 token', [[], new Int32Array(0)], call]
 }
 
+/** What `train` cannot do without. */
+const trainOptions = { config: model.config, tokenizer: {}, data: [], out: 'run' }
+
+function training(option: string, expected: string, values: readonly unknown[]): Row {
+  const call = (value: never) => train({ ...trainOptions, [option]: value }).next()
+  return [`options.${option}`, expected, values, call]
+}
+
+function measuring(option: string, expected: string, values: readonly unknown[]): Row {
+  const call = (value: never) => perplexity(model, 'text', { [option]: value })
+  return [`options.${option}`, expected, values, call]
+}
+
+const notSignals = [new AbortController(), new EventTarget(), ...notObjects]
+const notFunctions = ['log', 5, null, {}]
+const { modelDim, ...noWidth } = model.config
 const rows: Record<string, Row[]> = {
   load: [
     ['source', 'a string', notStrings, value => OpenELM.load(value)],
@@ -162,6 +178,99 @@ const rows: Record<string, Row[]> = {
       continuation => tokenizer.stream({ continuation }),
     ],
   ],
+  perplexity: [
+    ['model', 'an OpenELM', [undefined, {}, tiny, OpenELM], v => perplexity(v, 'text')],
+    ['text', 'a text of at least one character', ['', ...notStrings], v => perplexity(model, v)],
+    ['options', 'an object', notObjects, v => perplexity(model, 'text', v)],
+    measuring('contextLength', 'an integer from 2 to 256', [1, 257, ...notIntegers]),
+    measuring('stride', 'an integer from 1 up', [0, ...notIntegers]),
+    measuring('stride', 'an integer from 1 to 255', [256]),
+    measuring('signal', 'an AbortSignal', notSignals),
+    measuring('onProgress', 'a function', notFunctions),
+  ],
+  average: [
+    ['directories', 'an array', ['dir', null, {}, undefined], v => average(v, 'out')],
+    ['directories', 'a list of at least one', [[]], v => average(v, 'out')],
+    ['directories[1]', 'a path', notStrings, v => average([tiny, v], 'out')],
+    ['out', 'a path', notStrings, v => average([tiny], v)],
+    ['options', 'an object', notObjects, v => average([tiny], 'out', v)],
+    [
+      'options.dtype',
+      'one of float32, bfloat16',
+      ['q8', 5, null],
+      dtype => average([tiny], 'out', { dtype }),
+    ],
+    ['options.signal', 'an AbortSignal', notSignals, signal => average([tiny], 'out', { signal })],
+    [
+      'options.onProgress',
+      'a function',
+      notFunctions,
+      onProgress => average([tiny], 'out', { onProgress }),
+    ],
+  ],
+  trainTokenizer: [
+    [
+      'vocabSize',
+      'an integer from 259 to 1048576',
+      [258, 2 ** 21, ...notIntegers],
+      v => trainTokenizer(['text'], v),
+    ],
+    ['documents', 'texts', ['text', 5, null, {}], v => trainTokenizer(v, 300)],
+    ['options', 'an object', notObjects, v => trainTokenizer(['text'], 300, v)],
+    [
+      'options.signal',
+      'an AbortSignal',
+      notSignals,
+      signal => trainTokenizer(['text'], 300, { signal }),
+    ],
+    [
+      'options.onProgress',
+      'a function',
+      notFunctions,
+      onProgress => trainTokenizer(['text'], 300, { onProgress }),
+    ],
+  ],
+  train: [
+    ['options', 'an object', notObjects, value => train(value).next()],
+    training('config', 'an OpenELMConfig, as parseConfig returns it', [
+      undefined,
+      'config.json',
+      ...objects,
+      noWidth,
+      { ...model.config, numQueryHeads: undefined },
+      { ...model.config, numQueryHeads: [] },
+      { ...model.config, ffnDims: model.config.ffnDims.map(dim => dim + 1) },
+      { ...model.config, modelDim: 1.5 },
+    ]),
+    training('tokenizer', 'a path or an object', [undefined, 5, null, () => {}]),
+    training('data', 'an array', [undefined, 'file', null]),
+    training('validation', 'an array', ['file', null]),
+    training('out', 'a path', notStrings),
+    training('resume', 'true or false', [0, 'true', null]),
+    training('packing', 'true or false', [0, 'true', null]),
+    training('recompute', 'true or false', [0, 'true', null]),
+    training('seed', 'an integer from 0 to 4294967295', [2 ** 32, ...notIntegers]),
+    training('threads', 'an integer from 1 to 1024', [0, 1025, ...notIntegers]),
+    training('maxLearningRate', 'a finite number above 0', [0, -1, Infinity, ...notNumbers]),
+    training('minLearningRate', 'a finite number from 0 up', [-1, Infinity, ...notNumbers]),
+    training('warmupLearningRate', 'a finite number from 0 up', [-1, ...notNumbers]),
+    training('weightDecay', 'a finite number from 0 up', [-1, ...notNumbers]),
+    training('zLoss', 'a finite number from 0 up', [-1, ...notNumbers]),
+    training('maxGradNorm', 'a finite number above 0', [0, ...notNumbers]),
+    training('eps', 'a finite number above 0', [0, ...notNumbers]),
+    training('beta1', 'a number from 0 to below 1', [-1, 1, ...notNumbers]),
+    training('beta2', 'a number from 0 to below 1', [-1, 1, ...notNumbers]),
+    training('signal', 'an AbortSignal', notSignals),
+    ...['steps', 'batchSize', 'microBatchSize', 'sequenceLength', 'wordsPerPiece'].map(name =>
+      training(name, 'an integer from 1 up', [0, ...notIntegers]),
+    ),
+    ...['checkpointSteps', 'keepCheckpoints', 'validationSteps'].map(name =>
+      training(name, 'an integer from 1 up', [0, ...notIntegers]),
+    ),
+    ...['minCharacters', 'minTokens', 'warmupSteps'].map(name =>
+      training(name, 'an integer from 0 up', notIntegers),
+    ),
+  ],
 }
 
 for (const [name, table] of Object.entries(rows)) {
@@ -181,6 +290,24 @@ for (const [name, table] of Object.entries(rows)) {
   })
 }
 
+t.test('unknown options are refused, and the nearest known one is named', async t => {
+  const calls: [string, () => unknown, nearest?: string][] = [
+    ['strid', () => perplexity(model, 'text', { strid: 5 } as object), 'stride'],
+    ['type', () => average([tiny], 'out', { type: 'float32' } as object), 'dtype'],
+    ['progress', () => trainTokenizer(['text'], 300, { progress: 5 } as object)],
+    ['batchsize', () => train({ ...trainOptions, batchsize: 5 } as never).next(), 'batchSize'],
+    ['dtyp', () => OpenELM.load(tiny, { dtyp: 'q8' } as object), 'dtype'],
+    ['context', () => model.createSession({ context: 5 } as object)],
+  ]
+  for (const [name, call, nearest] of calls) {
+    const error = await Promise.resolve()
+      .then(call)
+      .catch(error => error)
+    const message = `there is no options.${name}${nearest ? `; did you mean ${nearest}?` : ''}`
+    t.match(error, { constructor: OpenELMError, code: 'INVALID_ARGUMENT', message })
+  }
+})
+
 t.test('undefined is the default', async t => {
   const names = ['maxTokens', 'temperature', 'topK', 'topP', 'minP', 'seed', 'logprobs', 'signal']
   const options = Object.fromEntries(names.map(name => [name, undefined]))
@@ -188,7 +315,7 @@ t.test('undefined is the default', async t => {
   const { tokens } = await model.generate(prompt, options)
   t.same((await model.generate(prompt)).tokens, tokens)
   t.same((await model.generate(prompt, undefined)).tokens, tokens)
-  await using other = await OpenELM.load(tiny, { dtype: undefined, tokenizer: undefined } as object)
+  await using other = await OpenELM.load(tiny, { dtype: undefined, tokenizer: undefined })
   t.equal(other.dtype, 'float32')
 })
 

@@ -69,3 +69,27 @@ t.test('half a window is the default; progress and aborts', async t => {
   await t.rejects(perplexity(model, ''), { code: 'INVALID_ARGUMENT' })
   await t.rejects(perplexity(model, text, { stride: 40 }), { code: 'INVALID_ARGUMENT' })
 })
+
+t.test('an abort in the middle of a window ends it', async t => {
+  await using nano = await OpenELM.load('openelm-nano', { threads: 1 })
+  const long = page.repeat(Math.ceil(4000 / page.length)).slice(0, volume(4000, 400))
+  const begin = performance.now()
+  await perplexity(nano, long)
+  const whole = performance.now() - begin
+
+  const controller = new AbortController()
+  const { signal } = controller
+  const score = nano.score.bind(nano)
+  let windows = 0
+  nano.score = (...args) => {
+    windows++
+    setTimeout(() => controller.abort('enough'), whole / 100)
+    return score(...args)
+  }
+  const onProgress = () => t.fail('a window was completed')
+  t.equal(await perplexity(nano, long, { signal, onProgress }).catch(error => error), 'enough')
+  t.equal(windows, 1)
+  t.equal(nano.memory.kvCache, 0)
+  Reflect.deleteProperty(nano, 'score')
+  t.ok((await perplexity(nano, 'and on')).tokens > 0)
+})

@@ -8,15 +8,30 @@ import { readCompanions } from '../companions.js'
 import { configToJson } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import { encodeFloats } from '../floats.js'
+import {
+  abortSignal,
+  arrayOf,
+  callback,
+  oneOf,
+  optional,
+  path,
+  type RulesOf,
+  readOptions,
+} from '../options.js'
 import { readFloat32 } from '../read-float32.js'
 import { floatTypes, type TensorHeader } from '../tensor-headers.js'
-import { readChoice, readFiles, readObject, readPath } from '../validate.js'
 import type { WriteOptions } from '../write-checkpoint.js'
 
 export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
   /** What the mean is stored as. Default float32. */
   dtype?: 'float32' | 'bfloat16' | undefined
 }
+
+const rules = {
+  dtype: optional(oneOf('float32', 'bfloat16'), 'float32'),
+  onProgress: optional(callback<NonNullable<AverageOptions['onProgress']>>()),
+  signal: optional(abortSignal),
+} satisfies RulesOf<AverageOptions>
 
 /**
  * Writes the mean of the weights of several float checkpoints of one shape, as OpenELM is the mean of
@@ -31,20 +46,14 @@ export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signa
 export async function average(
   directories: readonly string[],
   out: string,
-  options: AverageOptions = {},
+  options?: AverageOptions,
 ): Promise<void> {
-  if (readFiles('directories', directories).length === 0) {
-    throw invalidArgument('directories', 'a list of at least one', directories)
-  }
-  readPath('out', out)
-  const { onProgress, signal, ...given } = readObject('options', options) as AverageOptions
-  const dtype = readChoice(
-    'options.dtype',
-    given.dtype,
-    ['float32', 'bfloat16'] as const,
-    'float32',
-  )
-  const checkpoints = await Promise.all(directories.map(openCheckpoint))
+  const sources = arrayOf(path)('directories', directories)
+  if (sources.length === 0) throw invalidArgument('directories', 'a list of at least one', sources)
+  const { dtype, onProgress, signal } = readOptions(options, rules)
+  path('out', out)
+  signal?.throwIfAborted()
+  const checkpoints = await Promise.all(sources.map(openCheckpoint))
   const [first] = checkpoints as [Checkpoint]
   for (const checkpoint of checkpoints) requireSameShape(checkpoint, first)
   const source = async function* ({ name, shape }: TensorHeader) {

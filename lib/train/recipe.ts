@@ -1,15 +1,18 @@
 import type { OpenELMConfig } from '../config.js'
+import { configRule } from '../config-rule.js'
 import { defaultThreads } from '../cpu-quota.js'
-import { invalidArgument } from '../errors.js'
 import {
-  readBoolean,
-  readFiles,
-  readInteger,
-  readNumber,
-  readObject,
-  readPath,
-  readSignal,
-} from '../validate.js'
+  abortSignal,
+  arrayOf,
+  boolean,
+  integer,
+  number,
+  optional,
+  path,
+  pathOrObject,
+  type RulesOf,
+  readOptions,
+} from '../options.js'
 import { commonHyperparameters } from './presets.js'
 
 export interface TrainOptions {
@@ -54,25 +57,29 @@ export interface TrainOptions {
   warmupLearningRate?: number | undefined
   /** Steps from the first to the highest. Default 5000. */
   warmupSteps?: number | undefined
-  /** Default 0.9 and 0.95. */
+  /** How much of its mean of gradients AdamW keeps at each step, from 0 to below 1. Default 0.9. */
   beta1?: number | undefined
+  /** The same of their squares. Default 0.95. */
   beta2?: number | undefined
-  /** Default 1e-8. */
+  /** What AdamW adds to the root of that mean of squares, above 0. Default 1e-8. */
   eps?: number | undefined
-  /** Of matrices. Default 0.1. */
+  /** The decay of matrices, from 0. Default 0.1. */
   weightDecay?: number | undefined
-  /** Default 1. */
+  /** The norm that longer gradients are scaled down to, above 0. Default 1. */
   maxGradNorm?: number | undefined
-  /** Default 1e-4. */
+  /** The weight of the squared logarithm of the softmax's denominator in the loss, from 0. Default 1e-4. */
   zLoss?: number | undefined
 
-  /** Which random weights and which order of the data. Default 0. */
+  /** Which random weights and which order of the data, from 0 to 2^32 - 1. Default 0. */
   seed?: number | undefined
   /** Compute activations twice rather than keep them. Default false. */
   recompute?: boolean | undefined
-  /** Default the physical cores, or what a container's quota allows. The weights do not depend on it. */
+  /**
+   * From 1 to 1024. Default the physical cores, or what a container's quota allows. The weights do not
+   * depend on it.
+   */
   threads?: number | undefined
-  /** Steps from one checkpoint to the next. Default 5000. */
+  /** Steps from one checkpoint to the next, from 1. Default 5000. */
   checkpointSteps?: number | undefined
   /** How many checkpoints to keep, from 1. Default 5, which can be averaged. */
   keepCheckpoints?: number | undefined
@@ -82,64 +89,58 @@ export interface TrainOptions {
   signal?: AbortSignal | undefined
 }
 
-const most = Number.MAX_SAFE_INTEGER
+const defaults = commonHyperparameters
+
+const rules = {
+  config: configRule,
+  tokenizer: pathOrObject,
+  data: arrayOf(path),
+  validation: optional(arrayOf(path), []),
+  out: path,
+  resume: optional(boolean, false),
+  steps: optional(integer(1), defaults.steps),
+  batchSize: optional(integer(1), defaults.batchSize),
+  microBatchSize: optional(integer(1)),
+  sequenceLength: optional(integer(1)),
+  packing: optional(boolean, false),
+  wordsPerPiece: optional(integer(1), defaults.wordsPerPiece),
+  minCharacters: optional(integer(0), defaults.minCharacters),
+  minTokens: optional(integer(0), defaults.minTokens),
+  maxLearningRate: optional(number({ above: 0 }), 1e-3),
+  minLearningRate: optional(number({ min: 0 })),
+  warmupLearningRate: optional(number({ min: 0 }), defaults.warmupLearningRate),
+  warmupSteps: optional(integer(0), defaults.warmupSteps),
+  beta1: optional(number({ min: 0, below: 1 }), defaults.beta1),
+  beta2: optional(number({ min: 0, below: 1 }), defaults.beta2),
+  eps: optional(number({ above: 0 }), defaults.eps),
+  weightDecay: optional(number({ min: 0 }), defaults.weightDecay),
+  maxGradNorm: optional(number({ above: 0 }), defaults.maxGradNorm),
+  zLoss: optional(number({ min: 0 }), defaults.zLoss),
+  seed: optional(integer(0, 2 ** 32 - 1), defaults.seed),
+  recompute: optional(boolean, false),
+  threads: optional(integer(1, 1024)),
+  checkpointSteps: optional(integer(1), defaults.checkpointSteps),
+  keepCheckpoints: optional(integer(1), 5),
+  validationSteps: optional(integer(1)),
+  signal: optional(abortSignal),
+} satisfies RulesOf<TrainOptions>
 
 /** All options with their defaults. */
 export type Recipe = ReturnType<typeof readRecipe>
 
 /** @throws OpenELMError INVALID_ARGUMENT */
-export function readRecipe(given: TrainOptions) {
-  const options = readObject('options', given)
-  const defaults = commonHyperparameters
-  const integer = (name: string, fallback: number, min = 1) =>
-    readInteger(`options.${name}`, options[name], { min, max: most, fallback })
-  const number = (name: string, fallback: number, above = false) =>
-    readNumber(`options.${name}`, options[name], { min: 0, above, fallback })
-  const flag = (name: string) => readBoolean(`options.${name}`, options[name], false)
-
-  const { config, tokenizer, out } = options as Partial<TrainOptions>
-  if (typeof config?.modelDim !== 'number') {
-    throw invalidArgument('options.config', 'an OpenELMConfig', config)
-  }
-  if (typeof tokenizer !== 'string' && (typeof tokenizer !== 'object' || tokenizer === null)) {
-    throw invalidArgument('options.tokenizer', 'a path or an object', tokenizer)
-  }
-  const sequenceLength = integer('sequenceLength', config.maxContextLength)
-  const batchSize = integer('batchSize', defaults.batchSize)
+export function readRecipe(options: TrainOptions) {
+  const given = readOptions(options, rules)
+  const { config, batchSize, maxLearningRate, checkpointSteps } = given
+  const sequenceLength = given.sequenceLength ?? config.maxContextLength
   const fits = Math.max(1, Math.floor(4096 / sequenceLength))
-  const maxLearningRate = number('maxLearningRate', 1e-3, true)
-  const checkpointSteps = integer('checkpointSteps', defaults.checkpointSteps)
   return {
-    config,
-    tokenizer,
-    data: readFiles('options.data', options.data),
-    validation: readFiles('options.validation', options.validation ?? []),
-    out: readPath('options.out', out),
-    resume: flag('resume'),
-    steps: integer('steps', defaults.steps),
-    batchSize,
-    microBatchSize: Math.min(batchSize, integer('microBatchSize', fits)),
+    ...given,
     sequenceLength,
-    packing: flag('packing'),
-    wordsPerPiece: integer('wordsPerPiece', defaults.wordsPerPiece),
-    minCharacters: integer('minCharacters', defaults.minCharacters, 0),
-    minTokens: Math.max(2, integer('minTokens', defaults.minTokens, 0)),
-    maxLearningRate,
-    minLearningRate: number('minLearningRate', maxLearningRate / 10),
-    warmupLearningRate: number('warmupLearningRate', defaults.warmupLearningRate),
-    warmupSteps: integer('warmupSteps', defaults.warmupSteps, 0),
-    beta1: number('beta1', defaults.beta1),
-    beta2: number('beta2', defaults.beta2),
-    eps: number('eps', defaults.eps),
-    weightDecay: number('weightDecay', defaults.weightDecay),
-    maxGradNorm: number('maxGradNorm', defaults.maxGradNorm, true),
-    zLoss: number('zLoss', defaults.zLoss),
-    seed: readInteger('options.seed', options.seed, { min: 0, max: 2 ** 32 - 1, fallback: 0 }),
-    recompute: flag('recompute'),
-    threads: integer('threads', defaultThreads()),
-    checkpointSteps,
-    keepCheckpoints: integer('keepCheckpoints', 5),
-    validationSteps: integer('validationSteps', checkpointSteps),
-    signal: readSignal('options.signal', options.signal),
+    microBatchSize: Math.min(batchSize, given.microBatchSize ?? fits),
+    minTokens: Math.max(2, given.minTokens),
+    minLearningRate: given.minLearningRate ?? maxLearningRate / 10,
+    threads: given.threads ?? defaultThreads(),
+    validationSteps: given.validationSteps ?? checkpointSteps,
   }
 }

@@ -1,7 +1,7 @@
 import { byteLevelCharacters } from '../byte-level.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
+import { abortSignal, callback, integer, optional, type RulesOf, readOptions } from '../options.js'
 import { finishInSlices, type Steps } from '../steps.js'
-import { readFunction, readObject, readSignal } from '../validate.js'
 import { PairQueue } from './pair-queue.js'
 
 /** What a text is cut into before pairs are merged: the pattern of GPT-2's byte-level tokenizer. */
@@ -9,6 +9,7 @@ const wordPattern = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\
 
 /** BOS and EOS have the ids that OpenELM's have. */
 const controlTokens = ['<unk>', '<s>', '</s>']
+const smallestVocabulary = controlTokens.length + byteLevelCharacters.length
 
 /** A word of the corpus as ids, and how often it occurs. */
 interface Word {
@@ -23,12 +24,17 @@ export interface TrainTokenizerOptions {
   onProgress?: ((tokens: number, vocabSize: number) => void) | undefined
 }
 
+const rules = {
+  signal: optional(abortSignal),
+  onProgress: optional(callback<NonNullable<TrainTokenizerOptions['onProgress']>>()),
+} satisfies RulesOf<TrainTokenizerOptions>
+
 /**
  * Learns a byte-level BPE vocabulary: beginning with the 256 bytes, the pair of neighbours that occurs
  * most often becomes a token, again and again. Pairs that occur once are not worth one, so a small
  * corpus may give fewer tokens than asked for. The event loop turns every few milliseconds meanwhile.
  *
- * @param vocabSize tokens, from 259 (the bytes and three control tokens) up.
+ * @param vocabSize tokens, from 259 (the bytes and three control tokens) to 2^20.
  * @returns what a tokenizer.json holds.
  * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA when there is no text; or the reason of
  *   `options.signal`.
@@ -38,17 +44,11 @@ export async function trainTokenizer(
   vocabSize: number,
   options?: TrainTokenizerOptions,
 ): Promise<object> {
-  const smallest = controlTokens.length + byteLevelCharacters.length
-  if (!Number.isInteger(vocabSize) || vocabSize < smallest) {
-    throw invalidArgument('vocabSize', `an integer from ${smallest} up`, vocabSize)
-  }
+  integer(smallestVocabulary, 2 ** 20)('vocabSize', vocabSize)
   if (typeof documents === 'string' || typeof documents?.[Symbol.iterator] !== 'function') {
     throw invalidArgument('documents', 'texts', documents)
   }
-  const given = readObject('options', options)
-  const signal = readSignal('options.signal', given.signal)
-  type Report = NonNullable<TrainTokenizerOptions['onProgress']>
-  const onProgress = readFunction<Report>('options.onProgress', given.onProgress)
+  const { signal, onProgress } = readOptions(options, rules)
   signal?.throwIfAborted()
   return finishInSlices(learn(documents, vocabSize, onProgress), signal)
 }
