@@ -23,50 +23,15 @@ export function requireInteger(name: string, value: unknown, min: number, max: n
   return value
 }
 
-/** A finite number from `min` up, or above it where `above` says so. */
-export function readNumber<Default>(
-  name: string,
-  value: unknown,
-  { min, above = false, fallback }: { min: number; above?: boolean; fallback: Default },
-): number | Default {
-  if (value === undefined) return fallback
-  const isNumber = typeof value === 'number' && Number.isFinite(value)
-  if (!isNumber || value < min || (above && value === min)) {
-    throw invalidArgument(
-      name,
-      `a number ${above ? 'above' : 'from'} ${min}${above ? '' : ' up'}`,
-      value,
-    )
-  }
-  return value
-}
-
 export function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback
   if (typeof value !== 'boolean') throw invalidArgument(name, 'true or false', value)
   return value
 }
 
-export function readChoice<Choice extends string>(
-  name: string,
-  value: unknown,
-  choices: readonly Choice[],
-  fallback: Choice,
-): Choice {
-  if (value === undefined) return fallback
-  const choice = choices.find(choice => choice === value)
-  if (choice === undefined) throw invalidArgument(name, `one of ${choices.join(', ')}`, value)
-  return choice
-}
-
 export function readSignal(name: string, value: unknown): AbortSignal | undefined {
   if (value === undefined || value instanceof AbortSignal) return value
   throw invalidArgument(name, 'an AbortSignal', value)
-}
-
-export function readFunction<Fn>(name: string, value: unknown): Fn | undefined {
-  if (value === undefined || typeof value === 'function') return value as Fn | undefined
-  throw invalidArgument(name, 'a function', value)
 }
 
 /** Token ids as native code takes them: at least `min` of them, each in the vocabulary. */
@@ -91,14 +56,4 @@ export function readTokens(
     )
   }
   return Int32Array.from(value)
-}
-
-export function readPath(name: string, value: unknown): string {
-  if (typeof value === 'string') return value
-  throw invalidArgument(name, 'a path', value)
-}
-
-export function readFiles(name: string, value: unknown): readonly string[] {
-  if (Array.isArray(value) && value.every(file => typeof file === 'string')) return value
-  throw invalidArgument(name, 'a list of file names', value)
 }

@@ -1,8 +1,20 @@
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { configToJson, type OpenELMConfig } from './config.js'
+import { configRule } from './config-rule.js'
 import { invalidArgument } from './errors.js'
 import { ioError, writeWhole } from './files.js'
+import {
+  abortSignal,
+  callback,
+  number,
+  oneOf,
+  optional,
+  path,
+  type RulesOf,
+  readOptions,
+  rule,
+} from './options.js'
 import { byteLengthOf, encodeSafetensorsHeader } from './safetensors.js'
 import {
   type DType,
@@ -27,6 +39,14 @@ export interface WriteOptions {
   signal?: AbortSignal | undefined
 }
 
+const rules = {
+  maxShardBytes: optional(number({ above: 0 }), 5e9),
+  normType: optional(oneOf('F32')),
+  companions: optional(rule('a Map', value => value instanceof Map)),
+  onProgress: optional(callback<NonNullable<WriteOptions['onProgress']>>()),
+  signal: optional(abortSignal),
+} satisfies RulesOf<WriteOptions>
+
 /**
  * Gives the bytes of one tensor in chunks of any size, row-major and little-endian. A chunk is
  * written before the next is asked for, so they may share one buffer.
@@ -50,13 +70,13 @@ export async function writeCheckpoint(
   config: OpenELMConfig,
   dtype: DType,
   source: TensorSource,
-  options: WriteOptions = {},
+  options?: WriteOptions,
 ): Promise<void> {
-  const { maxShardBytes = 5e9, normType, companions, onProgress, signal } = options
-  if (!dtypes.includes(dtype)) throw invalidArgument('dtype', dtypes.join(' or '), dtype)
-  if (!(maxShardBytes > 0)) {
-    throw invalidArgument('options.maxShardBytes', 'a number above 0', maxShardBytes)
-  }
+  path('directory', directory)
+  configRule('config', config)
+  oneOf(...dtypes)('dtype', dtype)
+  callback()('source', source)
+  const { maxShardBytes, normType, companions, onProgress, signal } = readOptions(options, rules)
   const headers = tensorHeaders(config, dtype, normType)
   const shards = splitIntoShards(headers, maxShardBytes)
   const total = headers.reduce((sum, header) => sum + byteLengthOf(header), 0)

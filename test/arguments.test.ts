@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { describe, OpenELMError } from '../lib/errors.js'
-import { average, OpenELM, perplexity, train, trainTokenizer } from '../lib/index.js'
+import { OpenELM, perplexity } from '../lib/index.js'
+import { average, train, trainTokenizer } from '../lib/train/index.js'
 import { volume } from './helpers/backend.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 

@@ -1,5 +1,5 @@
 import type { OpenELMConfig } from '../config.js'
-import { invalidArgument } from '../errors.js'
+import { configRule } from '../config-rule.js'
 import { integer, oneOf, optional, path, type RulesOf, readOptions } from '../options.js'
 import { randomWeights } from '../random-weights.js'
 import { type WriteOptions, writeCheckpoint } from '../write-checkpoint.js'
@@ -31,11 +31,9 @@ const rules = {
 export async function initialize(
   config: OpenELMConfig,
   directory: string,
-  options: InitializeOptions = {},
+  options?: InitializeOptions,
 ): Promise<void> {
-  if (typeof config?.modelDim !== 'number') {
-    throw invalidArgument('config', 'an OpenELMConfig', config)
-  }
+  configRule('config', config)
   path('directory', directory)
   const { dtype, seed, onProgress, signal } = readOptions(options, rules)
   const tensors = randomWeights(config, BigInt(seed))
