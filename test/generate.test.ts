@@ -1,14 +1,13 @@
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { bundledModel } from '../lib/bundled-models.js'
 import { type GenerateChunk, type GenerateResult, OpenELM } from '../lib/index.js'
 import { isEmulated, testBackend, untilIdle, volume } from './helpers/backend.js'
-import { skipWithoutStories, stories260K } from './helpers/shared-model.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
-const greedyStory =
-  ', there was a little girl named Lily. She loved to play outside in the park. ' +
-  'One day, she saw a big, red ball. She wanted to play with it, but it was too high.'
+const prompt = 'It was a fine evening, and'
+const greedyText = ' she was not at all, and she was not at all, and she was not at all'
 
 async function collect(stream: AsyncGenerator<GenerateChunk, GenerateResult>) {
   const chunks: GenerateChunk[] = []
@@ -19,19 +18,20 @@ async function collect(stream: AsyncGenerator<GenerateChunk, GenerateResult>) {
   }
 }
 
-t.test('the model of stories', { skip: skipWithoutStories }, async t => {
-  const model = await OpenELM.load(stories260K!, { backend: testBackend })
+t.test('the bundled model', async t => {
+  const loading = { backend: testBackend, dtype: 'float32' } as const
+  const model = await OpenELM.load('openelm-nano', loading)
   t.teardown(() => model.dispose())
-  const prompt = 'Once upon a time'
+  const promptTokens = model.tokenizer.encode(prompt).length
 
   t.test('continues greedily', async t => {
     const maxTokens = volume(100, 25)
     const result = await model.generate(prompt, { maxTokens })
-    const length = Math.min(greedyStory.length, result.text.length)
-    t.equal(result.text.slice(0, length), greedyStory.slice(0, length))
+    const length = Math.min(greedyText.length, result.text.length)
+    t.equal(result.text.slice(0, length), greedyText.slice(0, length))
     t.equal(result.finishReason, 'length')
     t.equal(result.tokens.length, maxTokens)
-    t.same(result.usage, { promptTokens: 5, completionTokens: maxTokens })
+    t.same(result.usage, { promptTokens, completionTokens: maxTokens })
     for (const time of Object.values(result.timings)) t.ok(time > 0)
   })
 
@@ -62,9 +62,9 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
   })
 
   t.test('ends at a stop sequence, and shows none of it', async t => {
-    const stopSequences = ['nothing like this', 'little girl', 'girl named']
+    const stopSequences = ['nothing like this', 'not at', 'at all']
     const { chunks, result } = await collect(model.stream(prompt, { stopSequences }))
-    t.equal(result.text, ', there was a ')
+    t.equal(result.text, ' she was ')
     t.equal(result.finishReason, 'stop')
     t.equal(chunks.map(chunk => chunk.text).join(''), result.text)
     t.equal(result.tokens.length, chunks.length)
@@ -81,29 +81,34 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
 
   const skipStory = isEmulated && 'an emulator takes minutes for a whole story'
   t.test('ends where the model ends the text', { skip: skipStory }, async t => {
-    // This model ends its stories with the token that begins them.
+    // This model seldom ends its texts: the token before the first comma does it here.
+    const { tokens, text } = await model.generate(prompt, { maxTokens: 20 })
+    const end =
+      tokens[model.tokenizer.encode(prompt + text.split(',')[0]).length - promptTokens - 1]!
     const directory = t.testdir()
-    cpSync(stories260K!, directory, { recursive: true })
-    const config = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8'))
-    writeFileSync(join(directory, 'config.json'), JSON.stringify({ ...config, eos_token_id: 1 }))
-    await using model = await OpenELM.load(directory)
+    cpSync(bundledModel('openelm-nano')!, directory, { recursive: true })
+    const settings = JSON.stringify({ eos_token_id: [2, end] })
+    writeFileSync(join(directory, 'generation_config.json'), settings)
+    await using ending = await OpenELM.load(directory, loading)
 
-    const ended = await model.generate(prompt, { maxTokens: 500 })
+    const ended = await ending.generate(prompt, { maxTokens: 100 })
     t.equal(ended.finishReason, 'stop')
-    t.equal(ended.tokens.indexOf(1), ended.tokens.length - 1)
+    t.equal(ended.tokens.indexOf(end), ended.tokens.length - 1)
     const maxTokens = ended.tokens.length + 3
-    const ignored = await model.generate(prompt, { maxTokens, ignoreEos: true })
+    const ignored = await ending.generate(prompt, { maxTokens, ignoreEos: true })
     t.equal(ignored.finishReason, 'length')
     t.same(ignored.tokens.slice(0, ended.tokens.length), ended.tokens)
   })
 
   t.test('ends when the context is full', async t => {
-    const small = await OpenELM.load(stories260K!, { backend: testBackend, contextLength: 12 })
+    const small = await OpenELM.load('openelm-nano', { ...loading, contextLength: 12 })
     t.teardown(() => small.dispose())
     const result = await small.generate(prompt)
     t.equal(result.finishReason, 'length')
-    t.equal(result.tokens.length, 12 - 5 + 1)
-    const whole = await small.generate(small.tokenizer.encode(prompt).concat(Array(7).fill(5)))
+    t.equal(result.tokens.length, 12 - promptTokens + 1)
+    const whole = await small.generate(
+      small.tokenizer.encode(prompt).concat(Array(12 - promptTokens).fill(5)),
+    )
     t.equal(whole.tokens.length, 1)
     await t.rejects(small.generate(Array(13).fill(5)), { code: 'CONTEXT_OVERFLOW' })
     await t.rejects(small.logits(Array(13).fill(5)), { code: 'CONTEXT_OVERFLOW' })
@@ -118,7 +123,7 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
     const options = { maxTokens, temperature: 1, topP: 0.95, topK: 100, repetitionPenalty: 1.1 }
     const texts = new Set<string>()
     for (const threads of [1, 2, 3]) {
-      await using other = await OpenELM.load(stories260K!, { backend: testBackend, threads })
+      await using other = await OpenELM.load('openelm-nano', { ...loading, threads })
       texts.add((await other.generate(prompt, { ...options, seed: 7 })).text)
     }
     t.equal(texts.size, 1)
@@ -141,24 +146,24 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
   })
 
   t.test('scores continuations', async t => {
-    const story = await model.score('Once upon a time', ', there was a little girl')
-    const noise = await model.score('Once upon a time', ' girl was a there little')
+    const story = await model.score(prompt, ' she was not at all')
+    const noise = await model.score(prompt, ' all not at she was')
     t.ok(story.isGreedy)
     t.notOk(noise.isGreedy)
     t.ok(story.logprob > noise.logprob + 5)
     t.same(await model.score('Once', ''), { logprob: 0, tokens: 0, isGreedy: true })
 
-    const tokens = model.tokenizer.encode('Once upon a time, there was')
+    const tokens = model.tokenizer.encode(`${prompt} she was`)
     const { vocabSize } = model.config
     const logits = await model.logits(tokens)
     let expected = 0
-    for (let i = 5; i < tokens.length; ++i) {
+    for (let i = promptTokens; i < tokens.length; ++i) {
       const row = logits.subarray((i - 1) * vocabSize, i * vocabSize)
       const sum = row.reduce((total, logit) => total + Math.exp(logit), 0)
       expected += row[tokens[i]!]! - Math.log(sum)
     }
-    const { logprob, tokens: count } = await model.score('Once upon a time', ', there was')
-    t.equal(count, tokens.length - 5)
+    const { logprob, tokens: count } = await model.score(prompt, ' she was')
+    t.equal(count, tokens.length - promptTokens)
     t.ok(Math.abs(logprob - expected) < 1e-4)
   })
 
@@ -180,11 +185,12 @@ t.test('the model of stories', { skip: skipWithoutStories }, async t => {
   t.test('tells what it is', async t => {
     t.equal(model.backend, testBackend)
     t.equal(model.dtype, 'float32')
-    t.equal(model.config.numLayers, 5)
+    t.equal(model.config.numLayers, 6)
     await untilIdle(model)
     using _ = model.createSession({ contextLength: 100 })
-    t.ok(model.memory.kvCache >= 5 * 2 * 32 * 100 * 4)
-    t.ok(model.memory.weights >= 260_000 * 4)
+    const cached = 2 * model.config.numKvHeads.reduce((sum, heads) => sum + heads, 0) * 32
+    t.ok(model.memory.kvCache >= cached * 100 * 4)
+    t.ok(model.memory.weights >= 2_306_880 * 4)
   })
 })
 

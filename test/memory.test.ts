@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { LoadOptions } from '../lib/index.js'
 import { childRunner } from './helpers/child.js'
-import { stories260K } from './helpers/shared-model.js'
 import { writeSparseCheckpoint } from './helpers/sparse-checkpoint.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -41,7 +40,7 @@ t.test('comes back when a model is disposed', { skip }, async t => {
         await model.createSession().append([5]) // and nobody disposes it
         await model.dispose()
       }),
-    [stories260K ?? tiny],
+    [tiny],
     { flags },
   )
   t.same({ exit, stderr }, { exit: 0, stderr: '' })

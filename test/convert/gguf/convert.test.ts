@@ -15,7 +15,6 @@ import {
   writeTestCheckpoint,
 } from '../../helpers/checkpoints.js'
 import { decodeFloats, encodeFloats, readSafetensors } from '../../helpers/safetensors.js'
-import { skipWithoutStories, stories260K } from '../../helpers/shared-model.js'
 import { contentOf } from '../../helpers/tiny-checkpoint.js'
 import { writeTinyModel } from '../../helpers/tiny-model.js'
 import { type ConfigJson, tensorShapes } from '../../reference.js'
@@ -230,17 +229,11 @@ t.test('norms that do not fit in the type of the matrices stay F32', async t => 
 
 const sample = 'Once upon a time, there was  a café\n(€ 3.50)\t"Don\'t go!" 龍 🐉 <s>'
 
-t.test('the stories model there and back', { skip: skipWithoutStories }, async t => {
-  const back = await roundTrip(stories260K!)
-  sameTensors(t, back, stories260K!)
-  await sameShape(t, back, stories260K!)
-  await sameTokenizer(t, back, stories260K!)
-})
-
 t.test('openelm-nano and its byte-level tokenizer there and back', async t => {
   const nano = bundledModel('openelm-nano')!
   const back = await roundTrip(nano)
   sameTensors(t, back, nano)
+  await sameShape(t, back, nano)
   await sameTokenizer(t, back, nano)
 })
 
