@@ -1,5 +1,37 @@
 import { OpenELMError } from './errors.js'
 
+interface Waiting {
+  readonly callbacks: Set<() => void>
+  readonly listener: () => void
+}
+
+/** What waits for each signal. */
+const waitingFor = new WeakMap<AbortSignal, Waiting>()
+
+/**
+ * Calls back once the signal is aborted, until the function that it returns is called. However many wait
+ * for a signal, it has one listener: Node warns of a leak where a signal has more than ten.
+ */
+export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+  if (!signal) return () => {}
+  let waiting = waitingFor.get(signal)
+  if (!waiting) {
+    const callbacks = new Set<() => void>()
+    waiting = { callbacks, listener: () => callbacks.forEach(call => void call()) }
+    waitingFor.set(signal, waiting)
+    signal.addEventListener('abort', waiting.listener)
+  }
+  const { callbacks, listener } = waiting
+  const call = () => callback()
+  callbacks.add(call)
+  return () => {
+    callbacks.delete(call)
+    if (callbacks.size > 0 || waitingFor.get(signal)?.callbacks !== callbacks) return
+    signal.removeEventListener('abort', listener)
+    waitingFor.delete(signal)
+  }
+}
+
 /**
  * Runs a native call that `cancel` makes end soon; once the signal is aborted the promise rejects with
  * its reason. What comes of a call that ended nevertheless goes to `discard`.
@@ -11,7 +43,7 @@ export async function abortable<Result>(
 ): Promise<Result> {
   signal?.throwIfAborted()
   const { promise, cancel } = start()
-  signal?.addEventListener('abort', cancel, { once: true })
+  const forget = onAbort(signal, cancel)
   try {
     const result = await promise
     if (!signal?.aborted) return result
@@ -21,6 +53,6 @@ export async function abortable<Result>(
     signal?.throwIfAborted()
     throw error instanceof Error ? error : new OpenELMError('INTERNAL', String(error))
   } finally {
-    signal?.removeEventListener('abort', cancel)
+    forget()
   }
 }

@@ -1,5 +1,6 @@
 import { type OpenELMConfig, tensorSpecs } from './config.js'
-import { type LoadOptions, OpenELM } from './model.js'
+import type { LoadOptions } from './load-options.js'
+import { OpenELM } from './model.js'
 import { byteLengthOf } from './safetensors.js'
 import { type DType, embeddingsName, tensorHeaders } from './tensor-headers.js'
 

@@ -4,21 +4,33 @@
  * @module
  */
 export { type BackendInfo, type BackendName, backends } from './backends.js'
+export { Chat, type ChatOptions } from './chat/chat.js'
 export type { EncodeChatOptions } from './chat/encode-chat.js'
 export type { Message } from './chat/message.js'
 export type { DType } from './checkpoint.js'
 export { type OpenELMConfig, parseConfig, presets } from './config.js'
 export { errorCodes, OpenELMError, type OpenELMErrorCode } from './errors.js'
-export type { GenerateChunk, GenerateOptions, GenerateResult, TokenLogprob } from './generate.js'
-export { type LoadOptions, OpenELM, type Prompt } from './model.js'
+export { checkGenerateOptions, type GenerateOptions } from './generate-options.js'
+export type {
+  GenerateChunk,
+  GenerateResult,
+  GenerationStream,
+  Sample,
+  TokenLogprob,
+} from './generation-stream.js'
+export type { LoadOptions } from './load-options.js'
+export { OpenELM } from './model.js'
 export { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
-export type { SamplerOptions } from './sampler.js'
-export type { Session } from './session.js'
+export type { Prompt } from './prompt.js'
+export { Sampler } from './sampler.js'
+export type { SamplerOptions } from './sampler-options.js'
+export { Session } from './session.js'
+export type { CallOptions, Score, ScoresOptions, TokenScore } from './token-scores.js'
+export type { TokenStream } from './token-stream.js'
 export type {
   DecodeOptions,
   EncodeAsyncOptions,
   EncodeOptions,
   TokenIds,
   Tokenizer,
-  TokenStream,
 } from './tokenizer.js'

@@ -2,6 +2,8 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { OpenELMError } from './errors.js'
+import type { NativeSampler, NativeSamplerOptions, NativeSession } from './native-session.js'
+import type { NativeTrainer, NativeTrainerOptions } from './native-trainer.js'
 import { packageRoot, unpacked } from './package-root.js'
 
 /** A matrix, or a vector of one row, as bytes of a checkpoint's file. */
@@ -48,78 +50,6 @@ export interface NativeLoadOptions {
   mmap: boolean
 }
 
-export interface NativeSamplerOptions {
-  temperature: number
-  topK: number
-  topP: number
-  minP: number
-  repetitionPenalty: number
-  repetitionContextSize: number
-  /** Unsigned 64-bit. */
-  seed: bigint
-  /** How many alternatives to report with each token. */
-  logprobs: number
-}
-
-/** A drawn token. Log-probabilities are natural logarithms under the model's own distribution. */
-export interface NativeSample {
-  token: number
-  /** These three only when {@link NativeSamplerOptions.logprobs} is above 0. */
-  logprob?: number
-  topTokens?: Int32Array
-  topLogprobs?: Float32Array
-}
-
-/** How likely the model finds each target, and the `top` tokens that it finds likeliest in its place. */
-export interface NativeScores {
-  /** [targets] */
-  logprobs: Float32Array
-  /** [targets, top], most likely first; -1, with -Infinity, where no other has a finite score. */
-  topTokens: Int32Array
-  topLogprobs: Float32Array
-}
-
-/**
- * One stream of random draws, with the window of tokens that the repetition penalty sees. Its methods
- * throw BUSY while a session draws with it.
- */
-export interface NativeSampler {
-  /** Appends tokens to the window of the repetition penalty. */
-  accept(tokens: Int32Array): void
-  /** Draws from given scores, [vocabSize]; the token drawn is not accepted. */
-  sample(logits: Float32Array): NativeSample
-}
-
-/**
- * One KV cache. At most one of the asynchronous calls may be under way; each appends its tokens, and
- * leaves the cache as it was when it fails.
- */
-export interface NativeSession {
-  readonly position: number
-  readonly contextLength: number
-  /** Scores after the last token, [vocabSize], or after each of them, [tokens.length, vocabSize]. */
-  logits(tokens: Int32Array, all: boolean): Promise<Float32Array>
-  /**
-   * Accepts the tokens in the sampler and draws the next one, which is not appended.
-   *
-   * With `goesOn` the one after it is begun before it is asked for, as if the caller had done at once
-   * what it must do next: call this with the token drawn and the same sampler, or `whenIdle`, which
-   * makes the session (though not the sampler) what it was without.
-   */
-  sample(tokens: Int32Array, sampler: NativeSampler, goesOn: boolean): Promise<NativeSample>
-  /** Scores tokens[firstTarget..], each given those before it. */
-  scores(tokens: Int32Array, firstTarget: number, top: number): Promise<NativeScores>
-  /**
-   * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
-   * that the call is in has ended: `whenIdle` tells.
-   */
-  cancel(): void
-  whenIdle(): Promise<void>
-  rewind(position: number): void
-  fork(): NativeSession
-  dispose(): void
-}
-
 export interface NativeModel {
   readonly device: string
   readonly weightBytes: number
@@ -154,73 +84,6 @@ export interface NativeMachineSpeed {
   readBandwidth: number
   /** Operations a second, of multiply-adds in float32: two each. */
   floatPeak: number
-}
-
-export interface NativeTrainerOptions {
-  config: NativeConfig
-  threads: number
-  /** Most sequences of one call. */
-  maxSequences: number
-  /** Of every sequence, in tokens. */
-  sequenceLength: number
-  /** Keep only the input of each layer, and run it again on the way back. */
-  recompute: boolean
-  /** Compute in float64, slowly, to check gradients. */
-  float64: boolean
-}
-
-/** Each holds one number for each parameter, in the order of `tensorSpecs`, matrices row-major. */
-export type NativeTrainerArray = 'weights' | 'gradients' | 'firstMoments' | 'secondMoments'
-
-/** Sums over the tokens that have a target. */
-export interface NativeLosses {
-  /** Of -log p(target). */
-  crossEntropy: number
-  /** Of the square of the logarithm of the sum of the exponentials of the logits. */
-  squaredLse: number
-}
-
-export interface NativeAdamWOptions {
-  learningRate: number
-  beta1: number
-  beta2: number
-  eps: number
-  /** Of matrices only. */
-  weightDecay: number
-  /** The L2 norm that gradients are scaled down to. */
-  maxGradNorm: number
-  /** From 1. */
-  step: number
-}
-
-/** A model in training. All its weights begin as zero. At most one call may be under way. */
-export interface NativeTrainer {
-  /** Copies elements, from `begin` on, out of an array, or into it: as bytes of float32 (or float64). */
-  read(array: NativeTrainerArray, begin: number, to: Uint8Array): void
-  write(array: NativeTrainerArray, begin: number, from: Uint8Array): void
-  /**
-   * Adds the gradient of `scale * (sum of -log p(target) + zLoss * sum of lse^2)` to the gradients.
-   * `tokens` are whole sequences; targets of -1 are ignored.
-   */
-  accumulate(
-    tokens: Int32Array,
-    targets: Int32Array,
-    scale: number,
-    zLoss: number,
-  ): Promise<NativeLosses>
-  evaluate(tokens: Int32Array, targets: Int32Array): Promise<NativeLosses>
-  /**
-   * One step of AdamW; then the gradients are zero. Resolves to their norm before clipping; when that
-   * is not finite, the weights are left as they were.
-   */
-  step(options: NativeAdamWOptions): Promise<number>
-  /**
-   * Makes the call under way, but a `step`, and all later ones reject soon with code 'ABORTED'. Then the
-   * gradients are not to be used; the other arrays are as they were.
-   */
-  cancel(): void
-  /** Cancels, and gives all memory back. Resolves once it is back; idempotent. */
-  dispose(): Promise<void>
 }
 
 export interface NativeAddon {

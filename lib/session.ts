@@ -1,58 +1,301 @@
-import type { NativeSession } from './native.js'
+import { abortable } from './abortable.js'
+import { invalidArgument, OpenELMError } from './errors.js'
+import { decode } from './generate.js'
+import {
+  type GenerateOptions,
+  type GenerateSettings,
+  readGenerateOptions,
+} from './generate-options.js'
+import {
+  type GenerateChunk,
+  type GenerateResult,
+  type GenerationStream,
+  generationStream,
+  resultOf,
+} from './generation-stream.js'
+import { loadNative } from './native.js'
+import type { NativeSession } from './native-session.js'
+import { integer, readOptions, tokenIds } from './options.js'
+import type { CheckedPrompt, Prompt, PromptEncoder } from './prompt.js'
+import {
+  type CallOptions,
+  callRules,
+  type Score,
+  type ScoresOptions,
+  scoreOf,
+  scoresRules,
+  type TokenScore,
+  tokenScores,
+} from './token-scores.js'
 import type { TokenIds } from './tokenizer.js'
-import { readTokens, requireInteger } from './validate.js'
 
 /**
- * One sequence of tokens and its KV cache. Sessions of one model decode together, in batches. One call
- * at a time: a second one, also `rewind` or `fork`, throws BUSY while `append` is under way.
+ * One sequence of tokens and its KV cache: what is said once is computed once. Sessions of one model
+ * decode together, in batches. A session does one thing at a time: while a call is under way, or a
+ * stream is neither at its end nor left, every other call throws BUSY.
  */
 export class Session {
+  /** Tokens that it can hold; one more can be generated. */
+  readonly contextLength: number
   /** @internal */
   readonly native: NativeSession
-  readonly #vocabSize: number
+  readonly #prompts: PromptEncoder
+  /** The sequence. */
+  #tokens: readonly number[]
+  /** What the cache holds: the sequence or its beginning, or what the sequence was before. */
+  #cached: readonly number[]
+  /** Settled when the cache may be used again after a call that failed. */
+  #idle: Promise<void> | undefined
+  #isBusy = false
+  #isDisposed = false
 
-  /** @internal Use {@link OpenELM.createSession}. */
-  constructor(native: NativeSession, vocabSize: number) {
+  /** @internal Use `OpenELM.createSession`. */
+  constructor(
+    native: NativeSession,
+    prompts: PromptEncoder,
+    tokens: readonly number[] = [],
+    cached: readonly number[] = [],
+  ) {
     this.native = native
-    this.#vocabSize = vocabSize
+    this.contextLength = native.contextLength
+    this.#prompts = prompts
+    this.#tokens = tokens
+    this.#cached = cached
   }
 
-  /** How many tokens the cache holds; 0 after `dispose`. */
+  /**
+   * How many tokens the sequence has: all that were appended and generated, with the last one generated,
+   * which is computed by the next call. 0 after `dispose`.
+   */
   get position(): number {
-    return this.native.position
+    return this.#isDisposed ? 0 : this.#tokens.length
+  }
+
+  /** The tokens of the sequence: a copy. */
+  get tokens(): number[] {
+    return this.#isDisposed ? [] : [...this.#tokens]
+  }
+
+  /**
+   * Appends a prompt, and what the model continues it with. Only the first text of a session begins with
+   * the beginning-of-text token. An empty prompt goes on with what the session holds.
+   *
+   * When the promise is fulfilled, the session holds the prompt and all of `result.tokens`, those that
+   * ended the generation among them. When it rejects, or a stream is left, it holds what was given so
+   * far; where that is nothing, it is as it was.
+   *
+   * @param prompt Text or token ids; messages only while the session is empty, see `OpenELM.createChat`.
+   * @throws OpenELMError CONTEXT_OVERFLOW when the prompt does not fit, OUT_OF_MEMORY,
+   *   NON_FINITE_LOGITS, INVALID_TOKENIZER, BUSY, DISPOSED, INVALID_ARGUMENT; or the reason of
+   *   `options.signal`.
+   */
+  async generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult> {
+    return resultOf(this.stream(prompt, options))
+  }
+
+  /**
+   * As `generate`, token by token. Arguments are checked now, and the work begins with the first `next()`.
+   *
+   * @throws OpenELMError INVALID_ARGUMENT; the stream itself throws what `generate` rejects with.
+   */
+  stream(prompt: Prompt, options?: GenerateOptions): GenerationStream {
+    const settings = readGenerateOptions(options, this.#prompts.vocabSize)
+    const checked = this.#prompts.check('prompt', prompt, this.position === 0 ? 1 : 0)
+    return generationStream(this.run(checked, settings))
   }
 
   /**
    * Appends tokens and returns the scores of the token that comes next, [vocabSize]: the logits after
    * the last of them.
    *
-   * @throws OpenELMError CONTEXT_OVERFLOW when they do not fit; the session is then as it was. BUSY,
-   *   DISPOSED, INVALID_ARGUMENT.
+   * @throws OpenELMError CONTEXT_OVERFLOW when they do not fit; BUSY, DISPOSED, INVALID_ARGUMENT; or the
+   *   reason of `options.signal`. The session is then as it was.
    */
-  async append(tokens: TokenIds): Promise<Float32Array> {
-    return this.native.logits(readTokens('tokens', tokens, this.#vocabSize), false)
+  async append(tokens: TokenIds, options?: CallOptions): Promise<Float32Array> {
+    const ids = tokenIds(this.#prompts.vocabSize)('tokens', tokens)
+    const { signal } = readOptions(options, callRules)
+    const sequence = [...this.#tokens, ...ids]
+    const logits = await this.#call(sequence, sequence.length - 1, signal, missing =>
+      this.native.logits(missing, false),
+    )
+    this.#tokens = sequence
+    return logits
   }
 
   /**
-   * Forgets the tokens from `position` on.
+   * How likely a continuation of the sequence is. The session stays as it was.
    *
-   * @throws OpenELMError INVALID_ARGUMENT unless `position` is an integer from 0 to the present one.
+   * @throws OpenELMError INVALID_ARGUMENT, also for an empty session; otherwise as `append`.
    */
-  rewind(position: number): void {
-    this.native.rewind(requireInteger('position', position, 0, this.position))
+  async score(continuation: string | TokenIds, options?: CallOptions): Promise<Score> {
+    const checked = this.#prompts.checkContinuation(continuation)
+    const { signal } = readOptions(options, callRules)
+    if (this.position === 0) throw invalidArgument('the session', 'one that holds tokens', this)
+    const room = this.contextLength - this.position
+    const tokens = await this.#prompts.encode(checked, { addBos: false, room, signal })
+    return scoreOf(tokens, await this.#scores(tokens, 1, signal))
   }
 
-  /** A new session with the same tokens; the two go on independently. */
+  /**
+   * How likely each of these tokens is, given those before it. The first of an empty session has none,
+   * and is left out. The session stays as it was, but tokens that are appended next cost nothing.
+   *
+   * @throws OpenELMError as `append`.
+   */
+  async scores(tokens: TokenIds, options?: ScoresOptions): Promise<TokenScore[]> {
+    const ids = tokenIds(this.#prompts.vocabSize)('tokens', tokens)
+    const { top, signal } = readOptions(options, scoresRules)
+    const scored = this.position === 0 ? ids.subarray(1) : ids
+    return tokenScores(scored, await this.#scores(ids, top, signal))
+  }
+
+  /**
+   * Forgets the tokens from `position` on. Those that are appended again cost nothing as long as they
+   * are the same.
+   *
+   * @throws OpenELMError INVALID_ARGUMENT unless `position` is an integer from 0 to the present one; BUSY,
+   *   DISPOSED.
+   */
+  rewind(position: number): void {
+    this.#checkIdle()
+    this.#tokens = this.#tokens.slice(0, integer(0, this.position)('position', position))
+  }
+
+  /**
+   * A new session with the same tokens; the two go on independently.
+   *
+   * @throws OpenELMError OUT_OF_MEMORY, DISPOSED; BUSY, also for the moment that a call that was aborted
+   *   takes to end.
+   */
   fork(): Session {
-    return new Session(this.native.fork(), this.#vocabSize)
+    this.#checkIdle()
+    return new Session(this.native.fork(), this.#prompts, this.#tokens, this.#cached)
   }
 
   /** Gives the memory of the cache back. Idempotent; a call under way rejects with DISPOSED. */
   dispose(): void {
+    this.#isDisposed = true
     this.native.dispose()
   }
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** @internal A generation whose arguments were checked. */
+  async *run(
+    prompt: CheckedPrompt,
+    settings: GenerateSettings,
+  ): AsyncGenerator<GenerateChunk, GenerateResult> {
+    this.#begin()
+    const before = this.#tokens
+    let sequence: number[] = []
+    try {
+      const ids = await this.#encode(prompt, settings.signal)
+      sequence = [...before, ...ids]
+      const tokens = await this.#prepare(sequence, sequence.length - 1)
+      const held = this.#cached
+      const isContinued = before.length > 0 || ids.some(id => id !== this.#prompts.bosTokenId)
+      const stopSequences = [...this.#prompts.stopSequences(prompt), ...settings.stopSequences]
+      const sampler = new (loadNative().Sampler)(this.#prompts.vocabSize, settings.sampler)
+      sampler.accept(Int32Array.from(held))
+      const start = {
+        session: this.native,
+        sampler,
+        tokens,
+        characters: this.#prompts.characters(stopSequences, isContinued),
+        eosTokenIds: this.#prompts.eosTokenIds,
+        usage: {
+          promptTokens: ids.length,
+          cachedTokens: Math.max(0, held.length - before.length),
+        },
+        onToken: (token: number) => {
+          this.#tokens = sequence
+          sequence.push(token)
+        },
+      }
+      return yield* decode(start, { ...settings, stopSequences })
+    } finally {
+      // The last token drawn is not in the cache.
+      if (this.#tokens === sequence) this.#cached = sequence.slice(0, -1)
+      this.#isBusy = false
+      this.#idle = this.native.whenIdle()
+      // Whoever aborts does not wait for a batch that other sessions need.
+      if (!settings.signal?.aborted) await this.#idle
+    }
+  }
+
+  async #encode(prompt: CheckedPrompt, signal: AbortSignal | undefined): Promise<Int32Array> {
+    const { position } = this
+    if (position > 0 && Array.isArray(prompt)) {
+      throw invalidArgument('prompt', 'text or token ids once a session holds tokens', prompt)
+    }
+    const room = this.contextLength - position
+    const ids = await this.#prompts.encode(prompt, { addBos: position === 0, room, signal })
+    if (position + ids.length === 0) throw invalidArgument('prompt', 'at least 1 token', prompt)
+    return ids
+  }
+
+  async #scores(ids: Int32Array, top: number, signal: AbortSignal | undefined) {
+    const sequence = [...this.#tokens, ...ids]
+    const first = Math.max(1, this.#tokens.length)
+    return this.#call(sequence, first - 1, signal, (missing, held) =>
+      this.native.scores(missing, first - held, top),
+    )
+  }
+
+  /** Runs a native call that appends what the cache lacks of a sequence. */
+  async #call<Result>(
+    sequence: readonly number[],
+    most: number,
+    signal: AbortSignal | undefined,
+    start: (missing: Int32Array, held: number) => Promise<Result>,
+  ): Promise<Result> {
+    this.#begin()
+    try {
+      const missing = await this.#prepare(sequence, most)
+      const result = await abortable(signal, () => ({
+        promise: start(missing, this.#cached.length),
+        cancel: () => this.native.cancel(),
+      }))
+      this.#cached = sequence
+      return result
+    } catch (error) {
+      this.#idle = this.native.whenIdle()
+      throw error
+    } finally {
+      this.#isBusy = false
+    }
+  }
+
+  /**
+   * Lets the cache hold what it has of a sequence, at most the first `most` tokens, and nothing else.
+   * Returns the others.
+   */
+  async #prepare(sequence: readonly number[], most: number): Promise<Int32Array> {
+    if (sequence.length > this.contextLength) {
+      const { position, contextLength } = this
+      throw new OpenELMError(
+        'CONTEXT_OVERFLOW',
+        `${sequence.length - position} tokens at position ${position} do not fit in a context of ` +
+          `${contextLength}`,
+      )
+    }
+    await this.#idle
+    const held = this.#cached.slice(0, most)
+    const differs = held.findIndex((token, i) => token !== sequence[i])
+    this.#cached = differs < 0 ? held : held.slice(0, differs)
+    if (this.#cached.length < this.native.position) this.native.rewind(this.#cached.length)
+    return Int32Array.from(sequence.slice(this.#cached.length))
+  }
+
+  #begin(): void {
+    this.#checkIdle()
+    this.#isBusy = true
+  }
+
+  #checkIdle(): void {
+    if (this.#isDisposed) throw new OpenELMError('DISPOSED', 'the session is disposed')
+    if (this.#isBusy) throw new OpenELMError('BUSY', 'the session already has a call under way')
   }
 }

@@ -1,6 +1,7 @@
 import { invalidArgument, OpenELMError } from './errors.js'
 import { llamaVocabulary } from './llama-vocabulary.js'
 import { finish, finishInSlices, type Steps } from './steps.js'
+import { ByteTokenStream, type TokenStream } from './token-stream.js'
 import { findTokenizerJson, readTokenizerJson } from './tokenizer-file.js'
 import { tokenizerJson } from './tokenizer-json.js'
 import type { TokenizerModel } from './tokenizer-model.js'
@@ -83,17 +84,6 @@ export interface Tokenizer {
   decode(tokens: TokenIds, options?: DecodeOptions): string
   /** `decode` for tokens that come one at a time. */
   stream(options?: DecodeOptions): TokenStream
-}
-
-/** The text of tokens as they come; all that `push` and `end` return, joined, is what `decode` returns. */
-export interface TokenStream {
-  /**
-   * The text that `token` completes: whole characters only, '' while more bytes must come.
-   * @throws OpenELMError INVALID_ARGUMENT if `token` is not an integer from 0 to `vocabSize` - 1.
-   */
-  push(token: number): string
-  /** What is left: U+FFFD if the tokens ended inside a character, else ''. */
-  end(): string
 }
 
 /**
@@ -212,36 +202,6 @@ class BytePairTokenizer implements Tokenizer {
   stream(options?: DecodeOptions): TokenStream {
     const { continuation } = readObject('options', options)
     const isContinuation = readBoolean('options.continuation', continuation, false)
-    return new ByteStream(this.#vocabulary, isContinuation)
-  }
-}
-
-class ByteStream implements TokenStream {
-  readonly #vocabSize: number
-  readonly #bytesOf: Vocabulary['bytesOf']
-  readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
-  #dropsSpace: boolean
-
-  constructor({ vocabSize, bytesOf, prependsSpace }: Vocabulary, continuation: boolean) {
-    this.#vocabSize = vocabSize
-    this.#bytesOf = bytesOf
-    this.#dropsSpace = prependsSpace && !continuation
-  }
-
-  push(token: number): string {
-    if (!Number.isInteger(token) || token < 0 || token >= this.#vocabSize) {
-      throw invalidArgument('token', `an integer from 0 to ${this.#vocabSize - 1}`, token)
-    }
-    return this.#emit(this.#utf8.decode(this.#bytesOf(token), { stream: true }))
-  }
-
-  end(): string {
-    return this.#emit(this.#utf8.decode())
-  }
-
-  #emit(text: string): string {
-    if (!this.#dropsSpace || text === '') return text
-    this.#dropsSpace = false
-    return text.startsWith(' ') ? text.slice(1) : text
+    return new ByteTokenStream(this.#vocabulary, isContinuation)
   }
 }

@@ -56,7 +56,8 @@ function tokenRows(name: string, kinds: string, call: (value: never) => unknown)
   ]
 }
 
-const promptKinds = 'a string, or an array or an Int32Array of token ids'
+const promptKinds = 'a string, an array or an Int32Array of token ids, or an array of messages'
+const continuationKinds = 'a string, or an array or an Int32Array of token ids'
 const oneToken = (name: string, call: (value: never) => unknown): Row => {
   return [name, 'at least 1 token', [[], new Int32Array(0)], call]
 }
@@ -105,6 +106,10 @@ const rows: Record<string, Row[]> = {
     ...generate('minP', 'a number from 0 to below 1', [-1, 1, Number.NaN, ...notNumbers]),
     ...generate('repetitionPenalty', 'a finite number above 0', [0, -1, Infinity, ...notNumbers]),
     ...generate('repetitionContextSize', 'an integer from 0 up', notIntegers),
+    ...generate('presencePenalty', 'a number from -2 and at most 2', [-2.5, 3, ...notNumbers]),
+    ...generate('frequencyPenalty', 'a number from -2 and at most 2', [-2.5, 3, ...notNumbers]),
+    ...generate('logitBias', 'an object', notObjects),
+    ...generate('stopTokens', tokens, notArrays),
     ...generate('seed', 'an integer from 0 to 2^53 - 1, or a bigint to 2^64 - 1', [
       2 ** 53,
       -1n,
@@ -134,8 +139,8 @@ const rows: Record<string, Row[]> = {
   ],
   score: [
     ...tokenRows('context', promptKinds, value => model.score(value, [5])),
-    ...tokenRows('continuation', promptKinds, value => model.score([5], value)),
-    ...tokenRows('continuation', promptKinds, value => model.score('text', value)),
+    ...tokenRows('continuation', continuationKinds, value => model.score([5], value)),
+    ...tokenRows('continuation', continuationKinds, value => model.score('text', value)),
     oneToken('context', value => model.score(value, [5])),
   ],
   sessions: [
@@ -147,6 +152,15 @@ const rows: Record<string, Row[]> = {
       contextLength => model.createSession({ contextLength }),
     ],
     ...tokenRows('tokens', tokens, value => session.append(value)),
+    ...tokenRows('tokens', tokens, value => session.scores(value)),
+    ...tokenRows('prompt', promptKinds, value => session.generate(value)),
+    ...tokenRows('prompt', promptKinds, value => session.stream(value)),
+    ...tokenRows('continuation', continuationKinds, value => session.score(value)),
+    ['options', 'an object', notObjects, value => session.append([5], value)],
+    ['options', 'an object', notObjects, value => session.generate([5], value)],
+    ['options', 'an object', notObjects, value => session.stream([5], value)],
+    ['options', 'an object', notObjects, value => session.scores([5], value)],
+    oneToken('prompt', value => session.generate(value)),
     oneToken('tokens', value => session.append(value)),
     [
       'position',

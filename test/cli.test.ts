@@ -471,17 +471,19 @@ t.test('chat over a pipe answers line by line, each in the light of those before
   t.equal(stdout, `${first.text}\n${second.text}\n`)
 })
 
-t.test('chat begins anew when the context is full', async t => {
-  const args = ['chat', '-m', tiny, '--max-tokens', '20', '--context-length', '40']
-  const { code, stdout, stderr } = await outcome(start(args), `Hello\nHello\n${'long '.repeat(50)}`)
+t.test('chat forgets the oldest messages when the context is full', async t => {
+  const args = ['chat', '-m', tiny, '--max-tokens', '20', '--context-length', '80']
+  const { code, stdout, stderr } = await outcome(
+    start(args),
+    `Hello\nHello\n${'long '.repeat(100)}`,
+  )
   t.equal(code, 0)
   const [first, second] = stdout.split('\n')
   t.equal(second, first)
   const notices = stderr.trimEnd().split('\n')
-  t.equal(notices.length, 3)
-  t.equal(notices[0], 'openelm: the context is full, a new conversation begins')
-  t.equal(notices[1], notices[0])
-  t.match(notices[2], /^openelm: .*40/, 'a message that fits nowhere does not end the chat')
+  t.equal(notices.length, 2)
+  t.equal(notices[0], 'openelm: the context was full: the oldest messages are forgotten')
+  t.match(notices[1], /^openelm: .*80/, 'a message that fits nowhere does not end the chat')
 })
 
 /** Runs the command line in a terminal. */

@@ -31,7 +31,7 @@ t.test('the bundled model', async t => {
     t.equal(result.text.slice(0, length), greedyText.slice(0, length))
     t.equal(result.finishReason, 'length')
     t.equal(result.tokens.length, maxTokens)
-    t.same(result.usage, { promptTokens, completionTokens: maxTokens })
+    t.same(result.usage, { promptTokens, cachedTokens: 0, completionTokens: maxTokens })
     for (const time of Object.values(result.timings)) t.ok(time > 0)
   })
 

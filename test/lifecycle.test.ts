@@ -192,7 +192,7 @@ t.test('an abort that comes after the pass, but before its end is heard', async 
   session.native.cancel()
   t.match(await call, { code: 'ABORTED' })
   await session.native.whenIdle()
-  t.equal(session.position, 2)
+  t.equal(session.native.position, 2)
 })
 
 t.test('a model of 1.1B parameters', { skip: skipLarge }, async t => {

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { OpenELM } from '../lib/index.js'
-import { loadNative, type NativeSampler, type NativeSession } from '../lib/native.js'
-import { validateSamplerOptions } from '../lib/sampler.js'
+import { loadNative } from '../lib/native.js'
+import type { NativeSampler, NativeSession } from '../lib/native-session.js'
+import { readSamplerOptions } from '../lib/sampler-options.js'
 import { testBackend, volume } from './helpers/backend.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -15,7 +16,10 @@ t.test('one token is drawn ahead', async t => {
   const { vocabSize } = model.config
   const newSession = (contextLength = 64) => model.createSession({ contextLength }).native
   const newSampler = () =>
-    new (loadNative().Sampler)(vocabSize, validateSamplerOptions({ temperature: 1, seed: 3 }))
+    new (loadNative().Sampler)(
+      vocabSize,
+      readSamplerOptions({ temperature: 1, seed: 3 }, vocabSize),
+    )
 
   const draw = async (
     count: number,

@@ -1,7 +1,8 @@
 import t from 'tap'
-import { OpenELM } from '../lib/index.js'
-import { loadNative, type NativeSampler, type NativeSamplerOptions } from '../lib/native.js'
-import { type SamplerOptions, validateSamplerOptions } from '../lib/sampler.js'
+import { OpenELM, Sampler as PublicSampler } from '../lib/index.js'
+import { loadNative } from '../lib/native.js'
+import type { NativeSampler, NativeSamplerOptions } from '../lib/native-session.js'
+import { readSamplerOptions, type SamplerOptions } from '../lib/sampler-options.js'
 import { testBackend } from './helpers/backend.js'
 import {
   chiSquaredSurvival,
@@ -15,7 +16,7 @@ const { Sampler } = loadNative()
 const draws = 200_000
 const invalid = { name: 'OpenELMError', code: 'INVALID_ARGUMENT' }
 
-const complete = (options: SamplerOptions) => validateSamplerOptions({ seed: 1, ...options })
+const complete = (options: SamplerOptions) => readSamplerOptions({ seed: 1, ...options }, 2 ** 20)
 const create = (vocabSize: number, options: SamplerOptions = {}): NativeSampler =>
   new Sampler(vocabSize, complete(options))
 
@@ -30,6 +31,14 @@ function makeLogits(vocabSize: number): Float32Array {
 /** The tokens of so many draws from the same scores. */
 const drawMany = (sampler: NativeSampler, logits: Float32Array, count: number): Int32Array =>
   Int32Array.from({ length: count }, () => sampler.sample(logits).token)
+
+/** Makes a sampler draw a token, and accepts it. */
+function generate(sampler: NativeSampler, vocabSize: number, token: number): void {
+  const logits = new Float32Array(vocabSize).fill(-Infinity)
+  logits[token] = 0
+  if (sampler.sample(logits).token !== token) throw new Error('it drew another token')
+  sampler.accept(Int32Array.of(token))
+}
 
 /** The token taken at temperature 0. */
 function greedy(logits: number[], options: SamplerOptions = {}, accepted: number[] = []): number {
@@ -53,6 +62,7 @@ t.test('the chi-squared survival function agrees with tables', async t => {
 
 t.test('draws have the frequencies of the exact distribution', async t => {
   const accepted = [3, 5, 7, 5, 3, 40, 41]
+  const generated = [5, 5, 7, 5, 12]
   const cases: [vocabSize: number, options: SamplerOptions][] = [
     [50, { temperature: 1 }],
     [50, { temperature: 0.5 }],
@@ -64,6 +74,22 @@ t.test('draws have the frequencies of the exact distribution', async t => {
     [50, { temperature: 1, repetitionPenalty: 1.3 }],
     [50, { temperature: 1, repetitionPenalty: 0.7 }],
     [50, { temperature: 1, repetitionPenalty: 1.3, repetitionContextSize: 3 }],
+    [50, { temperature: 1, presencePenalty: 1.5 }],
+    [50, { temperature: 1, frequencyPenalty: 0.7 }],
+    [50, { temperature: 1, presencePenalty: -0.5, frequencyPenalty: -0.3 }],
+    [50, { temperature: 1, logitBias: { 3: 4, 5: -2.5, 49: 6 } }],
+    [50, { temperature: 1, logitBias: new Map([[7, -100]]), repetitionPenalty: 1.3 }],
+    [
+      50,
+      {
+        temperature: 1.5,
+        logitBias: { 3: -3, 5: 2 },
+        repetitionPenalty: 1.2,
+        presencePenalty: 0.8,
+        frequencyPenalty: 0.4,
+        topP: 0.9,
+      },
+    ],
     [50, { temperature: 2, topK: 12, topP: 0.9 }],
     [50, { temperature: 2, topK: 12, minP: 0.2 }],
     [50, { temperature: 2, topP: 0.95, minP: 0.1 }],
@@ -79,11 +105,12 @@ t.test('draws have the frequencies of the exact distribution', async t => {
     const logits = makeLogits(vocabSize)
     const sampler = create(vocabSize, options)
     sampler.accept(Int32Array.from(accepted))
+    for (const token of generated) generate(sampler, vocabSize, token)
     const counts = new Array<number>(vocabSize).fill(0)
     const count = vocabSize > 1000 ? draws / 20 : draws
     for (const token of drawMany(sampler, logits, count)) counts[token]! += 1
 
-    const expected = referenceDistribution(logits, complete(options), accepted)
+    const expected = referenceDistribution(logits, complete(options), accepted, generated)
     const excluded = counts.filter((count, id) => count > 0 && expected[id] === 0)
     t.equal(excluded.length, 0, `draws nothing that is filtered: ${name}`)
     const p = pearsonPValue(counts, expected)
@@ -213,6 +240,87 @@ t.test('the penalty sees the last tokens, each of them once', async t => {
   t.same(tokens, [0, 1, 2, 3, 0, 1, 2, 3], 'the window moves on')
 })
 
+t.test('presence and frequency penalties see what was generated', async t => {
+  const presence = create(4, { presencePenalty: 1 })
+  const logits = Float32Array.of(4, 3.5, 2.6, 0)
+  const take = (sampler: NativeSampler) => {
+    const { token } = sampler.sample(logits)
+    sampler.accept(Int32Array.of(token))
+    return token
+  }
+  presence.accept(Int32Array.of(0, 1, 2, 0, 0))
+  t.same(
+    Array.from({ length: 5 }, () => take(presence)),
+    [0, 1, 0, 0, 0],
+    'once each, and not for a prompt',
+  )
+  const frequency = create(4, { frequencyPenalty: 1 })
+  t.same(
+    Array.from({ length: 7 }, () => take(frequency)),
+    [0, 1, 0, 2, 1, 0, 2],
+    'for each time',
+  )
+
+  const other = create(4, { frequencyPenalty: 2 })
+  t.equal(other.sample(logits).token, 0)
+  other.accept(Int32Array.of(3))
+  t.equal(other.sample(logits).token, 0, 'a token that was drawn and not accepted does not count')
+  other.accept(Int32Array.of(0, 1))
+  t.equal(other.sample(logits).token, 1, 'nor one that was accepted and not drawn')
+})
+
+t.test('a logit bias is added before all else', async t => {
+  t.equal(greedy([1, 2, 3], { logitBias: { 0: 2.5 } }), 0)
+  t.equal(greedy([1, 2, 3], { logitBias: new Map([[2, -100]]) }), 1)
+  t.equal(greedy([1, 2, 3], { logitBias: { 0: 100 }, repetitionPenalty: 2 }, [0]), 0)
+  t.equal(greedy([1, 2, 3], { logitBias: { 0: 2.5 }, repetitionPenalty: 2 }, [0, 0]), 2)
+  t.equal(greedy([Number.NaN, 2, 1], { logitBias: { 0: 100 } }), 1, 'what is not finite stays out')
+  const bad: [bias: unknown, message: RegExp][] = [
+    [5, /options\.logitBias to be an object/],
+    [{ 100: 1 }, /a key of options\.logitBias to be an integer from 0 to 99, received 100/],
+    [{ x: 1 }, /a key of options\.logitBias/],
+    [{ '01': 1 }, /a key of options\.logitBias/],
+    [{ 3: 101 }, /options\.logitBias\[3\] to be a number from -100 and at most 100/],
+    [new Map([[3, Number.NaN]]), /options\.logitBias\[3\]/],
+    [new Map([['3.5', 1]]), /a key of/],
+  ]
+  for (const [logitBias, message] of bad) {
+    const options = { logitBias } as SamplerOptions
+    t.throws(() => readSamplerOptions(options, 100), { ...invalid, message })
+  }
+})
+
+t.test('the Sampler that users have', async t => {
+  const logits = makeLogits(1000)
+  const options = { temperature: 1, seed: 42, repetitionPenalty: 1.3, logprobs: 2 }
+  const [sampler, native] = [new PublicSampler(1000, options), create(1000, options)]
+  sampler.accept([5, 6])
+  native.accept(Int32Array.of(5, 6))
+  for (let i = 0; i < 20; i++) {
+    const { token, logprob, topLogprobs } = sampler.sample(logits)
+    const expected = native.sample(logits)
+    t.same([token, logprob], [expected.token, expected.logprob])
+    t.same(topLogprobs?.[1], {
+      token: expected.topTokens![1],
+      logprob: expected.topLogprobs![1],
+    })
+    sampler.accept([token])
+    native.accept(Int32Array.of(token))
+  }
+  t.same(Object.keys(new PublicSampler(1000).sample(logits)), ['token'])
+  const calls: (() => unknown)[] = [
+    () => new PublicSampler(0),
+    () => new PublicSampler(10, { topP: 2 }),
+    () => new PublicSampler(10, { logitBias: { 10: 1 } }),
+    () => new PublicSampler(10, { maxTokens: 3 } as SamplerOptions),
+    () => sampler.accept([1000]),
+    () => sampler.accept(5 as never),
+    () => sampler.sample(new Float32Array(999)),
+    () => sampler.sample([1, 2] as never),
+  ]
+  for (const call of calls) t.throws(call, invalid)
+})
+
 t.test('a score that is not finite is never chosen', async t => {
   const logits = [NaN, -Infinity, 1, Infinity, -1e38, NaN]
   t.equal(greedy(logits), 2)
@@ -304,6 +412,11 @@ t.test('native code refuses what would break its memory', async t => {
     { repetitionPenalty: 0 },
     { repetitionContextSize: -1 },
     { logprobs: -1 },
+    { presencePenalty: NaN },
+    { frequencyPenalty: Infinity },
+    { biasedTokens: Int32Array.of(4), biases: Float32Array.of(1) },
+    { biasedTokens: Int32Array.of(-1), biases: Float32Array.of(1) },
+    { biasedTokens: Int32Array.of(1), biases: Float32Array.of(NaN) },
   ]
   for (const options of bad) {
     t.throws(() => new Sampler(4, { ...complete({}), ...options }), invalid)
@@ -337,7 +450,8 @@ t.test('a sampler is for one session at a time, and nothing else meanwhile', asy
 })
 
 t.test('options have the documented defaults', async t => {
-  const { seed, ...rest } = validateSamplerOptions({ temperature: undefined, maxTokens: 3 })
+  const read = (options: SamplerOptions) => readSamplerOptions(options, 100)
+  const { seed, ...rest } = read({ temperature: undefined })
   t.same(rest, {
     temperature: 0,
     topK: 0,
@@ -345,17 +459,23 @@ t.test('options have the documented defaults', async t => {
     minP: 0,
     repetitionPenalty: 1,
     repetitionContextSize: 64,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    biasedTokens: new Int32Array(),
+    biases: new Float32Array(),
     logprobs: 0,
   })
   t.type(seed, 'bigint')
-  t.not(validateSamplerOptions({}).seed, seed, 'the default seed is random')
-  t.equal(validateSamplerOptions({ seed: 2 ** 53 - 1 }).seed, 2n ** 53n - 1n)
-  t.equal(validateSamplerOptions({ seed: 2n ** 64n - 1n }).seed, 2n ** 64n - 1n)
+  t.not(read({}).seed, seed, 'the default seed is random')
+  t.equal(read({ seed: 2 ** 53 - 1 }).seed, 2n ** 53n - 1n)
+  t.equal(read({ seed: 2n ** 64n - 1n }).seed, 2n ** 64n - 1n)
 })
 
 t.test('a bad option is named, with what it should be and what it is', async t => {
   const notNumbers = ['1', null, NaN, true, 1n, [1], {}]
-  const bad: Record<keyof SamplerOptions, unknown[]> = {
+  const bad: Record<Exclude<keyof SamplerOptions, 'logitBias'>, unknown[]> = {
+    presencePenalty: [-2.1, 2.1, ...notNumbers],
+    frequencyPenalty: [-2.1, 2.1, ...notNumbers],
     temperature: [-0.1, Infinity, ...notNumbers],
     topK: [-1, 1.5, Infinity, 2 ** 53, ...notNumbers],
     topP: [0, -1, 1.1, ...notNumbers],
@@ -367,14 +487,14 @@ t.test('a bad option is named, with what it should be and what it is', async t =
   }
   for (const [name, values] of Object.entries(bad)) {
     for (const value of values) {
-      t.throws(() => validateSamplerOptions({ [name]: value }), {
+      t.throws(() => readSamplerOptions({ [name]: value }, 100), {
         ...invalid,
         message: new RegExp(`^expected options\\.${name} to be an? .+, received `),
       })
     }
   }
-  for (const options of [undefined, null, 1, 'topK', () => 0]) {
-    t.throws(() => validateSamplerOptions(options), {
+  for (const options of [null, 1, 'topK', () => 0]) {
+    t.throws(() => readSamplerOptions(options, 100), {
       ...invalid,
       message: /^expected options to be/,
     })

@@ -1,7 +1,7 @@
 import { invalidArgument } from '../errors.js'
 import type { Tokenizer } from '../tokenizer.js'
 import { readBoolean, readObject } from '../validate.js'
-import { type Message, readMessages } from './message.js'
+import { type Message, type PlainMessage, readMessages } from './message.js'
 import type { ChatTemplate } from './template.js'
 
 export interface EncodeChatOptions {
@@ -27,22 +27,45 @@ export function encodeChat(
 ): Int32Array {
   const { continueFinal } = readObject('options', options)
   const continues = readBoolean('options.continueFinal', continueFinal, false)
-  const plain = readMessages('messages', messages)
-  const last = plain.at(-1)
+  const parts = renderChat(tokenizer, template, readMessages('messages', messages), continues)
+  return Int32Array.from(tokenizer.encode(parts, { addBos: needsBos(parts, tokenizer) }))
+}
+
+/** Whether a template left it to its caller to begin the conversation with BOS. */
+export function needsBos(parts: readonly (string | number)[], { bosTokenId }: Tokenizer): boolean {
+  return parts[0] !== bosTokenId
+}
+
+/**
+ * The texts and token ids of a conversation up to the answer that the model is to give.
+ *
+ * @param continues whether the model goes on with the last message, which is the assistant's.
+ * @throws OpenELMError as {@link encodeChat}.
+ */
+export function renderChat(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  messages: readonly PlainMessage[],
+  continues = false,
+): (string | number)[] {
+  const last = messages.at(-1)
   if (last === undefined) throw invalidArgument('messages', 'at least one message', messages)
   if (continues && last.role !== 'assistant') {
     throw invalidArgument('the role of the last message', '"assistant", to be continued', last.role)
   }
-  const { defaultSystem: content } = template
-  if (content !== undefined && plain[0]?.role !== 'system')
-    plain.unshift({ role: 'system', content })
-
   const hasBegun = continues && last.content.trim() !== ''
-  if (continues && !hasBegun) plain.pop()
-  const rendered = template.render(plain, tokenizer, !hasBegun)
-  const parts = hasBegun ? cutAfter(rendered, last.content) : rendered
-  const tokens = tokenizer.encode(parts, { addBos: parts[0] !== tokenizer.bosTokenId })
-  return Int32Array.from(tokens)
+  const said = withSystem(template, continues && !hasBegun ? messages.slice(0, -1) : messages)
+  const parts = template.render(said, tokenizer, !hasBegun)
+  return hasBegun ? cutAfter(parts, last.content) : parts
+}
+
+/** A conversation with the system message that the template's model expects. */
+export function withSystem(
+  { defaultSystem: content }: ChatTemplate,
+  messages: readonly PlainMessage[],
+): readonly PlainMessage[] {
+  if (content === undefined || messages[0]?.role === 'system') return messages
+  return [{ role: 'system', content }, ...messages]
 }
 
 /** What stands up to the end of the last message, whose white space a template may have taken away. */

@@ -1,4 +1,5 @@
 import { invalidArgument } from '../errors.js'
+import { oneOf } from '../options.js'
 
 /** What one side says in a conversation. */
 export interface Message {
@@ -9,11 +10,11 @@ export interface Message {
 
 /** A message whose parts are joined. */
 export interface PlainMessage {
-  readonly role: string
+  readonly role: Message['role']
   readonly content: string
 }
 
-const roles: readonly unknown[] = ['system', 'user', 'assistant'] satisfies Message['role'][]
+const roles = ['system', 'user', 'assistant'] as const
 
 /**
  * Checks messages that a caller gives.
@@ -28,14 +29,15 @@ export function readMessages(name: string, value: unknown): PlainMessage[] {
       throw invalidArgument(path, 'a message', message)
     }
     const { role, content } = message as { role?: unknown; content?: unknown }
-    if (!roles.includes(role)) {
-      throw invalidArgument(`${path}.role`, `one of ${roles.join(', ')}`, role)
+    return {
+      role: oneOf(...roles)(`${path}.role`, role),
+      content: readContent(`${path}.content`, content),
     }
-    return { role: role as string, content: readContent(`${path}.content`, content) }
   })
 }
 
-function readContent(name: string, content: unknown): string {
+/** @throws OpenELMError INVALID_ARGUMENT */
+export function readContent(name: string, content: unknown): string {
   if (typeof content === 'string') return content.toWellFormed()
   if (!Array.isArray(content)) throw invalidArgument(name, 'a string or an array of parts', content)
   const texts = Array.from(content, (part: unknown, i) => {

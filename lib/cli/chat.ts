@@ -1,8 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { Command, Option } from 'commander'
 import { OpenELMError } from '../errors.js'
-import type { GenerateOptions } from '../generate.js'
-import type { Conversation } from './conversation.js'
+import type { Chat, GenerateOptions } from '../index.js'
 import { Interrupt, interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
 import { addOptions, integer, loadOptions, pick, samplerOptions } from './options.js'
@@ -17,15 +16,16 @@ export const chat = new Command('chat')
   .description('talk with an Instruct model')
   .option('--system <text>', 'what the conversation begins with')
   .addOption(
-    new Option('--template <name>', 'how messages are marked; none leaves them as they are')
-      .choices(['zephyr', 'none'])
-      .default('zephyr'),
+    new Option(
+      '--template <name>',
+      "how messages are marked; none leaves them as they are (default: the model's own, or zephyr)",
+    ).choices(['zephyr', 'none']),
   )
   .addHelpText(
     'after',
     `
 Ctrl-C stops an answer; a second Ctrl-C, Ctrl-D or /exit ends the conversation.
-When the context is full, a new conversation begins.
+When the context is full, the oldest messages are forgotten.
 
 Example:
   $ openelm chat -m OpenELM-3B-Instruct --repetition-penalty 1.2`,
@@ -34,14 +34,19 @@ Example:
     if (options.template === 'none' && options.system !== undefined) {
       command.error('--system needs a template')
     }
-    await using model = await loadModel(options, interruptSignal())
-    const { Conversation } = await import('./conversation.js')
-    await converse(new Conversation(model, options), pick(options, answerOptions))
+    await using model = await loadModel(options, interruptSignal(), {
+      chatTemplate: options.template,
+    })
+    const { system } = options
+    const chat = model.createChat(
+      system === undefined ? {} : { messages: [{ role: 'system', content: system }] },
+    )
+    await converse(chat, pick(options, answerOptions))
   })
 addOptions(chat, [...loadOptions, ...answerOptions])
 
 /** Reads messages and prints answers until the user leaves. */
-async function converse(conversation: Conversation, options: GenerateOptions): Promise<void> {
+async function converse(chat: Chat, options: GenerateOptions): Promise<void> {
   const isTerminal = Boolean(process.stdin.isTTY && process.stdout.isTTY)
   const prompt = isTerminal ? '> ' : ''
   const lines = createInterface({
@@ -71,7 +76,7 @@ async function converse(conversation: Conversation, options: GenerateOptions): P
     if (isInterrupted || message === '/exit') break
     if (message !== '') {
       answer = new AbortController()
-      await printAnswer(conversation, message, { ...options, signal: answer.signal })
+      await printAnswer(chat, message, { ...options, signal: answer.signal })
       answer = undefined
     }
     if (isOpen) lines.prompt()
@@ -81,17 +86,14 @@ async function converse(conversation: Conversation, options: GenerateOptions): P
   if (isInterrupted) throw new Interrupt()
 }
 
-async function printAnswer(
-  conversation: Conversation,
-  message: string,
-  options: GenerateOptions,
-): Promise<void> {
-  if (conversation.isFullFor(message)) {
-    note('the context is full, a new conversation begins')
-    conversation.restart()
-  }
+async function printAnswer(chat: Chat, message: string, options: GenerateOptions): Promise<void> {
+  const before = chat.messages.length
+  let isAnswered = false
   try {
-    for await (const text of conversation.say(message, options)) print(text)
+    for await (const { text } of chat.stream(message, options)) {
+      print(text)
+      isAnswered = true
+    }
   } catch (error) {
     const isTooLong = error instanceof OpenELMError && error.code === 'CONTEXT_OVERFLOW'
     if (isTooLong) note(error.message)
@@ -99,4 +101,6 @@ async function printAnswer(
   } finally {
     process.stdout.write('\n')
   }
+  const isForgetful = isAnswered && chat.messages.length < before + 2
+  if (isForgetful) note('the context was full: the oldest messages are forgotten')
 }

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import { Command, Option } from 'commander'
 import { ioError } from '../files.js'
-import type { GenerateChunk, GenerateResult } from '../generate.js'
+import type { GenerateChunk, GenerateResult } from '../generation-stream.js'
 import { decodeText, readText } from '../text.js'
 import { interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { validateSamplerOptions } from '../sampler.js'
+import { checkGenerateOptions } from '../generate-options.js'
 
 /** Which model to run and how: the command-line form of LoadOptions. */
 export const loadOptions = [
@@ -84,7 +84,7 @@ export function samplerOption(flags: string, description: string): Option {
   return option.argParser(text => {
     const value = toNumber(text)
     try {
-      validateSamplerOptions({ [option.attributeName()]: value })
+      checkGenerateOptions({ [option.attributeName()]: value })
     } catch (error) {
       const [, expected] = /to be (.+), received/.exec((error as Error).message) ?? []
       throw new InvalidArgumentError(`Expected ${expected}.`)

@@ -5,7 +5,7 @@ import { openCheckpoint, type TensorHeader, writeCheckpoint } from '../checkpoin
 import { type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { ioError, readJsonObject, readRange, writeWhole } from '../files.js'
-import type { NativeTrainer, NativeTrainerArray } from '../native.js'
+import type { NativeTrainer, NativeTrainerArray } from '../native-trainer.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'

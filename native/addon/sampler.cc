@@ -19,6 +19,13 @@ static SamplerOptions read_options(const Napi::Object& options) {
   result.min_p = number(options, "minP");
   result.repetition_penalty = number(options, "repetitionPenalty");
   result.repetition_context_size = int64(options, "repetitionContextSize");
+  result.presence_penalty = number(options, "presencePenalty");
+  result.frequency_penalty = number(options, "frequencyPenalty");
+  const auto tokens = int32s(options.Get("biasedTokens"), "biasedTokens");
+  const auto biases = float32s(options.Get("biases"), "biases");
+  for (size_t i = 0; i < std::min(tokens.size(), biases.size()); ++i) {
+    result.logit_bias.emplace_back(tokens[i], biases[i]);
+  }
   result.seed = options.Get("seed").As<Napi::BigInt>().Uint64Value(&lossless);
   result.logprobs = int64(options, "logprobs");
   return result;

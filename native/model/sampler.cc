@@ -26,7 +26,9 @@ bool are_valid(const SamplerOptions& options) {
   return options.temperature >= 0 && options.temperature <= DBL_MAX && options.top_k >= 0 &&
          options.top_p > 0 && options.top_p <= 1 && options.min_p >= 0 && options.min_p < 1 &&
          options.repetition_penalty > 0 && options.repetition_penalty <= DBL_MAX &&
-         options.repetition_context_size >= 0 && options.logprobs >= 0;
+         options.repetition_context_size >= 0 && options.logprobs >= 0 &&
+         std::abs(options.presence_penalty) <= DBL_MAX &&
+         std::abs(options.frequency_penalty) <= DBL_MAX;
 }
 
 }  // namespace
@@ -39,12 +41,26 @@ Sampler::Sampler(int vocab_size, const SamplerOptions& options)
   scores_.resize(vocab_size);
   weights_.resize(vocab_size);
   kept_.reserve(vocab_size);
+  if (counts_generated()) counts_.resize(vocab_size);
+  if (!options.logit_bias.empty()) bias_.resize(vocab_size);
+  for (const auto& [id, bias] : options.logit_bias) {
+    if (id < 0 || id >= vocab_size || !(std::abs(bias) <= DBL_MAX)) {
+      throw Error(ErrorCode::kInvalidArgument, "a logit bias is out of its range");
+    }
+    bias_[id] = bias;
+  }
 }
 
 void Sampler::accept(const int32_t* tokens, size_t count) {
   if (std::any_of(tokens, tokens + count,
                   [&](int32_t id) { return id < 0 || id >= vocab_size_; })) {
     throw Error(ErrorCode::kInvalidArgument, "a token is not in the vocabulary");
+  }
+  if (count > 0) {
+    if (tokens[0] == drawn_ && counts_generated() && counts_[drawn_]++ == 0) {
+      generated_.push_back(drawn_);
+    }
+    drawn_ = -1;
   }
   const auto capacity = static_cast<size_t>(options_.repetition_context_size);
   if (options_.repetition_penalty == 1 || capacity == 0) return;
@@ -63,18 +79,18 @@ Sample Sampler::sample(const float* logits, TokenMask* mask) {
   load(logits);
   const double log_total =
       options_.logprobs > 0 ? add_top_tokens(sample) : std::numeric_limits<double>::quiet_NaN();
-  penalize(logits);
+  adjust(logits);
   if (mask) mask->apply(scores_.data(), scores_.size());
   filter();
-  sample.token = draw();
+  sample.token = drawn_ = draw();
   sample.logprob = static_cast<float>(logits[sample.token] - log_total);
   return sample;
 }
 
 std::optional<DrawArgs> Sampler::next_draw() {
   constexpr double kHottest = 100;
-  if (options_.repetition_penalty != 1 || options_.logprobs > 0 ||
-      options_.temperature > kHottest) {
+  if (options_.repetition_penalty != 1 || counts_generated() || !bias_.empty() ||
+      options_.logprobs > 0 || options_.temperature > kHottest) {
     return std::nullopt;
   }
   constexpr double kLeast = FLT_MIN;
@@ -94,7 +110,7 @@ Sample Sampler::take(int token) {
   if (token < 0) throw no_finite_logit();
   if (options_.temperature != 0) random_.next();
   Sample sample;
-  sample.token = token;
+  sample.token = drawn_ = token;
   return sample;
 }
 
@@ -124,15 +140,28 @@ double Sampler::add_top_tokens(Sample& sample) const {
   return log_total;
 }
 
-void Sampler::penalize(const float* logits) {
-  const double penalty = options_.repetition_penalty;
+bool Sampler::counts_generated() const {
+  return options_.presence_penalty != 0 || options_.frequency_penalty != 0;
+}
+
+void Sampler::adjust(const float* logits) {
+  for (const auto& [id, bias] : options_.logit_bias) set_score(id, logits[id] + bias_[id]);
   for (const int32_t id : window_) {
     // From the logit and not from the score: a token that comes twice is penalised once.
-    const double logit = finite_or_minus_infinity(logits[id]);
-    if (logit == kMinusInfinity) continue;
-    const double score = logit > 0 ? logit / penalty : logit * penalty;
-    scores_[id] = static_cast<float>(std::clamp<double>(score, -FLT_MAX, FLT_MAX));
+    const double logit = logits[id] + (bias_.empty() ? 0.0 : bias_[id]);
+    const double penalty = options_.repetition_penalty;
+    set_score(id, logit > 0 ? logit / penalty : logit * penalty);
   }
+  for (const int32_t id : generated_) {
+    const double penalty = options_.presence_penalty + counts_[id] * options_.frequency_penalty;
+    set_score(id, scores_[id] - penalty);
+  }
+}
+
+// A token whose own logit is not finite stays out of the choice.
+void Sampler::set_score(int32_t id, double score) {
+  if (scores_[id] == kMinusInfinity) return;
+  scores_[id] = static_cast<float>(std::clamp<double>(score, -FLT_MAX, FLT_MAX));
 }
 
 void Sampler::filter() {

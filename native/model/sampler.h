@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "../draw_args.h"
@@ -18,6 +19,9 @@ struct SamplerOptions {
   double min_p = 0;        // [0, 1)
   double repetition_penalty = 1;
   int64_t repetition_context_size = 64;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  std::vector<std::pair<int32_t, double>> logit_bias;  // tokens, and what is added to their logits
   uint64_t seed = 0;
   int64_t logprobs = 0;
 };
@@ -46,16 +50,22 @@ class TokenMask {
 
 // Turns logits [vocab_size] into a token, by these steps in this order, which is that of Hugging
 // Face's `generate`:
+//   logit bias          added to the logits of its tokens
 //   repetition penalty  over the tokens in the window of the last accepted ones: a positive logit
 //                       is divided by it and a negative one multiplied, once per distinct token
+//   presence penalty    subtracted from the logit of each token that was generated before, and
+//   frequency penalty   subtracted once for each time that it was: as OpenAI defines the two
 //   mask                tokens that may not come next are left out
 //   temperature         p = softmax(logits / temperature)
 //   top_k               the top_k most likely tokens
 //   top_p               the fewest most likely tokens that have top_p of the mass top_k left
 //   min_p               the tokens at least min_p times as likely as the likeliest one
 //   one draw            of one uniform number, from what is left in the order of the ids
-// Temperature 0 takes the likeliest token after the penalty and draws no number. Equally likely
+// Temperature 0 takes the likeliest token after the penalties and draws no number. Equally likely
 // tokens rank by id, lowest first. A logit that is not finite is never chosen.
+//
+// A token counts as generated when it is drawn and then accepted. What is accepted otherwise is
+// part of a prompt, which the presence and frequency penalties do not see.
 //
 // The same seed gives the same tokens on every platform: all arithmetic is IEEE double in a fixed
 // order, and no choice is left to the standard library. One call at a time.
@@ -65,7 +75,7 @@ class Sampler {
 
   int vocab_size() const { return vocab_size_; }
 
-  // Appends tokens to the window of the repetition penalty.
+  // Appends tokens to the text that the penalties see.
   void accept(const int32_t* tokens, size_t count);
 
   // The token drawn is one that the mask allows, if there is one. It is not accepted.
@@ -73,8 +83,8 @@ class Sampler {
 
   // What the next sample() without a mask does, for a backend that draws in float32 from the logits
   // where they are, with the same result but where two tokens are all but equally good. None when
-  // that takes more than the logits (the window, or log-probabilities to report), or float32 cannot
-  // tell the weights of tokens apart because the temperature is above 100.
+  // that takes more than the logits (a bias, a penalty, or log-probabilities to report), or float32
+  // cannot tell the weights of tokens apart because the temperature is above 100.
   std::optional<DrawArgs> next_draw();
 
   // In the place of sample(): the token that a backend has drawn by next_draw(), or -1.
@@ -85,7 +95,9 @@ class Sampler {
   double best_score() const;
   void weigh_all(double best, double inverse_temperature);
   double add_top_tokens(Sample& sample) const;  // returns the log of the softmax's denominator
-  void penalize(const float* logits);
+  bool counts_generated() const;
+  void adjust(const float* logits);  // bias and penalties
+  void set_score(int32_t id, double score);
   void filter();
   void keep_top_p();
   void order_by_id();  // the tokens kept, which are the most likely ones
@@ -99,9 +111,14 @@ class Sampler {
 
   std::vector<int32_t> window_;  // a ring once it is full
   size_t window_begin_ = 0;      // the oldest token in it
+  std::vector<double> bias_;     // a logit bias for each token, or nothing
+
+  int32_t drawn_ = -1;              // not accepted yet
+  std::vector<int32_t> counts_;     // how often each token was generated, or nothing
+  std::vector<int32_t> generated_;  // the tokens that were
 
   // Scratch, one entry a token of the vocabulary.
-  std::vector<float> scores_;    // logits after the penalty; -infinity where not finite
+  std::vector<float> scores_;    // logits after bias and penalties; -infinity where not finite
   std::vector<double> weights_;  // e^((score - best) / temperature), set for the tokens in kept_
   std::vector<int32_t> kept_;    // the tokens that the filters left
   double kept_weight_ = 0;

@@ -1,6 +1,7 @@
 import { parseConfig, tensorSpecs } from '../../lib/config.js'
-import { loadNative, type NativeTrainer, type NativeTrainerArray } from '../../lib/native.js'
+import { loadNative } from '../../lib/native.js'
 import { nativeConfig } from '../../lib/native-config.js'
+import type { NativeTrainer, NativeTrainerArray } from '../../lib/native-trainer.js'
 import type { ConfigJson } from '../reference.js'
 
 export interface NamedRange {

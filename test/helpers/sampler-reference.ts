@@ -1,15 +1,18 @@
-import type { NativeSamplerOptions } from '../../lib/native.js'
+import type { NativeSamplerOptions } from '../../lib/native-session.js'
 
 /**
- * The probability of each token, in float64 and straight from the definitions: penalty, temperature,
- * top-k, top-p, min-p, in this order. At temperature 0 all of it is on one token.
+ * The probability of each token, in float64 and straight from the definitions: bias, penalties,
+ * temperature, top-k, top-p, min-p, in this order. At temperature 0 all of it is on one token.
+ *
+ * @param accepted the prompt; `generated` comes after it.
  */
 export function referenceDistribution(
   logits: Float32Array,
   options: NativeSamplerOptions,
   accepted: readonly number[] = [],
+  generated: readonly number[] = [],
 ): number[] {
-  const scores = penalized(logits, options, accepted)
+  const scores = penalized(logits, options, accepted, generated)
   // Array.prototype.sort is stable, so that equal scores stay in the order of their ids.
   const ranked = [...scores.keys()]
     .filter(id => Number.isFinite(scores[id]))
@@ -41,13 +44,22 @@ export function referenceDistribution(
 
 function penalized(
   logits: Float32Array,
-  { repetitionPenalty, repetitionContextSize }: NativeSamplerOptions,
+  options: NativeSamplerOptions,
   accepted: readonly number[],
+  generated: readonly number[],
 ): number[] {
-  const window = new Set(accepted.slice(Math.max(0, accepted.length - repetitionContextSize)))
+  const text = [...accepted, ...generated]
+  const window = new Set(text.slice(Math.max(0, text.length - options.repetitionContextSize)))
   return Array.from(logits, (logit, id) => {
-    if (!window.has(id)) return logit
-    return logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty
+    let score = logit
+    for (const [i, token] of options.biasedTokens.entries()) {
+      if (token === id) score += options.biases[i]!
+    }
+    if (window.has(id)) {
+      score = score > 0 ? score / options.repetitionPenalty : score * options.repetitionPenalty
+    }
+    const count = generated.filter(token => token === id).length
+    return score - count * options.frequencyPenalty - (count > 0 ? options.presencePenalty : 0)
   })
 }
 

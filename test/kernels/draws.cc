@@ -201,6 +201,15 @@ void check_refusals() {
   options.repetition_penalty = 1.1;
   check(!Sampler(8, options).next_draw(), "a penalty needs the window");
   options.repetition_penalty = 1;
+  options.presence_penalty = 0.5;
+  check(!Sampler(8, options).next_draw(), "a presence penalty needs the counts");
+  options.presence_penalty = 0;
+  options.frequency_penalty = -0.5;
+  check(!Sampler(8, options).next_draw(), "a frequency penalty needs the counts");
+  options.frequency_penalty = 0;
+  options.logit_bias = {{3, 1.0}};
+  check(!Sampler(8, options).next_draw(), "a bias needs the logits");
+  options.logit_bias.clear();
   options.logprobs = 1;
   check(!Sampler(8, options).next_draw(), "log-probabilities need the logits");
   options.logprobs = 0;

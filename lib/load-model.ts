@@ -1,0 +1,85 @@
+import { abortable } from './abortable.js'
+import { type BackendName, backends } from './backends.js'
+import { type Checkpoint, type DType, openCheckpoint } from './checkpoint.js'
+import { OpenELMError, type OpenELMErrorCode } from './errors.js'
+import type { LoadOptions, readLoadOptions } from './load-options.js'
+import { loadTextParts, type TextParts } from './load-text-parts.js'
+import { loadNative, type NativeModel } from './native.js'
+import { nativeConfig } from './native-config.js'
+import { nativeTensors } from './native-tensors.js'
+
+export interface LoadedModel {
+  readonly checkpoint: Checkpoint
+  readonly native: NativeModel
+  readonly backend: BackendName
+  readonly dtype: DType
+  readonly textParts: TextParts
+}
+
+/** Loads what a model is made of: see `OpenELM.load`. */
+export async function loadModel(
+  source: string,
+  options: ReturnType<typeof readLoadOptions>,
+): Promise<LoadedModel> {
+  options.signal?.throwIfAborted()
+  const checkpoint = await openCheckpoint(source)
+  const textParts = await loadTextParts(checkpoint, options)
+  const dtype = options.dtype ?? checkpoint.dtype
+  const nativeOptions = {
+    config: nativeConfig(checkpoint.config),
+    tensors: nativeTensors(checkpoint),
+    dtype,
+    deviceIndex: options.deviceIndex,
+    threads: options.threads,
+    kvCacheDtype: options.kvCacheDtype,
+    mmap: options.mmap,
+  }
+  const { signal, report } = reporter(options.signal, options.onProgress)
+  const { native, backend } = await loadOn(options.backend, backend =>
+    abortable(
+      signal,
+      () => loadNative().load({ ...nativeOptions, backend }, report),
+      native => native.dispose(),
+    ),
+  )
+  return { checkpoint, native, backend, dtype, textParts }
+}
+
+/** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */
+function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
+  if (onProgress === undefined) return { signal, report: undefined }
+  const failure = new AbortController()
+  const report = (loadedBytes: number, totalBytes: number) => {
+    try {
+      onProgress(loadedBytes, totalBytes)
+    } catch (error) {
+      failure.abort(error)
+    }
+  }
+  return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
+}
+
+function preferredBackend(): BackendName {
+  const available = backends().filter(backend => backend.available && backend.name !== 'cpu')
+  return available[0]?.name ?? 'cpu'
+}
+
+/** Loads on the backend asked for; under 'auto' on the CPU where a GPU turns out not to do. */
+async function loadOn(
+  choice: 'auto' | BackendName,
+  load: (backend: BackendName) => Promise<NativeModel>,
+): Promise<{ native: NativeModel; backend: BackendName }> {
+  const backend = choice === 'auto' ? preferredBackend() : choice
+  try {
+    return { native: await load(backend), backend }
+  } catch (error) {
+    if (choice !== 'auto' || backend === 'cpu' || !isFailureOfDevice(error)) throw error
+    return { native: await load('cpu'), backend: 'cpu' }
+  }
+}
+
+/** Whether another device may do better: this one is too small, cannot run the model, or has failed. */
+function isFailureOfDevice(error: unknown): boolean {
+  const codes: OpenELMErrorCode[] = ['OUT_OF_MEMORY', 'BACKEND_UNAVAILABLE', 'INTERNAL']
+  return error instanceof OpenELMError && codes.includes(error.code)
+}

@@ -1,0 +1,76 @@
+export interface NativeSamplerOptions {
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  repetitionPenalty: number
+  repetitionContextSize: number
+  presencePenalty: number
+  frequencyPenalty: number
+  /** The tokens of a logit bias, and the bias of each. */
+  biasedTokens: Int32Array
+  biases: Float32Array
+  /** Unsigned 64-bit. */
+  seed: bigint
+  /** How many alternatives to report with each token. */
+  logprobs: number
+}
+
+/** A drawn token. Log-probabilities are natural logarithms under the model's own distribution. */
+export interface NativeSample {
+  token: number
+  /** These three only when {@link NativeSamplerOptions.logprobs} is above 0. */
+  logprob?: number
+  topTokens?: Int32Array
+  topLogprobs?: Float32Array
+}
+
+/** How likely the model finds each target, and the `top` tokens that it finds likeliest in its place. */
+export interface NativeScores {
+  /** [targets] */
+  logprobs: Float32Array
+  /** [targets, top], most likely first; -1, with -Infinity, where no other has a finite score. */
+  topTokens: Int32Array
+  topLogprobs: Float32Array
+}
+
+/**
+ * One stream of random draws, with what the penalties see of the text. Its methods throw BUSY while a
+ * session draws with it.
+ */
+export interface NativeSampler {
+  /** Appends tokens to the text; the first counts as generated if it was drawn just before. */
+  accept(tokens: Int32Array): void
+  /** Draws from given scores, [vocabSize]; the token drawn is not accepted. */
+  sample(logits: Float32Array): NativeSample
+}
+
+/**
+ * One KV cache. At most one of the asynchronous calls may be under way; each appends its tokens, and
+ * leaves the cache as it was when it fails.
+ */
+export interface NativeSession {
+  readonly position: number
+  readonly contextLength: number
+  /** Scores after the last token, [vocabSize], or after each of them, [tokens.length, vocabSize]. */
+  logits(tokens: Int32Array, all: boolean): Promise<Float32Array>
+  /**
+   * Accepts the tokens in the sampler and draws the next one, which is not appended.
+   *
+   * With `goesOn` the one after it is begun before it is asked for, as if the caller had done at once
+   * what it must do next: call this with the token drawn and the same sampler, or `whenIdle`, which
+   * makes the session (though not the sampler) what it was without.
+   */
+  sample(tokens: Int32Array, sampler: NativeSampler, goesOn: boolean): Promise<NativeSample>
+  /** Scores tokens[firstTarget..], each given those before it. */
+  scores(tokens: Int32Array, firstTarget: number, top: number): Promise<NativeScores>
+  /**
+   * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
+   * that the call is in has ended: `whenIdle` tells.
+   */
+  cancel(): void
+  whenIdle(): Promise<void>
+  rewind(position: number): void
+  fork(): NativeSession
+  dispose(): void
+}

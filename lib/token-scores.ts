@@ -1,0 +1,66 @@
+import type { TokenLogprob } from './generation-stream.js'
+import type { NativeScores } from './native-session.js'
+import { abortSignal, integer, optional, type RulesOf } from './options.js'
+
+/** How a call is ended early. */
+export interface CallOptions {
+  /** Aborts the call, which then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+}
+
+export interface ScoresOptions extends CallOptions {
+  /** How many of the likeliest tokens to report in the place of each: from 0 to 20. Default 0. */
+  top?: number | undefined
+}
+
+export const callRules = { signal: optional(abortSignal) } satisfies RulesOf<CallOptions>
+
+export const scoresRules = {
+  ...callRules,
+  top: optional(integer(0, 20), 0),
+} satisfies RulesOf<ScoresOptions>
+
+/** How likely the model finds a continuation. */
+export interface Score {
+  /** The sum of the natural logarithms of the probabilities of its tokens. */
+  readonly logprob: number
+  /** How many tokens it has. */
+  readonly tokens: number
+  /** Whether greedy decoding would produce it. */
+  readonly isGreedy: boolean
+}
+
+/** How likely the model finds a token after those before it. */
+export interface TokenScore extends TokenLogprob {
+  /** The likeliest tokens in its place, most likely first: as many as `top` says. */
+  readonly topLogprobs: readonly TokenLogprob[]
+}
+
+/** @param scores of `tokens`, with at least the likeliest token in each place. */
+export function scoreOf(tokens: Int32Array, { logprobs, topTokens }: NativeScores): Score {
+  const top = topTokens.length / Math.max(1, tokens.length)
+  return {
+    logprob: logprobs.reduce((sum, value) => sum + value, 0),
+    tokens: tokens.length,
+    isGreedy: tokens.every((token, i) => token === topTokens[i * top]),
+  }
+}
+
+/** @param scores of `tokens`. */
+export function tokenScores(tokens: Int32Array, scores: NativeScores): TokenScore[] {
+  const top = scores.topTokens.length / Math.max(1, tokens.length)
+  return Array.from(tokens, (token, i) => ({
+    token,
+    logprob: scores.logprobs[i]!,
+    topLogprobs: tokenLogprobs(
+      scores.topTokens.subarray(i * top, (i + 1) * top),
+      scores.topLogprobs.subarray(i * top, (i + 1) * top),
+    ),
+  }))
+}
+
+/** Pairs of tokens and log-probabilities, without the places that no token has (-1). */
+export function tokenLogprobs(tokens: Int32Array, logprobs: Float32Array): TokenLogprob[] {
+  const pairs = Array.from(tokens, (token, i) => ({ token, logprob: logprobs[i]! }))
+  return pairs.filter(({ token }) => token >= 0)
+}
