@@ -11,6 +11,9 @@
 
 namespace openelm {
 
+class LoadProgress;
+struct TensorSource;
+
 // What a batch has come to, in host memory, valid until the next batch. At most one of the two is
 // there; neither when the batch asks for no logits.
 struct Output {

@@ -1,5 +1,6 @@
 #include "addon_data.h"
 
+#include <algorithm>
 #include <new>
 #include <system_error>
 
@@ -135,6 +136,18 @@ Napi::Object new_array(Napi::Env env, const char* class_name, size_t length) {
     throw Error(ErrorCode::kOutOfMemory,
                 "cannot allocate " + std::to_string(length) + " elements of a " + class_name);
   }
+}
+
+Napi::Object to_array(Napi::Env env, std::span<const int32_t> values) {
+  const Napi::Object array = new_array(env, "Int32Array", values.size());
+  std::copy(values.begin(), values.end(), array.As<Napi::Int32Array>().Data());
+  return array;
+}
+
+Napi::Object to_array(Napi::Env env, std::span<const float> values) {
+  const Napi::Object array = new_array(env, "Float32Array", values.size());
+  std::copy(values.begin(), values.end(), array.As<Napi::Float32Array>().Data());
+  return array;
 }
 
 }  // namespace openelm

@@ -6,6 +6,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -17,13 +18,12 @@ namespace openelm {
 class AddonData;
 
 // Something to do on the JavaScript thread, as often as it is posted.
-class Notice : public Stream::Listener, public std::enable_shared_from_this<Notice> {
+class Notice : public std::enable_shared_from_this<Notice> {
  public:
   Notice(AddonData& data, std::function<void(Napi::Env)> run);
 
   // Runs it soon, once for all calls until then; never when the environment is ending. Any thread.
   void post() noexcept;
-  void on_news() noexcept override { post(); }
 
   std::function<void(Napi::Env)> run;  // the JavaScript thread's; may become empty
 
@@ -106,6 +106,10 @@ void settle(Napi::Env env, Napi::Promise::Deferred deferred, std::exception_ptr 
 // A typed array of zeros. Throws Error{kOutOfMemory}, where New() of its class in C++ would end the
 // process.
 Napi::Object new_array(Napi::Env env, const char* class_name, size_t length);
+
+// Copies of these.
+Napi::Object to_array(Napi::Env env, std::span<const int32_t> values);
+Napi::Object to_array(Napi::Env env, std::span<const float> values);
 
 // Runs the body of a JavaScript-visible function: no C++ exception but Napi::Error leaves it.
 template <typename Body>

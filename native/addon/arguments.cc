@@ -113,8 +113,8 @@ std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tenso
   return opened;
 }
 
-EngineOptions read_engine_options(const Napi::Object& object) {
-  EngineOptions options;
+LoadOptions read_load_options(const Napi::Object& object) {
+  LoadOptions options;
   options.config = read_config(object.Get("config").As<Napi::Object>());
   options.dtype = parse_dtype(text(object, "dtype"));
   options.backend = text(object, "backend");

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../model/engine.h"
+#include "../model/load.h"
 
 namespace openelm {
 
@@ -43,6 +43,6 @@ TensorArguments read_tensor(const Napi::Object& object);
 std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tensors, bool map_files);
 
 // But for the tensors, which open_tensors() makes.
-EngineOptions read_engine_options(const Napi::Object& object);
+LoadOptions read_load_options(const Napi::Object& object);
 
 }  // namespace openelm

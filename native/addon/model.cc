@@ -47,7 +47,7 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto object = info[0].As<Napi::Object>();
-    const auto options = std::make_shared<EngineOptions>(read_engine_options(object));
+    const auto options = std::make_shared<LoadOptions>(read_load_options(object));
     const auto listed = object.Get("tensors").As<Napi::Array>();
     const bool map_files = boolean(object, "mmap");
     std::vector<TensorArguments> tensors;
@@ -68,7 +68,7 @@ Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
 
     const auto work = [=, tensors = std::move(tensors)] {
       options->tensors = open_tensors(tensors, map_files);
-      *engine = std::make_shared<Engine>(*options, *progress);
+      *engine = load_engine(*options, *progress);
       options->tensors.clear();  // closes the files
     };
     const auto finish = [=](Napi::Env env) -> Napi::Value {
@@ -104,7 +104,7 @@ Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
     if (context_length < 1 || context_length > kMaxContextLength) {
       throw Error(ErrorCode::kInvalidArgument, "expected a context of 1 to 2^20 tokens");
     }
-    return SessionWrap::create(info.Env(), engine_, context_length);
+    return SessionWrap::create(info.Env(), engine_, engine_->create_stream(context_length));
   });
 }
 

@@ -31,18 +31,6 @@ static SamplerOptions read_options(const Napi::Object& options) {
   return result;
 }
 
-static Napi::Object to_array(Napi::Env env, const std::vector<int32_t>& values) {
-  const auto array = new_array(env, "Int32Array", values.size());
-  std::copy(values.begin(), values.end(), array.As<Napi::Int32Array>().Data());
-  return array;
-}
-
-static Napi::Object to_array(Napi::Env env, const std::vector<float>& values) {
-  const auto array = new_array(env, "Float32Array", values.size());
-  std::copy(values.begin(), values.end(), array.As<Napi::Float32Array>().Data());
-  return array;
-}
-
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   auto result = Napi::Object::New(env);
   result.Set("token", sample.token);
@@ -51,20 +39,6 @@ Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   result.Set("topTokens", to_array(env, sample.top_tokens));
   result.Set("topLogprobs", to_array(env, sample.top_logprobs));
   return result;
-}
-
-static Napi::Object scores_to_js(Napi::Env env, const Scores& scores) {
-  auto result = Napi::Object::New(env);
-  result.Set("logprobs", to_array(env, scores.logprobs));
-  result.Set("topTokens", to_array(env, scores.top_tokens));
-  result.Set("topLogprobs", to_array(env, scores.top_logprobs));
-  return result;
-}
-
-Napi::Value result_to_js(Napi::Env env, const Stream::Result& result, const Napi::Value& logits) {
-  if (const auto* sample = std::get_if<Sample>(&result)) return sample_to_js(env, *sample);
-  if (const auto* scores = std::get_if<Scores>(&result)) return scores_to_js(env, *scores);
-  return logits;
 }
 
 void SamplerWrap::init(Napi::Env env, Napi::Object exports) {

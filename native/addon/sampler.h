@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "../model/stream.h"
+#include "../model/sampler.h"
 
 namespace openelm {
 
@@ -28,8 +28,5 @@ class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
 
 // NativeSample of lib/native.ts.
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample);
-
-// NativeSample, NativeScores, or the logits.
-Napi::Value result_to_js(Napi::Env env, const Stream::Result& result, const Napi::Value& logits);
 
 }  // namespace openelm

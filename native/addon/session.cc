@@ -1,7 +1,9 @@
 #include "session.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "../model/scores.h"
 #include "arguments.h"
 #include "sampler.h"
 
@@ -16,35 +18,31 @@ void SessionWrap::init(Napi::Env env) {
                   {
                       InstanceAccessor<&SessionWrap::position>("position"),
                       InstanceAccessor<&SessionWrap::context_length>("contextLength"),
-                      InstanceMethod<&SessionWrap::logits>("logits"),
-                      InstanceMethod<&SessionWrap::sample>("sample"),
-                      InstanceMethod<&SessionWrap::scores>("scores"),
-                      InstanceMethod<&SessionWrap::cancel>("cancel"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::logits>>("logits"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::sample>>("sample"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::scores>>("scores"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::cancel>>("cancel"),
                       InstanceMethod<&SessionWrap::when_idle>("whenIdle"),
-                      InstanceMethod<&SessionWrap::rewind>("rewind"),
-                      InstanceMethod<&SessionWrap::fork>("fork"),
-                      InstanceMethod<&SessionWrap::dispose>("dispose"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::rewind>>("rewind"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::fork>>("fork"),
+                      InstanceMethod<&SessionWrap::guard<&SessionWrap::dispose>>("dispose"),
                   }));
 }
 
-Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Engine> engine, int length) {
+Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Engine> engine,
+                                std::shared_ptr<Stream> stream) {
   return AddonData::of(env).session_class.New(
-      {Napi::External<std::shared_ptr<Engine>>::New(env, &engine), Napi::Number::New(env, length)});
+      {Napi::External<std::shared_ptr<Engine>>::New(env, &engine),
+       Napi::External<std::shared_ptr<Stream>>::New(env, &stream)});
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info)
     : ObjectWrap(info),
       engine_(*info[0].As<Napi::External<std::shared_ptr<Engine>>>().Data()),
-      stream_(
-          guarded(info.Env(), [&] { return engine_->create_stream(info[1].As<Napi::Number>()); })) {
-  notice_ = std::make_shared<Notice>(AddonData::of(info.Env()),
-                                     [this](Napi::Env env) { on_notice(env); });
-  stream_->listener = notice_;
-}
-
-SessionWrap::~SessionWrap() {
-  notice_->run = nullptr;
-  stream_->dispose();
+      stream_(*info[1].As<Napi::External<std::shared_ptr<Stream>>>().Data()),
+      notice_(std::make_shared<Notice>(AddonData::of(info.Env()),
+                                       [this](Napi::Env env) { on_notice(env); })) {
+  stream_->notify = [notice = notice_] { notice->post(); };
 }
 
 Napi::Value SessionWrap::position(const Napi::CallbackInfo& info) {
@@ -55,32 +53,25 @@ Napi::Value SessionWrap::context_length(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), stream_->context_length());
 }
 
-Napi::Value SessionWrap::wait(const Napi::CallbackInfo& info) {
-  call_ = Napi::Promise::Deferred::New(info.Env());
-  tidy(info.Env());
+Napi::Value SessionWrap::wait(Napi::Env env, ToJs to_js) {
+  call_ = Napi::Promise::Deferred::New(env);
+  to_js_ = std::move(to_js);
+  tidy(env);
   return call_->Promise();
 }
 
 // Of the event loop, which turns even where tokens are drawn faster than they are taken.
 void SessionWrap::on_notice(Napi::Env env) {
-  std::optional<Stream::Result> result;
-  std::exception_ptr error;
-  try {
-    if (call_) result = stream_->take();
-  } catch (...) {
-    error = std::current_exception();
-  }
-  if (result || error) {
+  if (const auto result = call_ ? stream_->take() : std::nullopt) {
     const auto call = *std::exchange(call_, std::nullopt);
-    settle(env, call, error,
-           [&](Napi::Env env) { return result_to_js(env, *result, logits_.Value()); });
+    settle(env, call, result->error, [&](Napi::Env env) { return to_js_(env, result->sample); });
   }
   if (!call_ && !waiting_.empty()) stream_->stop();
   tidy(env);
 }
 
 void SessionWrap::tidy(Napi::Env env) {
-  if (stream_->is_idle()) {
+  if ((!logits_.IsEmpty() || !waiting_.empty()) && stream_->is_idle()) {
     logits_.Reset();
     for (const auto& waiting : std::exchange(waiting_, {})) waiting.Resolve(env.Undefined());
   }
@@ -91,52 +82,54 @@ void SessionWrap::tidy(Napi::Env env) {
 }
 
 Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const auto tokens = int32s(info[0]);
-    const bool all = info[1].As<Napi::Boolean>();
-    stream_->check(tokens);
-    const size_t size = (all ? tokens.size() : 1) * size_t(engine_->config().vocab_size);
-    const auto logits = new_array(info.Env(), "Float32Array", size);
-    stream_->append(tokens, logits.As<Napi::Float32Array>().Data(), all);
-    logits_ = Napi::Persistent(logits);
-    return wait(info);
+  const auto tokens = int32s(info[0]);
+  const int size = int(tokens.size());
+  const int first_row = info[1].As<Napi::Boolean>() ? 0 : size - 1;
+  const size_t count = size_t(size - first_row) * size_t(engine_->config().vocab_size);
+  const auto array = new_array(info.Env(), "Float32Array", count);
+  float* const to = array.As<Napi::Float32Array>().Data();
+  stream_->append(tokens, first_row, size, [=](int row, std::span<const float> logits) {
+    std::copy(logits.begin(), logits.end(), to + (row - first_row) * logits.size());
   });
+  logits_ = Napi::Persistent(array);
+  return wait(info.Env(), [this](Napi::Env, const Sample&) { return logits_.Value(); });
 }
 
 Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int ahead = info[2].As<Napi::Boolean>() ? kAhead : 0;
-    stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead);
-    return wait(info);
-  });
+  const int ahead = info[2].As<Napi::Boolean>() ? kAhead : 0;
+  stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead);
+  return wait(info.Env(), sample_to_js);
 }
 
 Napi::Value SessionWrap::scores(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    stream_->score(int32s(info[0]), info[1].As<Napi::Number>(), info[2].As<Napi::Number>());
-    return wait(info);
+  const auto scores = score(*stream_, int32s(info[0]), info[1].As<Napi::Number>().Int32Value(),
+                            info[2].As<Napi::Number>().Int32Value());
+  return wait(info.Env(), [scores](Napi::Env env, const Sample&) {
+    auto result = Napi::Object::New(env);
+    result.Set("logprobs", to_array(env, scores->logprobs));
+    result.Set("topTokens", to_array(env, scores->top_tokens));
+    result.Set("topLogprobs", to_array(env, scores->top_logprobs));
+    return result;
   });
 }
 
 // Nobody waits for a batch that other sessions need: the session is busy until then, but its caller
 // is told now.
-Napi::Value SessionWrap::give_up(const Napi::CallbackInfo& info, ErrorCode code, const char* why) {
-  return guarded(info.Env(), [&] {
-    stream_->stop();
-    const auto call = std::exchange(call_, std::nullopt);
-    if (call) call->Reject(make_js_error(info.Env(), code, why).Value());
-    tidy(info.Env());
-    return info.Env().Undefined();
-  });
+Napi::Value SessionWrap::give_up(Napi::Env env, ErrorCode code, const char* why) {
+  stream_->stop();
+  const auto call = std::exchange(call_, std::nullopt);
+  if (call) call->Reject(make_js_error(env, code, why).Value());
+  tidy(env);
+  return env.Undefined();
 }
 
 Napi::Value SessionWrap::cancel(const Napi::CallbackInfo& info) {
-  return give_up(info, ErrorCode::kAborted, "aborted");
+  return give_up(info.Env(), ErrorCode::kAborted, "aborted");
 }
 
 Napi::Value SessionWrap::dispose(const Napi::CallbackInfo& info) {
   stream_->dispose();
-  return give_up(info, ErrorCode::kDisposed, "the session was disposed");
+  return give_up(info.Env(), ErrorCode::kDisposed, "the session was disposed");
 }
 
 Napi::Value SessionWrap::when_idle(const Napi::CallbackInfo& info) {
@@ -148,19 +141,12 @@ Napi::Value SessionWrap::when_idle(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionWrap::rewind(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    stream_->rewind(info[0].As<Napi::Number>());
-    return info.Env().Undefined();
-  });
+  stream_->rewind(info[0].As<Napi::Number>());
+  return info.Env().Undefined();
 }
 
 Napi::Value SessionWrap::fork(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    stream_->check_idle();
-    const Napi::Value fork = create(info.Env(), engine_, stream_->context_length());
-    Unwrap(fork.As<Napi::Object>())->stream_->copy(*stream_);
-    return fork;
-  });
+  return create(info.Env(), engine_, stream_->fork());
 }
 
 }  // namespace openelm

@@ -2,7 +2,10 @@
 
 #include <napi.h>
 
+#include <functional>
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "addon_data.h"
 
@@ -13,12 +16,16 @@ namespace openelm {
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:
   static void init(Napi::Env env);
-  static Napi::Value create(Napi::Env env, std::shared_ptr<Engine> engine, int context_length);
+  static Napi::Value create(Napi::Env env, std::shared_ptr<Engine> engine,
+                            std::shared_ptr<Stream> stream);
 
   explicit SessionWrap(const Napi::CallbackInfo& info);
-  ~SessionWrap() override;
+  ~SessionWrap() override { notice_->run = nullptr; }
 
  private:
+  // What the promise of a call is resolved with, once the stream has given its answer.
+  using ToJs = std::function<Napi::Value(Napi::Env, const Sample&)>;
+
   Napi::Value position(const Napi::CallbackInfo& info);
   Napi::Value context_length(const Napi::CallbackInfo& info);
   Napi::Value logits(const Napi::CallbackInfo& info);
@@ -30,15 +37,21 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
-  Napi::Value wait(const Napi::CallbackInfo& info);  // for the job that has begun
-  Napi::Value give_up(const Napi::CallbackInfo& info, ErrorCode code, const char* why);
+  // The method, of which no C++ exception but Napi::Error leaves.
+  template <Napi::Value (SessionWrap::*method)(const Napi::CallbackInfo&)>
+  Napi::Value guard(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] { return (this->*method)(info); });
+  }
+  Napi::Value wait(Napi::Env env, ToJs to_js);
+  Napi::Value give_up(Napi::Env env, ErrorCode code, const char* why);
   void on_notice(Napi::Env env);
   void tidy(Napi::Env env);
 
-  const std::shared_ptr<Engine> engine_;
-  const std::shared_ptr<Stream> stream_;
+  std::shared_ptr<Engine> engine_;  // outlives its stream
+  std::shared_ptr<Stream> stream_;
   std::shared_ptr<Notice> notice_;  // of the stream
   std::optional<Napi::Promise::Deferred> call_;
+  ToJs to_js_;                                    // of the call
   std::vector<Napi::Promise::Deferred> waiting_;  // of whenIdle()
   Napi::ObjectReference logits_;                  // where a job's go, until the stream is idle
   bool is_kept_alive_ = false;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../model/tensor_source.h"
 #include "../model/weights.h"
 
 namespace openelm::cpu {

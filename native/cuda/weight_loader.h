@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../host_threads.h"
+#include "../model/tensor_source.h"
 #include "../model/weights.h"
 #include "runtime.h"
 

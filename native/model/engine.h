@@ -1,55 +1,96 @@
 #pragma once
 
+#include <condition_variable>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include "scheduler.h"
+#include "decoder.h"
+#include "stream.h"
 
 namespace openelm {
 
-struct EngineOptions {
-  Config config;
-  std::vector<TensorSource> tensors;
-  DType dtype = DType::kFloat32;
-  std::string backend;
-  int device_index = 0;
-  int threads = 1;
-  std::optional<DType> kv_cache_dtype;  // kFloat32 or kFloat16; else default_kv_cache_dtype()
-};
-
-// A loaded model: its backend, weights and scheduler, which end together.
+// A model at work: its backend, weights and KV caches, and a thread that does the jobs of all its
+// streams, several in one batch. Single tokens go first, so that a long prompt does not hold up the
+// streams that are drawing.
+//
+// Nothing that fails there reaches further than it must: an error in what is made of a stream's
+// logits ends the job of that stream, and one in the forward pass those of the batch.
 class Engine {
  public:
-  // Throws what check() of the config throws, and Error{kBackendUnavailable, kInvalidCheckpoint,
-  // kIoError, kOutOfMemory, kAborted}.
-  Engine(const EngineOptions& options, LoadProgress& progress);
+  // The ops of the backend run on the engine's thread from now on. Throws Error{kOutOfMemory}, and
+  // std::system_error where no thread can be started.
+  Engine(std::shared_ptr<Backend> backend, Weights weights);
   ~Engine() { dispose(); }
 
-  // Ends all jobs and threads, and gives the memory of the weights and caches back. Idempotent. Any
-  // thread but the scheduler's.
+  // Ends every job with Error{kDisposed}, and the thread; no job can begin any more. Gives all
+  // memory back. Idempotent. Any thread but the engine's.
   void dispose();
 
+  // An empty stream, whose last owner's end is its dispose(). It must not outlive the engine.
   // Throws Error{kOutOfMemory}, and kDisposed after dispose().
   std::shared_ptr<Stream> create_stream(int context_length);
 
   const Config& config() const { return config_; }
   const std::string& device() const { return device_; }
-  size_t weight_bytes() const;  // 0 after dispose(), like
-  size_t kv_cache_bytes() const;
+  size_t weight_bytes() const { return weight_bytes_; }  // 0 after dispose(), like
+  size_t kv_cache_bytes() const { return caches_.bytes(); }
 
  private:
+  friend class Stream;
+  using Lock = std::unique_lock<std::mutex>;
+  using State = Stream::State;
+
+  // Logits of the batch: those after one token of a stream.
+  struct Row {
+    Stream* stream;
+    int index;
+  };
+
+  // For streams, while mutex_ is held. end() may destroy one that has no other owner.
+  void require_running() const;  // throws Error{kDisposed}
+  void begin(Stream& stream);
+  void end(Stream& stream, std::exception_ptr error);
+  void retire(Stream& stream);
+  void update_cancelled();
+
+  void run();
+  void run_tasks(Lock& lock);
+  bool fill_batch();
+  void add(Stream& stream, int room);
+  void add_draws();
+  void run_batch(Lock& lock);
+  void use(const Row& row, int index, const Output& output);
+  void finish(Stream& stream);
+
   const Config config_;
-  std::shared_ptr<Backend> backend_;  // guarded by mutex_; null once disposed
+  std::shared_ptr<Backend> backend_;
   const std::string device_;
   Weights weights_;
-  const size_t weight_bytes_;
-  const std::shared_ptr<Scheduler> scheduler_;
-  std::mutex disposing_;                        // held until everything is given back
-  mutable std::mutex mutex_;                    // held for no allocation of a backend
-  std::vector<std::weak_ptr<KvCache>> caches_;  // guarded by mutex_
+  std::atomic<size_t> weight_bytes_;
+  const int max_batch_tokens_;
+  const std::exception_ptr disposed_;
+  std::optional<Decoder> decoder_;
+  std::atomic<bool> cancelled_{false};  // the batch
+
+  KvCaches caches_;
+  std::mutex disposing_;  // held until all memory is given back
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  // Guarded by mutex_. The batch is the thread's own while it runs.
+  std::list<std::shared_ptr<Stream>> streams_;  // under way
+  std::vector<std::function<void()>> tasks_;    // for the thread, before the next batch
+  bool has_retired_ = false;                    // caches to free
+  bool is_stopping_ = false;
+  Batch batch_;
+  std::vector<Stream*> batched_;  // the streams in the batch
+  std::vector<Row> rows_;
+  std::thread thread_;
 };
 
 }  // namespace openelm

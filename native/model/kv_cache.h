@@ -1,15 +1,15 @@
 #pragma once
 
+#include <list>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "weights.h"
 
 namespace openelm {
 
-// What keys and values are stored as where the user does not say: as exact as the weights deserve.
-// 16-bit weights are multiplied by float32 activations on the CPU, and by 16-bit ones on GPUs.
-DType default_kv_cache_dtype(const std::string& backend, DType weights);
+class Backend;
 
 // The keys (after RoPE) and values of one session, sized exactly, layer by layer.
 class KvCache {
@@ -43,6 +43,35 @@ class KvCache {
   Buffer buffer_;
   std::vector<Buffer> k_;  // parts of it, one per layer
   std::vector<Buffer> v_;
+};
+
+// The caches of a model's streams. Any thread may call it.
+class KvCaches {
+ public:
+  // The config must stay as long as the caches.
+  KvCaches(std::shared_ptr<Backend> backend, const Config& config)
+      : backend_(std::move(backend)), config_(config) {}
+
+  // Throws Error{kOutOfMemory}, and kDisposed after clear().
+  std::shared_ptr<KvCache> allocate(int context_length);
+
+  // Takes one back, which does not count any more. It is freed by free_retired(), because that may
+  // take long; once this returns it has been, whichever thread has done so.
+  void retire(const std::shared_ptr<KvCache>& cache) noexcept;
+  void free_retired();
+
+  // Frees all, although they may still be referred to.
+  void clear();
+
+  size_t bytes() const;
+
+ private:
+  std::shared_ptr<Backend> backend_;  // guarded by mutex_; null after clear()
+  const Config& config_;
+  std::mutex freeing_;  // held while memory is given back
+  mutable std::mutex mutex_;
+  std::list<std::shared_ptr<KvCache>> caches_;  // guarded by mutex_, like
+  std::list<std::shared_ptr<KvCache>> retired_;
 };
 
 }  // namespace openelm

@@ -1,151 +1,112 @@
 #include "stream.h"
 
+#include <utility>
+
 #include "../error.h"
-#include "scheduler.h"
+#include "engine.h"
 
 namespace openelm {
 
-bool Stream::is_idle() {
-  if (is_stopped_) {
-    {
-      std::lock_guard lock(scheduler_->mutex_);
-      if (is_under_way_) return false;
-    }
-    clear();
-  }
-  return std::holds_alternative<Idle>(job_);
+bool Stream::is_idle() const {
+  std::lock_guard lock(engine_.mutex_);
+  return state_ == State::kIdle;
 }
 
-void Stream::check_idle() {
+void Stream::require_idle() const {
   if (is_disposed_) throw Error(ErrorCode::kDisposed, "the session is disposed");
-  if (!is_idle()) throw Error(ErrorCode::kBusy, "the session already has a call under way");
-}
-
-void Stream::check(Tokens tokens) {
-  check_idle();
-  if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "expected at least one token");
-  for (const int32_t token : tokens) {
-    if (token < 0 || token >= scheduler_->vocab_size()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "token " + std::to_string(token) + " is not in the vocabulary");
-    }
-  }
-  if (tokens.size() > size_t(context_length() - position_)) {
-    throw Error(ErrorCode::kContextOverflow,
-                std::to_string(tokens.size()) + " tokens at position " + std::to_string(position_) +
-                    " do not fit in a context of " + std::to_string(context_length()));
-  }
-}
-
-void Stream::append(Tokens tokens, float* logits, bool all) { begin(tokens, Append{logits, all}); }
-
-void Stream::score(Tokens tokens, int first_target, int top) {
-  const int size = int(tokens.size());
-  if (first_target < 1 || first_target > size || top < 0 || top > scheduler_->vocab_size()) {
-    throw Error(ErrorCode::kInvalidArgument, "expected a first target after the first token");
-  }
-  begin(tokens, Score(first_target, size_t(size - first_target), top));
-}
-
-void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead) {
-  auto* draw = std::get_if<Draw>(&job_);
-  if (draw && !is_stopped_ && draw->asked == draw->taken && draw->sampler == sampler &&
-      tokens.size() == 1 && tokens[0] == last_token_) {
-    return go_on(*draw, ahead);
-  }
-  check_idle();
-  if (sampler->vocab_size() != scheduler_->vocab_size()) {
-    throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
-  }
-  if (sampler.use_count() > 1) throw Error(ErrorCode::kBusy, "the sampler is in use");
-  Draw job{sampler, mask, ahead};
-  job.mailbox.reserve(ahead + 1);
-  begin(tokens, std::move(job));
+  if (state_ == State::kIdle) return;
+  throw Error(ErrorCode::kBusy, "the session already has a call under way");
 }
 
 void Stream::begin(Tokens tokens, Job job) {
-  check(tokens);
-  tokens_.assign(tokens.begin(), tokens.end());
-  job_ = std::move(job);
-  appended_ = 0;
-  held_ = position_;
-  try {
-    scheduler_->begin(*this);
-  } catch (...) {
-    clear();
-    throw;
+  require_idle();
+  if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "expected at least one token");
+  for (const int32_t token : tokens) {
+    if (token >= 0 && token < engine_.config().vocab_size) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                "token " + std::to_string(token) + " is not in the vocabulary");
   }
+  if (tokens.size() > size_t(context_length_ - position_)) {
+    throw Error(ErrorCode::kContextOverflow,
+                std::to_string(tokens.size()) + " tokens at position " + std::to_string(position_) +
+                    " do not fit in a context of " + std::to_string(context_length_));
+  }
+  tokens_.assign(tokens.begin(), tokens.end());
+  mailbox_.reserve(job.ahead + 1);
+  engine_.begin(*this);
+  held_ = position_;
+  appended_ = 0;
+  job_ = std::move(job);
+  asked_ = int(tokens.size());
 }
 
-void Stream::go_on(Draw& draw, int ahead) {
-  std::lock_guard lock(scheduler_->mutex_);
-  draw.mailbox.reserve(draw.mailbox.size() + ahead + 1);
-  draw.ahead = ahead;
-  ++draw.asked;
-  // What was asked for may be there already; with nothing ahead that was the last of it.
-  const bool is_last = ahead == 0 && !draw.can_run();
-  if (is_under_way_ && in_batch_ == 0 && is_last) return scheduler_->end(*this, nullptr);
-  scheduler_->wake_.notify_one();
-  if (!draw.mailbox.empty() || !is_under_way_) scheduler_->tell(*this);
+void Stream::append(Tokens tokens, int first_row, int end_row, UseLogits use) {
+  std::lock_guard lock(engine_.mutex_);
+  begin(tokens, {first_row, end_row, std::move(use), nullptr, 0});
 }
 
-// The job is nobody's but the owner's any more.
-void Stream::clear() {
-  job_ = Idle();
-  error_ = nullptr;
-  is_stopped_ = false;
-  if (is_disposed_) cache_ = nullptr;
+void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead) {
+  std::lock_guard lock(engine_.mutex_);
+  const bool is_next = job_.sampler == sampler && tokens.size() == 1 && tokens[0] == last_token_;
+  if (is_next && asked_ == 0 && state_ != State::kStopped) {
+    mailbox_.reserve(ahead + 1);
+    job_.ahead = ahead;
+    asked_ = 1;
+    if (state_ == State::kWaiting && !has_more()) return engine_.end(*this, nullptr);
+    engine_.wake_.notify_one();
+    if ((!mailbox_.empty() || state_ == State::kDone) && notify) notify();
+    return;
+  }
+  require_idle();
+  if (sampler->vocab_size() != engine_.config().vocab_size) {
+    throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
+  }
+  if (sampler.use_count() > 1) throw Error(ErrorCode::kBusy, "the sampler is in use");
+  const auto use = [this](int, std::span<const float> logits) {
+    job_.sampler->accept(tokens_.data(), tokens_.size());
+    latest_ = job_.sampler->sample(logits.data(), mask.get());
+    if (mask) mask->accept(latest_.token);
+  };
+  begin(tokens, {int(tokens.size()) - 1, int(tokens.size()), use, sampler, ahead});
 }
 
 std::optional<Stream::Result> Stream::take() {
-  if (is_idle()) return {};
-  std::optional<Result> result;
-  {
-    std::lock_guard lock(scheduler_->mutex_);
-    auto* draw = std::get_if<Draw>(&job_);
-    if (draw && !draw->mailbox.empty()) {
-      Draw::Drawn& drawn = draw->mailbox.front();
-      position_ = drawn.position;
-      last_token_ = drawn.sample.token;
-      result = std::move(drawn.sample);
-      draw->mailbox.erase(draw->mailbox.begin());
-      ++draw->taken;
-      if (is_under_way_ || !draw->mailbox.empty() || error_) return result;
-    } else if (is_under_way_) {
-      return {};
-    }
+  std::lock_guard lock(engine_.mutex_);
+  if (asked_ == 0 || (mailbox_.empty() && state_ != State::kDone)) return {};
+  Result result;
+  if (mailbox_.empty()) {
+    result.error = error_;
+    clear();
+    return result;
   }
-  const std::exception_ptr error = error_;
-  if (!error && !result) {
-    position_ = held_;
-    auto* score = std::get_if<Score>(&job_);
-    result = score ? Result(std::move(score->scores)) : Result();
-  }
-  clear();
-  if (error) std::rethrow_exception(error);
+  result.sample = std::move(mailbox_.front());
+  mailbox_.erase(mailbox_.begin());
+  position_ += std::exchange(asked_, 0);
+  last_token_ = result.sample.token;
+  if (state_ == State::kDone && mailbox_.empty() && !error_) clear();
   return result;
 }
 
 void Stream::stop() {
-  if (is_idle()) return;
-  {
-    std::lock_guard lock(scheduler_->mutex_);
-    if (auto* draw = std::get_if<Draw>(&job_)) draw->mailbox.clear();
-    is_stopped_ = true;
-    if (in_batch_ > 0) return scheduler_->update_cancelled();
-    if (is_under_way_) scheduler_->end(*this, nullptr);
-  }
-  clear();
+  std::lock_guard lock(engine_.mutex_);
+  if (state_ == State::kIdle) return;
+  mailbox_.clear();
+  asked_ = 0;
+  const State state = std::exchange(state_, State::kStopped);
+  if (state == State::kWaiting) return engine_.end(*this, nullptr);
+  if (state == State::kDone) return clear();
+  engine_.update_cancelled();
 }
 
 void Stream::dispose() {
-  is_disposed_ = true;
   stop();
-  if (is_idle()) cache_ = nullptr;
+  std::lock_guard lock(engine_.mutex_);
+  if (!std::exchange(is_disposed_, true) && state_ == State::kIdle) engine_.retire(*this);
 }
 
 void Stream::rewind(int position) {
-  check_idle();
+  std::lock_guard lock(engine_.mutex_);
+  require_idle();
   if (position < 0 || position > position_) {
     throw Error(ErrorCode::kInvalidArgument,
                 "expected a position from 0 to " + std::to_string(position_));
@@ -153,31 +114,33 @@ void Stream::rewind(int position) {
   position_ = position;
 }
 
-void Stream::copy(Stream& from) {
-  from.check_idle();
-  position_ = from.position_;
-  adapter = from.adapter;
-  scheduler_->copy(*this, from);
+std::shared_ptr<Stream> Stream::fork() {
+  rewind(position_);  // throws when this stream cannot be forked
+  const std::shared_ptr<Stream> fork = engine_.create_stream(context_length_);
+  fork->position_ = position_;
+  fork->adapter = adapter;
+  std::lock_guard lock(engine_.mutex_);
+  engine_.require_running();
+  engine_.tasks_.push_back([from = shared_from_this(), to = fork->shared_from_this(),
+                            from_cache = cache_, to_cache = fork->cache_, positions = position_] {
+    try {
+      if (from->failure_) std::rethrow_exception(from->failure_);
+      to_cache->copy_from(*from_cache, positions);
+    } catch (...) {
+      to->failure_ = std::current_exception();
+    }
+  });
+  engine_.wake_.notify_one();
+  return fork;
 }
 
-bool Stream::can_run() const {
-  const auto* draw = std::get_if<Draw>(&job_);
-  return !draw || draw->can_run();
-}
-
-bool Stream::advance() {
-  appended_ += in_batch_;
-  held_ += in_batch_;
-  if (appended_ < int(tokens_.size())) return false;
-  auto* draw = std::get_if<Draw>(&job_);
-  if (!draw) return true;
-  tokens_.assign(1, draw->latest.token);
-  appended_ = 0;
-  draw->mailbox.push_back({std::move(draw->latest), held_});
-  ++draw->drawn;
-  if (held_ == cache_->context_length() || (draw->ahead == 0 && !draw->can_run())) return true;
-  if (draw->drawn <= draw->asked) scheduler_->tell(*this);
-  return false;
+// The job is over, and all of it has been taken or is not wanted.
+void Stream::clear() {
+  state_ = State::kIdle;
+  asked_ = 0;
+  job_ = {};
+  error_ = nullptr;
+  if (is_disposed_) engine_.retire(*this);
 }
 
 }  // namespace openelm

@@ -1,65 +1,50 @@
 #pragma once
 
-#include <exception>
+#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
 #include <span>
-#include <variant>
 #include <vector>
 
-#include "job.h"
 #include "kv_cache.h"
+#include "sampler.h"
 
 namespace openelm {
 
 class Adapter;
-class Scheduler;
+class Engine;
 
-// One KV cache, and what is being done with it: one job at a time, by the scheduler's thread. All
-// calls come from one thread, that of the stream's owner.
+// One KV cache, and what is being done with it: one job at a time, by the engine's thread. All
+// calls come from one thread, that of the stream's owner. They throw Error{kBusy} while a job is
+// under way, unless they say otherwise, and kDisposed after dispose().
 //
-// A job appends its tokens. It is over when take() has given its last result or its error, or when
-// stop() has ended it; a job that failed or was stopped leaves the position where it was.
+// A job appends its tokens, and throws Error{kInvalidArgument, kContextOverflow} when it cannot. It
+// is over when take() has given its last result or its error, or when stop() has ended it; a job
+// that failed or was stopped leaves the position where it was.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
   using Tokens = std::span<const int32_t>;
-  using Result = std::variant<std::monostate, Scores, Sample>;
+  using UseLogits = std::function<void(int row, std::span<const float> logits)>;
 
-  // Told when take() or is_idle() may have something new to say, on the scheduler's thread or
-  // within a call of the owner's. It must not call the stream, for the scheduler is locked.
-  class Listener {
-   public:
-    virtual ~Listener() = default;
-    virtual void on_news() noexcept = 0;
-  };
+  // For Engine::create_stream().
+  Stream(Engine& engine, int context_length) : context_length_(context_length), engine_(engine) {}
 
-  // The cache is the stream's alone, and empty.
-  Stream(std::shared_ptr<Scheduler> scheduler, std::shared_ptr<KvCache> cache)
-      : scheduler_(std::move(scheduler)), cache_(std::move(cache)) {}
-
-  // To be set while the stream is idle.
-  std::shared_ptr<Listener> listener;
+  // To be set while the stream is idle. `notify` is called when take() or is_idle() may have
+  // something new to say, on the engine's thread or within a call of the owner's. It must not throw
+  // and must not call the stream, for the engine is locked.
+  std::function<void()> notify;
   std::shared_ptr<const Adapter> adapter;
   std::shared_ptr<TokenMask> mask;  // of what draw() draws
 
-  // Tokens held, but for those behind what has been taken. 0 after dispose(), like
-  // context_length().
+  // Tokens held, but for those behind what has been taken. Both are 0 after dispose().
   int position() const { return is_disposed_ ? 0 : position_; }
-  int context_length() const { return is_disposed_ ? 0 : cache_->context_length(); }
-  bool is_idle();
+  int context_length() const { return is_disposed_ ? 0 : context_length_; }
+  bool is_idle() const;
 
-  // Throw what a job, or one with these tokens, would: Error{kDisposed, kBusy}, and
-  // kInvalidArgument or kContextOverflow.
-  void check_idle();
-  void check(Tokens tokens);
-
-  // Logits after each token, or the last, go to [T or 1, V], which must stay until the stream is
-  // idle.
-  void append(Tokens tokens, float* logits, bool all);
-
-  // Scores tokens[first_target..], given those before.
-  void score(Tokens tokens, int first_target, int top);
+  // Calls use(row, logits [V]) for the logits after each token in [first_row, end_row), on several
+  // threads; what it throws ends the job. It is kept until the stream is idle.
+  void append(Tokens tokens, int first_row, int end_row, UseLogits use);
 
   // Draws the token after these, which is not appended. While `ahead` is above 0 drawing goes on,
   // at most so many tokens beyond the one asked for: each is appended in its turn, as if the caller
@@ -67,53 +52,69 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // sampler; nobody else may have that until the stream is idle.
   void draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead);
 
-  // What was asked for, once it is there. Throws the error of a job that failed.
+  // What was asked for, once it is there: the token drawn, no token when the others have been
+  // appended, or why the job failed. Never throws.
+  struct Result {
+    Sample sample;
+    std::exception_ptr error;
+  };
   std::optional<Result> take();
 
   // Forgets the job, and what it has not given yet. The stream is idle now or, where a batch has to
-  // end first, soon.
+  // end first, soon. dispose() does so for good, and gives the memory back. Neither throws.
   void stop();
-
-  // The same for good: gives the memory back as soon as the stream is idle.
   void dispose();
 
-  // Forgets the tokens from `position` on. Throws Error{kDisposed, kBusy, kInvalidArgument}.
+  // Forgets the tokens from `position` on. Throws Error{kInvalidArgument} for one that is ahead.
   void rewind(int position);
 
-  // Makes this new stream hold what an idle one of the same length holds, which may go on at once:
-  // the copy comes before the next job of either, and should it fail, so do those of this stream.
-  void copy(Stream& from);
+  // Another stream that holds the same. The copy is made before the next job of either; if that
+  // fails, so do all jobs of the new stream. Throws Error{kOutOfMemory}.
+  std::shared_ptr<Stream> fork();
 
  private:
-  friend class Scheduler;
+  friend class Engine;
 
+  // Of the job: none; not in a batch; in one; in one that has to end first, although nobody wants
+  // its result; over but for what is left to take.
+  enum class State { kIdle, kWaiting, kInBatch, kStopped, kDone };
+
+  struct Job {
+    int first_row = 0;  // of the tokens whose logits are used
+    int end_row = 0;
+    UseLogits use;
+    std::shared_ptr<Sampler> sampler;  // of draw()
+    int ahead = 0;
+  };
+
+  // For callers that hold the engine's mutex.
+  void require_idle() const;
   void begin(Tokens tokens, Job job);
-  void go_on(Draw& draw, int ahead);
+  bool can_run() const { return int(mailbox_.size()) < (asked_ > 0 ? 1 : 0) + job_.ahead; }
+  bool has_more() const { return held_ < context_length_ && (job_.ahead > 0 || can_run()); }
   void clear();
 
-  // The scheduler's, while the stream is under way.
-  bool can_run() const;
-  bool advance();  // whether the job has ended
-
   // The owner's.
-  const std::shared_ptr<Scheduler> scheduler_;
-  std::shared_ptr<KvCache> cache_;  // null once its memory is given back
+  const int context_length_;
   int position_ = 0;
   int32_t last_token_ = 0;  // taken
   bool is_disposed_ = false;
 
-  // The scheduler's while the stream is under way, else the owner's. What both use meanwhile, the
-  // counts and the mailbox of Draw and what follows tokens_, is guarded by the scheduler's mutex.
-  Job job_;
-  std::vector<int32_t> tokens_;  // that the job is to append now
+  // Guarded by the engine's mutex. While they are in a batch, its threads read some without it, and
+  // write latest_.
+  Engine& engine_;
+  std::shared_ptr<KvCache> cache_;  // null once disposed and idle
+  State state_ = State::kIdle;
+  std::vector<int32_t> tokens_;  // to be appended now
+  int held_ = 0;                 // tokens in the cache before them
   int appended_ = 0;             // of them
-  int held_ = 0;                 // tokens in the cache
-  int in_batch_ = 0;             // tokens in the batch that is running
-  bool is_under_way_ = false;
-  bool is_stopped_ = false;     // the batch that it is in has to end first
+  Job job_;
+  int asked_ = 0;  // tokens of the call that take() has not answered yet, else 0
+  Sample latest_;  // on its way into the mailbox
+  std::vector<Sample> mailbox_;
   std::exception_ptr error_;    // of the job
-  std::exception_ptr failure_;  // of a copy to this stream, and so of every job
-  std::list<std::shared_ptr<Stream>>::iterator place_;
+  std::exception_ptr failure_;  // of the copy that made this stream; the engine's thread's alone
+  std::list<std::shared_ptr<Stream>>::iterator place_;  // among those under way
 };
 
 }  // namespace openelm

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cfloat>
 #include <limits>
 
-#include "../error.h"
 #include "portable_math.h"
 
 namespace openelm {
@@ -61,27 +59,6 @@ double log_sum_exp(const float* scores, size_t size, double best) {
     for (size_t i = 0; i < count; ++i) sum += weights[i];
   }
   return best + portable_log(sum);
-}
-
-float score_token(const float* logits, size_t size, int target, size_t top, int32_t* top_tokens,
-                  float* top_logprobs) {
-  const float best = max_of(logits, size);
-  int invalid = 0;
-  for (size_t i = 0; i < size; ++i) invalid |= !(logits[i] <= FLT_MAX);
-  if (invalid || best == kMinusInfinity) {
-    throw Error(ErrorCode::kNonFiniteLogits, "a logit is not a number");
-  }
-  const double total = log_sum_exp(logits, size, best);
-  if (top > 0) {
-    std::vector<int32_t> ids;
-    rank_top(logits, size, top, ids);
-    for (size_t i = 0; i < top; ++i) {
-      const bool is_there = i < ids.size();
-      top_tokens[i] = is_there ? ids[i] : -1;
-      top_logprobs[i] = is_there ? static_cast<float>(logits[ids[i]] - total) : kMinusInfinity;
-    }
-  }
-  return static_cast<float>(logits[target] - total);
 }
 
 }  // namespace openelm

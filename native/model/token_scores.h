@@ -60,11 +60,4 @@ void rank_top(const float* scores, size_t size, size_t count, std::vector<int32_
 // adds and in which order depends on the scores alone.
 double log_sum_exp(const float* scores, size_t size, double best);
 
-// The natural logarithm of the probability of `target` in the softmax of logits [size].
-// `top_tokens` [top] and `top_logprobs` [top] get the most likely tokens in order; where fewer have
-// a finite logit, -1 and -infinity. Throws Error{kNonFiniteLogits} when a logit is NaN or
-// +infinity, or none is finite.
-float score_token(const float* logits, size_t size, int target, size_t top, int32_t* top_tokens,
-                  float* top_logprobs);
-
 }  // namespace openelm

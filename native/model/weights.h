@@ -3,15 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "../dtype.h"
 #include "config.h"
-#include "tensor_source.h"
 
 namespace openelm {
-
-class Backend;
 
 // Memory of a backend, or a part of it. Copies share it.
 struct Buffer {
@@ -64,20 +61,5 @@ struct Weights {
 
   size_t bytes() const;  // of memory held
 };
-
-inline constexpr char kEmbeddingsName[] = "transformer.token_embeddings.weight";
-inline constexpr char kHeadName[] = "lm_head.weight";
-
-// What a model of `model_dtype` keeps a matrix as. In a q4 model that is q8 for
-// - the embedding and the output layer, whose errors reach every logit, and
-// - rows that groups of kGroupSize do not fill, which the released models do not have: a padded
-//   last group wastes bits. llama.cpp leaves such rows in float16.
-// lib/tensor-headers.ts has the same rule for checkpoints.
-DType matrix_dtype(DType model_dtype, const std::string& name, int cols);
-
-// Loads every tensor that the config implies. `tensors` are found by their checkpoint names; a
-// missing one, or one of another shape, is Error{kInvalidCheckpoint}.
-Weights load_weights(Backend& backend, const Config& config,
-                     const std::vector<TensorSource>& tensors, DType dtype, LoadProgress& progress);
 
 }  // namespace openelm

@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "environment.h"
-#include "model/kv_cache.h"
+#include "model/load.h"
 
 namespace openelm {
 

@@ -7,6 +7,7 @@
 #include "model.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
+#include "model/load.h"
 #include "suites.h"
 #include "tensors.h"
 

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "model/weights.h"
+#include "model/load.h"
 #include "tensors.h"
 
 namespace openelm {

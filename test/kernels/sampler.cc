@@ -9,6 +9,7 @@
 #include "check.h"
 #include "error.h"
 #include "model/portable_math.h"
+#include "model/scores.h"
 #include "model/token_scores.h"
 #include "suites.h"
 #include "tensors.h"
@@ -76,9 +77,7 @@ void test_score_token() {
   std::vector<float> logits = {1, kInfinity, -kInfinity, 2, 1};
   int32_t tokens[5];
   float logprobs[5];
-  const auto score = [&](int target) {
-    return score_token(logits.data(), logits.size(), target, 5, tokens, logprobs);
-  };
+  const auto score = [&](int target) { return score_token(logits, target, tokens, logprobs); };
   const auto fails = [&] {
     try {
       score(0);

@@ -1,11 +1,10 @@
 // Many streams of one model at the same time.
 
-#include "model/scheduler.h"
+#include "model/engine.h"
 
 #include <chrono>
 #include <future>
 
-#include "model/engine.h"
 #include "stream_fixture.h"
 #include "suites.h"
 
@@ -15,14 +14,14 @@ namespace {
 
 constexpr int kClients = 10;
 
-std::unique_ptr<Engine> make_engine() {
-  EngineOptions options;
+std::shared_ptr<Engine> make_engine() {
+  LoadOptions options;
   options.config = stream_config();
   options.tensors = make_tensors(options.config, TensorSource::Format::kF32);
   options.backend = "cpu";
   options.threads = 2;
   LoadProgress progress(0, nullptr);
-  return std::make_unique<Engine>(options, progress);
+  return load_engine(options, progress);
 }
 
 using Logits = std::vector<float>;
@@ -44,14 +43,12 @@ void run_client(Engine& engine, int client, const Logits& expected, bool stops) 
   for (uint64_t attempt = 0; stream->position() < kLength; ++attempt) {
     const uint64_t random = random_bits(1000 + client, attempt);
     if (random % 7 == 0) {
-      const Client fork(engine.create_stream(kLength));
-      fork->copy(*stream);
-      stream = fork;
+      stream = stream.fork();
     }
     const int position = stream->position();
     const int wanted = random % 4 ? 1 : 1 + int(random / 4 % 50);
     const int count = std::min(wanted, kLength - position);
-    stream->append(tokens_of(client, position, count), logits.data(), false);
+    stream.begin_append(tokens_of(client, position, count), logits.data());
     if (stops && random % 3 == 0) {
       std::this_thread::sleep_for(std::chrono::microseconds(random / 1000 % 2000));
       stream->stop();
@@ -132,7 +129,7 @@ void test_engine_dispose(int jobs_before) {
         const Client stream(engine->create_stream(kLength));
         std::vector<float> logits(kVocabSize);
         if (client % 2) {
-          stream->append(tokens_of(client, 0, count), logits.data(), false);
+          stream.begin_append(tokens_of(client, 0, count), logits.data());
         } else {
           stream->draw(tokens_of(client, 0, count), make_sampler(), 3);
         }
@@ -167,7 +164,7 @@ void test_crowd() {
       crowd.push_back(model.stream());
       crowd.back()->draw(std::vector{token_of(i, 0)}, make_sampler(), kLength);
     }
-    prompt->append(tokens_of(0, 0, 50), logits.data(), false);
+    prompt.begin_append(tokens_of(0, 0, 50), logits.data());
   });
   model.backend->hold(before + 6);  // one to hold the others, and ceil(50 / (128 / 8)) of them
   prompt.wait();
@@ -181,13 +178,13 @@ void test_copies() {
   StreamModel model;
   const Client source = model.stream();
   source.append(tokens_of(0, 0, 20));
-  const Client copy = model.fork(source);
+  const Client copy = source.fork();
   check(copy->position() == 20, "the position of a copy");
   const Logits of_source = source.append({token_of(0, 20)});
   check(copy.append({token_of(0, 20)}) == of_source, "a copy differs from its source");
   check(model.backend->copying_thread == model.backend->thread, "a copy was made beside the ops");
 
-  const Client heir = model.fork(source);
+  const Client heir = source.fork();
   source->rewind(0);
   source.append(tokens_of(1, 0, 30));
   source->dispose();
@@ -197,9 +194,9 @@ void test_copies() {
   const auto fails = [](const Client& stream) {
     return code_of([&] { stream.append({1}); }) == ErrorCode::kInternal;
   };
-  const Client broken = model.fork(heir);
+  const Client broken = heir.fork();
   check(fails(broken), "the failure of a copy was lost");
-  check(fails(model.fork(broken)), "a copy of a failed copy works");
+  check(fails(broken.fork()), "a copy of a failed copy works");
   check(fails(broken), "a failed copy works the second time");
   check(!fails(heir), "a failed copy harmed its source");
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "allocations.h"
+#include "model/scores.h"
 #include "stream_fixture.h"
 #include "suites.h"
 
@@ -80,10 +81,10 @@ void test_busy() {
   float logits[kVocabSize];
   check(is_busy([&] { stream->draw(other, sampler, 1); }), "another token");
   check(is_busy([&] { stream->draw(last, make_sampler(), 1); }), "another sampler");
-  check(is_busy([&] { stream->append(last, logits, false); }), "another job");
-  check(is_busy([&] { stream->score(last, 1, 0); }), "a score");
+  check(is_busy([&] { stream.begin_append(last, logits); }), "another job");
+  check(is_busy([&] { score(*stream, last, 1, 0); }), "a score");
   check(is_busy([&] { stream->rewind(0); }), "rewind");
-  check(is_busy([&] { model.fork(stream); }), "fork");
+  check(is_busy([&] { stream.fork(); }), "fork");
   check(is_busy([&] { model.stream()->draw(kPrompt, sampler, 0); }), "its sampler elsewhere");
   stream->draw(last, sampler, 1);
   check(is_busy([&] { stream->draw(last, sampler, 1); }), "a second call");
@@ -92,7 +93,7 @@ void test_busy() {
   stream.wait_until_idle();
   stream->rewind(2);
   check(holds(model, stream, {5, 6}), "rewind");
-  const Client fork = model.fork(stream);
+  const Client fork = stream.fork();
   check(fork.append({1}) == stream.append({1}), "fork");
   check(code_of([&] { stream->rewind(99); }) == ErrorCode::kInvalidArgument, "a rewind ahead");
 }
@@ -164,19 +165,19 @@ void test_dispose() {
   model.backend->let_go();
   stream.wait_until_idle();
   other.wait_for_token();
-  check(code_of([&] { stream->check(kPrompt); }) == ErrorCode::kDisposed, "it can be used");
+  check(code_of([&] { stream.append(kPrompt); }) == ErrorCode::kDisposed, "it can be used");
 
   // The whole model, in the middle of a batch: every job ends, and no other begins.
   const Client last = model.stream();
   model.hold_batch_of([&] { last->draw(kPrompt, make_sampler(), 1); });
-  std::thread stopper([&] { model.scheduler->stop(); });
+  std::thread stopper([&] { model.engine->dispose(); });
   while (!*model.backend->is_cancelled) std::this_thread::yield();
   model.backend->let_go();
   stopper.join();
   const auto is_disposed = [](const auto& call) { return code_of(call) == ErrorCode::kDisposed; };
   check(is_disposed([&] { last.wait(); }), "a job did not end");
   check(is_disposed([&] { last->draw(kPrompt, make_sampler(), 1); }), "a job began");
-  check(is_disposed([&] { model.fork(last); }), "a copy began");
+  check(is_disposed([&] { last.fork(); }), "a copy began");
   last->rewind(0);
 }
 
@@ -215,13 +216,13 @@ void test_adapter() {
                                                reinterpret_cast<const Adapter*>(memory.get()));
   const Client with = model.stream();
   with->adapter = adapter;
-  const Client fork = model.fork(with);
+  const Client fork = with.fork();
   const Client without = model.stream();
   std::vector<float> logits(3 * kVocabSize);
   model.hold_batch_of([&] {
-    with->append(kPrompt, logits.data(), false);
-    without->append(kPrompt, logits.data() + kVocabSize, false);
-    fork->append(kPrompt, logits.data() + 2 * kVocabSize, false);
+    with.begin_append(kPrompt, logits.data());
+    without.begin_append(kPrompt, logits.data() + kVocabSize);
+    fork.begin_append(kPrompt, logits.data() + 2 * kVocabSize);
   });
   const Adapter* const a = adapter.get();
   const std::vector<const Adapter*> expected = {a, a, a, nullptr, nullptr, nullptr, a, a, a};
@@ -345,12 +346,13 @@ void test_out_of_memory() {
 void test_scores() {
   constexpr int kTop = 4;
   const std::vector<int32_t> text = tokens_of(1, 0, 60);
-  const auto score = [&](const Client& stream, int first_target) {
-    stream->score(text, first_target, kTop);
-    return std::get<Scores>(stream.wait());
+  const auto score_from = [&](const Client& stream, int first_target) {
+    const auto scores = score(*stream, text, first_target, kTop);
+    stream.wait();
+    return *scores;
   };
   StreamModel model(1);
-  const Scores expected = score(model.stream(), 1);
+  const Scores expected = score_from(model.stream(), 1);
   const std::vector<float> logits = model.stream().append(text, true);
   for (size_t target = 1; target < text.size(); ++target) {
     const float* row = logits.data() + (target - 1) * kVocabSize;
@@ -373,19 +375,20 @@ void test_scores() {
     StreamModel other(threads);
     const Client stream = other.stream();
     const Client company = other.stream();
+    std::shared_ptr<const Scores> scores;
     other.hold_batch_of([&] {
       company->draw(kPrompt, make_sampler(), 7);
-      stream->score(text, 1, kTop);
+      scores = score(*stream, text, 1, kTop);
     });
     other.backend->let_go();
-    const Scores scores = std::get<Scores>(stream.wait());
-    check(scores.logprobs == expected.logprobs && scores.top_tokens == expected.top_tokens &&
-              scores.top_logprobs == expected.top_logprobs,
+    stream.wait();
+    check(scores->logprobs == expected.logprobs && scores->top_tokens == expected.top_tokens &&
+              scores->top_logprobs == expected.top_logprobs,
           "other bits with more threads");
     check(stream->position() == int(text.size()), "the position");
-    const Scores last = score(other.stream(), 59);
+    const Scores last = score_from(other.stream(), 59);
     check(last.logprobs == std::vector{expected.logprobs.back()}, "the last alone");
-    check(score(other.stream(), 60).logprobs.empty(), "none");
+    check(score_from(other.stream(), 60).logprobs.empty(), "none");
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <limits>
 #include <mutex>
@@ -10,7 +11,7 @@
 #include "cpu/cpu_backend.h"
 #include "error.h"
 #include "model.h"
-#include "model/scheduler.h"
+#include "model/load.h"
 #include "tensors.h"
 
 // Streams on a small model whose backend is watched, and can be held in the middle of a batch.
@@ -97,21 +98,24 @@ class WatchedBackend : public cpu::CpuBackend {
 class Client {
  public:
   explicit Client(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {
-    stream_->listener = news_;
+    stream_->notify = [news = news_] { news->tell(); };
   }
 
   Stream* operator->() const { return stream_.get(); }
   Stream& operator*() const { return *stream_; }
 
   // What was asked for.
-  Stream::Result wait() const {
+  Sample wait() const {
     for (;;) {
       const int seen = news_->count();
-      if (auto result = stream_->take()) return std::move(*result);
+      if (auto result = stream_->take()) {
+        if (result->error) std::rethrow_exception(result->error);
+        return std::move(result->sample);
+      }
       news_->await(seen);
     }
   }
-  int wait_for_token() const { return std::get<Sample>(wait()).token; }
+  int wait_for_token() const { return wait().token; }
   void wait_until_idle() const {
     for (;;) {
       const int seen = news_->count();
@@ -126,10 +130,21 @@ class Client {
   // Logits after the last of these tokens, or all of them.
   std::vector<float> append(const std::vector<int32_t>& tokens, bool all = false) const {
     std::vector<float> logits(size_t(all ? tokens.size() : 1) * kVocabSize);
-    stream_->append(tokens, logits.data(), all);
+    begin_append(tokens, logits.data(), all);
     wait();
     return logits;
   }
+
+  // The same without waiting, to memory that must stay until the stream is idle.
+  void begin_append(const std::vector<int32_t>& tokens, float* logits, bool all = false) const {
+    const int size = int(tokens.size());
+    const int first_row = all ? 0 : size - 1;
+    stream_->append(tokens, first_row, size, [=](int row, std::span<const float> from) {
+      std::copy(from.begin(), from.end(), logits + size_t(row - first_row) * kVocabSize);
+    });
+  }
+
+  Client fork() const { return Client(stream_->fork()); }
 
   // Draws from here on until there are `count` tokens in all.
   void draw(std::vector<int32_t> prompt, const std::shared_ptr<Sampler>& sampler, int ahead,
@@ -141,12 +156,12 @@ class Client {
   }
 
  private:
-  struct News : Stream::Listener {
+  struct News {
     std::mutex mutex;
     std::condition_variable changed;
     int told = 0;
 
-    void on_news() noexcept override {
+    void tell() {
       std::lock_guard lock(mutex);
       ++told;
       changed.notify_all();
@@ -166,23 +181,14 @@ class Client {
 
 struct StreamModel {
   explicit StreamModel(int threads = 2)
-      : backend(std::make_shared<WatchedBackend>(threads)), weights(load(*backend, config)) {
-    scheduler = std::make_shared<Scheduler>(*backend, weights);
-  }
+      : backend(std::make_shared<WatchedBackend>(threads)),
+        engine(std::make_shared<Engine>(backend, load(*backend, config))) {}
   ~StreamModel() {
     backend->let_go();
-    scheduler->stop();
+    engine->dispose();
   }
 
-  Client stream(int length = kLength) {
-    auto cache = std::make_shared<KvCache>(backend, config, length);
-    return Client(std::make_shared<Stream>(scheduler, std::move(cache)));
-  }
-  Client fork(const Client& from) {
-    Client to = stream(from->context_length());
-    to->copy(*from);
-    return to;
-  }
+  Client stream(int length = kLength) const { return Client(engine->create_stream(length)); }
 
   // Holds the batch in which all jobs are that the body begins, and which has begun. Nothing else
   // may be under way.
@@ -191,7 +197,7 @@ struct StreamModel {
     const int next = backend->batches() + 1;
     backend->hold(next);
     const Client other = stream();
-    other->append(std::vector<int32_t>{1}, unused_logits_, false);
+    other.begin_append({1}, unused_logits_);
     backend->await_batches(next);
     body();
     backend->hold(next + 1);
@@ -201,8 +207,7 @@ struct StreamModel {
 
   const Config config = stream_config();
   const std::shared_ptr<WatchedBackend> backend;
-  const Weights weights;
-  std::shared_ptr<Scheduler> scheduler;
+  const std::shared_ptr<Engine> engine;
 
  private:
   static Weights load(Backend& backend, const Config& config) {

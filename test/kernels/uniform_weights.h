@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../../native/backend.h"
+#include "../../native/model/load.h"
 
 namespace openelm {
 

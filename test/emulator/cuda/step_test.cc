@@ -11,6 +11,7 @@
 #include "mock_runtime.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
+#include "model/load.h"
 #include "model/sampler.h"
 
 namespace openelm {

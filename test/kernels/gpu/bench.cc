@@ -12,6 +12,7 @@
 #include "cuda/cuda.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
+#include "model/load.h"
 #include "probes.h"
 
 namespace openelm {
