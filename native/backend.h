@@ -29,7 +29,7 @@ struct Output {
 // Buffer is a handle that stays the same, whatever becomes of the memory. T == 1 means matvec,
 // larger T matmul, inside the op.
 //
-// What is called on "the thread of the ops" is called by one thread at a time: the scheduler's once
+// What is called on "the thread of the ops" is called by one thread at a time: the engine's once
 // it runs, the loading one before.
 class Backend {
  public:
