@@ -1,0 +1,119 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import { findFiles, readRows } from '../../lib/evaluate/data-files.js'
+import { taskNamed, tasks } from '../../lib/evaluate/tasks.js'
+
+const row = {
+  id: 'a',
+  question: 'Why?',
+  choices: { text: ['x', 'y'], label: ['A', 'B'] },
+  answerKey: 'B',
+}
+const line = `${JSON.stringify(row)}\n`
+
+function write(folder: string, name: string, content: string | Uint8Array): string {
+  const file = join(folder, name)
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, content)
+  return file
+}
+
+t.test('files of the hub, and of tasks', async t => {
+  const places: [task: string, file: string][] = [
+    ['arc_easy', 'arc_easy/test.jsonl'],
+    ['arc_easy', 'arc_easy.test.jsonl'],
+    ['arc_easy', 'ai2_arc/ARC-Easy/test-00000-of-00001.parquet'],
+    ['arc_easy', 'allenai/ai2_arc/ARC-Easy/test/0000.parquet'],
+    ['hellaswag', 'hellaswag/data/validation-00000-of-00001.parquet'],
+    ['piqa', 'piqa/piqa_validation.parquet'],
+    ['race', 'EleutherAI/race/race_high_test.jsonl'],
+    ['winogrande', 'winogrande/winogrande_xl/validation-00000-of-00001.parquet'],
+    ['truthfulqa_mc2', 'truthful_qa/multiple_choice/validation-00000-of-00001.parquet'],
+    ['mmlu_anatomy', 'mmlu/anatomy/test-00000-of-00001.parquet'],
+    ['mmlu_anatomy', 'cais/mmlu/all/test-00000-of-00001.parquet'],
+    ['llm_adapters_arc_easy', 'LLM-Adapters/dataset/ARC-Easy/test.json'],
+  ]
+  for (const [name, file] of places) {
+    const folder = t.testdir()
+    const task = taskNamed(name)
+    write(folder, file, '')
+    write(folder, join(dirname(file), 'train-00000-of-00001.parquet'), '')
+    t.same(await findFiles(folder, task, task.split), [join(folder, file)], file)
+  }
+})
+
+t.test('every task says what it lacks', async t => {
+  const folder = t.testdir()
+  for (const task of tasks) {
+    const { repository } = task.data
+    await t.rejects(readRows(folder, task, task.split), {
+      code: 'IO_ERROR',
+      message: new RegExp(`no ${task.split} split of ${task.name} in .*expected ${repository} of`),
+    })
+  }
+})
+
+t.test('rows of several files, in the order of their names', async t => {
+  const folder = t.testdir()
+  for (const i of [2, 0, 1]) {
+    const text = line.replace('"a"', `"${i}"`)
+    write(folder, `ai2_arc/ARC-Easy/test-0000${i}-of-00003.jsonl`, i === 1 ? text.trim() : text)
+  }
+  const rows = await readRows(folder, taskNamed('arc_easy'), 'test')
+  t.same(
+    rows.map(({ values }) => values.id),
+    ['0', '1', '2'],
+  )
+})
+
+t.test('rows of a subject among those of all', async t => {
+  const folder = t.testdir()
+  const rows = ['anatomy', 'virology', 'anatomy'].map(subject => ({ subject }))
+  write(folder, 'mmlu/all/test.jsonl', rows.map(row => `${JSON.stringify(row)}\n`).join(''))
+  t.equal((await readRows(folder, taskNamed('mmlu_anatomy'), 'test')).length, 2)
+  await t.rejects(readRows(folder, taskNamed('mmlu_sociology'), 'test'), { code: 'INVALID_DATA' })
+})
+
+t.test('Parquet files give what JSON lines give', async t => {
+  const folder = t.testdir()
+  const task = taskNamed('mmlu_anatomy')
+  const bytes = readFileSync(join(import.meta.dirname, 'data/anatomy.parquet'))
+  const place = 'cais/mmlu/anatomy/test-00000-of-00001.parquet'
+  write(folder, place, bytes)
+  const rows = await readRows(folder, task, 'test')
+  t.strictSame(
+    rows.map(({ values }) => ({ ...values })),
+    [
+      { question: 'Which bone?', choices: ['a', 'b', 'c', 'd'], answer: 3 },
+      { question: 'Where is the é?', choices: ['w', 'x', 'y', 'z'], answer: 0 },
+    ],
+  )
+  t.equal(task.question(rows[0]!).gold, 3)
+  for (const length of [0, 3, 40, bytes.length - 5]) {
+    write(folder, place, bytes.subarray(0, length))
+    await t.rejects(readRows(folder, task, 'test'), {
+      code: 'INVALID_DATA',
+      message: /parquet: not a Parquet file that can be read/,
+    })
+  }
+})
+
+t.test('files that are malformed', async t => {
+  const bad: [name: string, content: string | Uint8Array, message: RegExp][] = [
+    ['test.jsonl', line + line.slice(0, 40), /test\.jsonl: row 2: malformed JSON/],
+    ['test.jsonl', `${line}\n${line}`, /test\.jsonl: row 2: malformed JSON/],
+    ['test.jsonl', `${line}[]\n`, /test\.jsonl: row 2: expected a JSON object/],
+    ['test.jsonl', '', /test\.jsonl: no document of arc_easy/],
+    ['test.jsonl', Uint8Array.of(0x22, 0xff, 0x22), /test\.jsonl: invalid UTF-8/],
+    ['test.json', '{}', /test\.json: expected a list/],
+  ]
+  for (const [name, content, message] of bad) {
+    const folder = t.testdir()
+    write(folder, join('arc_easy', name), content)
+    await t.rejects(readRows(folder, taskNamed('arc_easy'), 'test'), {
+      code: 'INVALID_DATA',
+      message,
+    })
+  }
+})
