@@ -1,0 +1,51 @@
+/** What a program in TypeScript writes. test/types.test.ts compiles it under the settings that programs have. */
+import {
+  backends,
+  type GenerateResult,
+  type LoadOptions,
+  OpenELM,
+  OpenELMError,
+  type OpenELMErrorCode,
+} from 'openelm'
+import { type QuantizeOptions, quantize } from 'openelm/convert'
+import { type TrainStep, train } from 'openelm/train'
+
+// Options that may be undefined, as those are which a program passes on.
+declare const signal: AbortSignal | undefined
+declare const threads: number | undefined
+declare const temperature: number | undefined
+const load: LoadOptions = { signal, threads, dtype: 'q8', backend: 'auto' }
+const quantization: QuantizeOptions = { dtype: 'q4', signal, threads }
+
+export async function generate(): Promise<string> {
+  const model: OpenELM = await OpenELM.load('openelm-nano', load)
+  const result: GenerateResult = await model.generate('Once', { temperature, signal, seed: 1n })
+  for await (const { text, token } of model.stream([1, 2], { maxTokens: 5 })) {
+    console.log(text.trim(), token + 1)
+  }
+  const { logprob } = await model.score('Once upon', Int32Array.of(1, 2))
+  const session = model.createSession({ contextLength: 10 })
+  const logits: Float32Array = await session.append([1])
+  session.dispose()
+  await model.dispose()
+  // @ts-expect-error: there is no such option.
+  await model.generate('Once', { temprature: 1 })
+  // @ts-expect-error: a number is no prompt.
+  await model.generate(5)
+  return `${result.text} ${logprob} ${logits.length}`
+}
+
+export async function learn(): Promise<TrainStep[]> {
+  await quantize('float', 'quantised', quantization)
+  const steps: TrainStep[] = []
+  const { config } = await OpenELM.load('openelm-nano')
+  for await (const step of train({ config, tokenizer: {}, data: ['a.txt'], out: 'run', signal })) {
+    steps.push(step)
+  }
+  return steps
+}
+
+export function explain(error: unknown): OpenELMErrorCode | undefined {
+  console.log(backends().map(({ name, available }) => `${name}: ${available}`))
+  return error instanceof OpenELMError ? error.code : undefined
+}
