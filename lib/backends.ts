@@ -1,7 +1,9 @@
-import { loadNative, type NativeBackendName } from './native.js'
+import { loadNative } from './native.js'
 
-export type BackendName = NativeBackendName
+/** What can run a model: the CPU, NVIDIA GPUs or Apple silicon. */
+export type BackendName = 'cpu' | 'cuda' | 'metal'
 
+/** Whether a backend can run here, and if not, why. */
 export interface BackendInfo {
   readonly name: BackendName
   readonly available: boolean

@@ -39,7 +39,7 @@ export interface Checkpoint {
   /** Absolute path. */
   readonly directory: string
   readonly config: OpenELMConfig
-  /** The tokens that end a generation, see {@link readEosTokenIds}. */
+  /** The tokens that end a generation, of config.json and generation_config.json. */
   readonly eosTokenIds: readonly number[]
   /** A float checkpoint may mix float types; this is the one of most bytes of its matrices. */
   readonly dtype: DType

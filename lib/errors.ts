@@ -25,6 +25,7 @@ export const errorCodes = {
   INTERNAL: 'a defect of this package; please report it',
 } as const
 
+/** The name of a kind of error: a key of {@link errorCodes}. */
 export type OpenELMErrorCode = keyof typeof errorCodes
 
 /** The one error class of this package, thrown by TypeScript and by the native addon alike. */

@@ -23,6 +23,7 @@ export interface GenerateChunk extends Sample {
   readonly text: string
 }
 
+/** What a generation made, and what it took. */
 export interface GenerateResult {
   /** The generated text, without the prompt. */
   readonly text: string

@@ -1,7 +1,12 @@
 import type { JsonObject } from './strict-json.js'
 
-/** The package @huggingface/tokenizers, which is imported only where a tokenizer.json is read. */
-export type HuggingFaceTokenizers = typeof import('@huggingface/tokenizers')
+/**
+ * What is used of the package @huggingface/tokenizers, which is imported only where a tokenizer.json is
+ * read. Its own types would reach users through this package's, and do not compile everywhere.
+ */
+export interface HuggingFaceTokenizers {
+  readonly Tokenizer: new (json: object, config: object) => unknown
+}
 
 interface LibraryParts {
   normalizer: { normalize(text: string): string } | null

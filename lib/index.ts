@@ -8,7 +8,7 @@ export { Chat, type ChatOptions } from './chat/chat.js'
 export type { EncodeChatOptions } from './chat/encode-chat.js'
 export type { Message } from './chat/message.js'
 export type { DType } from './checkpoint.js'
-export { type OpenELMConfig, parseConfig, presets } from './config.js'
+export { type Multipliers, type OpenELMConfig, parseConfig, presets } from './config.js'
 export { errorCodes, OpenELMError, type OpenELMErrorCode } from './errors.js'
 export { checkGenerateOptions, type GenerateOptions } from './generate-options.js'
 export type {

@@ -14,6 +14,7 @@ import {
   string,
 } from './options.js'
 
+/** Options of `OpenELM.load`. */
 export interface LoadOptions {
   /**
    * What runs the model. Default 'auto': the first of cuda, metal and cpu that is available, and cpu

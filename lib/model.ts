@@ -213,6 +213,7 @@ export class OpenELM {
     await this.#disposal
   }
 
+  /** As `dispose`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
   }

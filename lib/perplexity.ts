@@ -2,6 +2,7 @@ import { invalidArgument } from './errors.js'
 import { OpenELM } from './model.js'
 import { abortSignal, callback, integer, optional, type RulesOf, readOptions } from './options.js'
 
+/** Options of {@link perplexity}. */
 export interface PerplexityOptions {
   /**
    * Tokens that the model sees at a time, from 2 to what it was loaded for. Default that, or the context
@@ -18,6 +19,7 @@ export interface PerplexityOptions {
   onProgress?: ((tokens: number, total: number) => void) | undefined
 }
 
+/** What {@link perplexity} measures. */
 export interface Perplexity {
   /** e to the mean of -log p(token): what depends on the vocabulary. */
   perplexity: number

@@ -178,6 +178,7 @@ export class Session {
     this.native.dispose()
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

@@ -2,6 +2,7 @@ import { type OpenELMConfig, tensorSpecs } from './config.js'
 
 /** What the matrices of a checkpoint are stored as. */
 export const dtypes = ['float32', 'float16', 'bfloat16', 'q8', 'q4'] as const
+/** How the matrices of a checkpoint are stored: in a float type, or quantised to 8 or 4 bits. */
 export type DType = (typeof dtypes)[number]
 
 /** The safetensors types that a checkpoint uses. */
@@ -41,7 +42,7 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
  *   element j + 16 in its high nibble; an element is (nibble - 8) * scale
  * - both: `X.weight_scale` F16 [rows, groups]
  *
- * {@link matrixDType} tells which matrices of a q4 checkpoint are q8.
+ * `matrixDType` tells which matrices of a q4 checkpoint are q8.
  */
 export function tensorHeaders(
   config: OpenELMConfig,

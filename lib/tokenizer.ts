@@ -11,6 +11,7 @@ import { createVocabulary, type Vocabulary, type VocabularyParts } from './vocab
 /** Token ids, in order. */
 export type TokenIds = readonly number[] | Int32Array
 
+/** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
   /** Whether `bosTokenId` comes first, as the models were trained to expect. Default true. */
   addBos?: boolean | undefined
@@ -21,11 +22,13 @@ export interface EncodeOptions {
   special?: boolean | undefined
 }
 
+/** Options of `Tokenizer.encodeAsync`. */
 export interface EncodeAsyncOptions extends EncodeOptions {
   /** Ends the work between two slices; the promise then rejects with the signal's reason. */
   signal?: AbortSignal | undefined
 }
 
+/** Options of `Tokenizer.decode`. */
 export interface DecodeOptions {
   /**
    * Whether the tokens continue a text, as generated tokens do. By default they are a whole text, and

@@ -26,6 +26,7 @@ import {
 } from './tensor-headers.js'
 import { indexName, singleName } from './weight-files.js'
 
+/** Options of {@link writeCheckpoint}. */
 export interface WriteOptions {
   /** Largest shard in bytes of tensor data, unless one tensor alone is larger. Default 5e9. */
   maxShardBytes?: number | undefined

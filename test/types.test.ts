@@ -4,7 +4,8 @@ import t from 'tap'
 import ts from 'typescript'
 
 const root = join(import.meta.dirname, '..')
-const scratch = t.testdir()
+// With a package.json of its own: else 'openelm' would be the package around it, this one.
+const scratch = t.testdir({ 'package.json': '{ "private": true }' })
 const installed = join(scratch, 'node_modules', 'openelm')
 mkdirSync(installed, { recursive: true })
 copyFileSync(join(root, 'package.json'), join(installed, 'package.json'))

@@ -20,6 +20,7 @@ import { needsBos, withSystem } from './encode-chat.js'
 import { type Message, type PlainMessage, readContent, readMessages } from './message.js'
 import { addText, type Parts, partsAfter, withoutSpaceAtEnd } from './parts.js'
 
+/** Options of `OpenELM.createChat`. */
 export interface ChatOptions {
   /** What the conversation begins with, such as a system message. Default nothing. */
   messages?: readonly Message[] | undefined
@@ -171,6 +172,7 @@ export class Chat {
     this.#session.dispose()
   }
 
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose()
   }

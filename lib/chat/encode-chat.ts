@@ -4,6 +4,7 @@ import { readBoolean, readObject } from '../validate.js'
 import { type Message, type PlainMessage, readMessages } from './message.js'
 import type { ChatTemplate } from './template.js'
 
+/** Options of `OpenELM.encodeChat`. */
 export interface EncodeChatOptions {
   /**
    * Whether the last message, one of the assistant, is the beginning of the answer, which the model goes

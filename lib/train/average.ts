@@ -22,6 +22,7 @@ import { readFloat32 } from '../read-float32.js'
 import { floatTypes, type TensorHeader } from '../tensor-headers.js'
 import type { WriteOptions } from '../write-checkpoint.js'
 
+/** Options of {@link average}. */
 export interface AverageOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
   /** What the mean is stored as. Default float32. */
   dtype?: 'float32' | 'bfloat16' | undefined

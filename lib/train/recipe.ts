@@ -15,6 +15,7 @@ import {
 } from '../options.js'
 import { commonHyperparameters } from './presets.js'
 
+/** Options of `train`: what to learn from, the recipe, and where the checkpoints go. */
 export interface TrainOptions {
   /** The shape of the model, e.g. of `parseConfig`. */
   config: OpenELMConfig

@@ -17,6 +17,7 @@ interface Word {
   count: number
 }
 
+/** Options of {@link trainTokenizer}. */
 export interface TrainTokenizerOptions {
   /** Aborting rejects with the signal's reason. */
   signal?: AbortSignal | undefined

@@ -1,5 +1,6 @@
 import { countParameters, type OpenELMConfig } from '../config.js'
 
+/** What the memory of training depends on beside the model. */
 export interface TrainingShape {
   microBatchSize: number
   sequenceLength: number

@@ -2,10 +2,13 @@
 import {
   backends,
   type GenerateResult,
+  type GenerationStream,
   type LoadOptions,
+  type Message,
   OpenELM,
   OpenELMError,
   type OpenELMErrorCode,
+  Sampler,
 } from 'openelm'
 import { type QuantizeOptions, quantize } from 'openelm/convert'
 import { type TrainStep, train } from 'openelm/train'
@@ -25,8 +28,15 @@ export async function generate(): Promise<string> {
   }
   const { logprob } = await model.score('Once upon', Int32Array.of(1, 2))
   const session = model.createSession({ contextLength: 10 })
-  const logits: Float32Array = await session.append([1])
+  const logits: Float32Array = await session.append([1], { signal })
+  const { token } = new Sampler(model.config.vocabSize, { temperature }).sample(logits)
+  const stream: GenerationStream = session.fork().stream([token], { signal })
+  for await (const chunk of stream) console.log(chunk.text)
+  console.log((await stream.result).finishReason)
   session.dispose()
+  const messages: Message[] = [{ role: 'system', content: 'Be brief.' }]
+  const chat = model.createChat({ messages, contextLength: threads })
+  console.log((await chat.send('Hello', { signal })).text, chat.contextUsage)
   await model.dispose()
   // @ts-expect-error: there is no such option.
   await model.generate('Once', { temprature: 1 })
