@@ -27,6 +27,13 @@ function(add_cuda_objects objects)
   set(target -arch=${OPENELM_CUDA_ARCHITECTURES})
   if(OPENELM_CUDA_ARCHITECTURES STREQUAL all)
     set(target --options-file ${native}/cuda/all_architectures.txt)
+  elseif(OPENELM_CUDA_ARCHITECTURES STREQUAL native)
+    # Without a GPU nvcc would say so for every file, and compile for the oldest.
+    execute_process(COMMAND ${cuda_home}/bin/__nvcc_device_query
+      RESULT_VARIABLE has_no_gpu OUTPUT_QUIET ERROR_QUIET)
+    if(has_no_gpu)
+      set(target -arch=sm_75)
+    endif()
   endif()
   foreach(source ${ARGN})
     get_filename_component(name ${source} NAME)

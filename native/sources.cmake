@@ -1,4 +1,5 @@
-# Puts the sources of one section of sources.txt into the variable `result`, with their folders.
+# Puts the sources of one section of sources.txt into the variable `result`, with their folders. With
+# -D CMAKE_UNITY_BUILD=ON those of a folder are compiled together, as sources.mjs does it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/sources.txt)
 set(native ${CMAKE_CURRENT_LIST_DIR})
 function(read_sources section result)
@@ -8,6 +9,10 @@ function(read_sources section result)
       set(current ${CMAKE_MATCH_1})
     elseif(current STREQUAL section)
       list(APPEND sources ${native}/${line})
+      if(NOT line MATCHES "/kernels[^/]*$|\\.cu$")
+        get_filename_component(folder native/${line} DIRECTORY)
+        set_property(SOURCE ${native}/${line} PROPERTY UNITY_GROUP ${folder})
+      endif()
     endif()
   endforeach()
   set(${result} ${sources} PARENT_SCOPE)

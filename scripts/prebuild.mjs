@@ -8,9 +8,10 @@ import prebuildify from 'prebuildify'
 const root = join(import.meta.dirname, '..')
 const copy = join(root, 'build', 'prebuild')
 rmSync(copy, { recursive: true, force: true })
-for (const name of ['package.json', 'binding.gyp', 'native']) {
+for (const name of ['package.json', 'native']) {
   cpSync(join(root, name), join(copy, name), { recursive: true })
 }
+cpSync(join(root, 'native', 'binding.gyp'), join(copy, 'binding.gyp'))
 
 const prefix = join(process.execPath, '..', '..')
 if (existsSync(join(prefix, 'include', 'node', 'node_api.h'))) {

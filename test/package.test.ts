@@ -25,6 +25,11 @@ t.test('nothing runs when the package is installed', async t => {
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
     t.notOk(manifest.scripts[name], name)
   }
+  // Yarn and pnpm compile a package that has this file at its root, whatever its manifest says.
+  const [packed] = JSON.parse(run(root, 'npm', 'pack', '--dry-run', '--json', '--ignore-scripts'))
+  const files: string[] = packed.files.map((file: { path: string }) => file.path)
+  t.notOk(files.includes('binding.gyp'))
+  t.ok(files.includes('native/binding.gyp'), 'from which build:native compiles it all the same')
 })
 
 t.test('the addon asks the system for little', { skip: process.platform !== 'linux' }, async t => {

@@ -12,8 +12,6 @@ namespace openelm {
 
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
 inline float finite_or_minus_infinity(float logit) {
   return std::abs(logit) <= FLT_MAX ? logit : kMinusInfinity;
 }

@@ -1,14 +1,11 @@
 #include "scores.h"
 
 #include <cfloat>
-#include <limits>
 
 #include "../error.h"
 #include "token_scores.h"
 
 namespace openelm {
-
-static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 float score_token(std::span<const float> logits, int target, std::span<int32_t> top_tokens,
                   std::span<float> top_logprobs) {

@@ -2,13 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "portable_math.h"
 
 namespace openelm {
-
-static constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 float max_of(const float* scores, size_t size) {
   constexpr size_t kLanes = 16;  // one running maximum would wait for itself

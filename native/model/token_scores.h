@@ -2,10 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
 namespace openelm {
+
+inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 // The highest score, or -infinity; NaN is passed over.
 float max_of(const float* scores, size_t size);

@@ -1,12 +1,14 @@
 # The build that ships. CMakeLists.txt is the developer's; both compile what native/sources.txt lists.
+# `npm run build:native` copies this file to the package's root, where node-gyp wants it; it does not
+# ship there, because some package managers compile what has one. Its paths start from the root.
 {
   'variables': {
     # Every build rounds alike: no product is fused with a sum unless a kernel asks for it.
     'float_flags': ['-ffp-contract=off', '-fno-math-errno'],
     # Where CUDA is, 12.8 or newer; nothing leaves its kernels out.
-    'cuda_home%': '<!(node native/cuda/find_cuda.mjs)',
-    # For the GPUs of this machine; for any at all, by way of PTX, where it has none. `all` ships.
-    'cuda_architectures%': '<!(node -p "process.env.OPENELM_CUDA_ARCHITECTURES || \'native\'")',
+    'cuda_home%': '<!(node native/cuda/find_cuda.mjs home)',
+    # What nvcc's -arch takes, or `all`, which ships.
+    'cuda_architectures%': '<!(node native/cuda/find_cuda.mjs architectures)',
   },
   'targets': [
     {
@@ -53,7 +55,7 @@
           'rules': [{
             'rule_name': 'nvcc',
             'extension': 'cu',
-            'inputs': ['<!@(ls native/*.h native/cuda/*.h native/cuda/*.cuh)'],
+            'inputs': ['<!@(node native/headers.mjs cuda)'],
             'outputs': ['<(INTERMEDIATE_DIR)/<(RULE_INPUT_ROOT).cu.o'],
             'process_outputs_as_sources': 1,
             'action': [
@@ -77,7 +79,7 @@
           'libraries': ['-framework Metal', '-framework Foundation', '-lobjc'],
           'actions': [{
             'action_name': 'embed_shaders',
-            'inputs': ['<!@(ls native/*.h native/metal/*.h native/metal/*.metal native/metal/*.mjs)'],
+            'inputs': ['<!@(node native/headers.mjs metal)'],
             'outputs': ['<(INTERMEDIATE_DIR)/metal_source.h'],
             'action': ['node', 'native/metal/embed_shaders.mjs', '<@(_outputs)'],
           }],
