@@ -1,11 +1,21 @@
 import { invalidArgument, OpenELMError } from './errors.js'
 import { llamaVocabulary } from './llama-vocabulary.js'
+import {
+  abortSignal,
+  boolean,
+  integer,
+  optional,
+  type Rule,
+  type RulesOf,
+  readOptions,
+  string,
+  type ValuesOf,
+} from './options.js'
 import { finish, finishInSlices, type Steps } from './steps.js'
 import { ByteTokenStream, type TokenStream } from './token-stream.js'
 import { findTokenizerJson, readTokenizerJson } from './tokenizer-file.js'
 import { tokenizerJson } from './tokenizer-json.js'
 import type { TokenizerModel } from './tokenizer-model.js'
-import { readBoolean, readObject, readSignal, requireInteger } from './validate.js'
 import { createVocabulary, type Vocabulary, type VocabularyParts } from './vocabulary.js'
 
 /** Token ids, in order. */
@@ -126,6 +136,18 @@ function createTokenizer(
   }
 }
 
+const encodeRules = {
+  addBos: optional(boolean, true),
+  special: optional(boolean, false),
+} satisfies RulesOf<EncodeOptions>
+
+const encodeAsyncRules = {
+  ...encodeRules,
+  signal: optional(abortSignal),
+} satisfies RulesOf<EncodeAsyncOptions>
+
+const decodeRules = { continuation: optional(boolean, false) } satisfies RulesOf<DecodeOptions>
+
 class BytePairTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly bosTokenId: number
@@ -134,6 +156,7 @@ class BytePairTokenizer implements Tokenizer {
   readonly longestToken: number
   readonly specialTokens: ReadonlyMap<string, number>
   readonly #vocabulary: Vocabulary
+  readonly #id: Rule<number>
   #ids: ReadonlyMap<string, number> | undefined
 
   constructor(model: TokenizerModel, vocabulary: Vocabulary) {
@@ -144,25 +167,23 @@ class BytePairTokenizer implements Tokenizer {
     this.longestToken = vocabulary.longestToken
     this.specialTokens = vocabulary.specialTokens
     this.#vocabulary = vocabulary
+    this.#id = integer(0, model.vocabSize - 1)
   }
 
   encode(text: string | readonly (string | number)[], options?: EncodeOptions): number[] {
-    return finish(this.#encode(text, readObject('options', options)))
+    return finish(this.#encode(text, readOptions(options, encodeRules)))
   }
 
   async encodeAsync(
     text: string | readonly (string | number)[],
     options?: EncodeAsyncOptions,
   ): Promise<number[]> {
-    const given = readObject('options', options)
-    const signal = readSignal('options.signal', given.signal)
+    const { signal, ...settings } = readOptions(options, encodeAsyncRules)
     signal?.throwIfAborted()
-    return finishInSlices(this.#encode(text, given), signal)
+    return finishInSlices(this.#encode(text, settings), signal)
   }
 
-  #encode(text: unknown, options: Record<string, unknown>): Steps<number[]> {
-    const addBos = readBoolean('options.addBos', options.addBos, true)
-    const special = readBoolean('options.special', options.special, false)
+  #encode(text: unknown, { addBos, special }: ValuesOf<typeof encodeRules>): Steps<number[]> {
     const first = addBos ? [this.bosTokenId] : []
     return this.#vocabulary.encode(this.#readParts(text), special, first)
   }
@@ -173,23 +194,20 @@ class BytePairTokenizer implements Tokenizer {
       throw invalidArgument('text', 'a string, or an array of texts and token ids', text)
     }
     return Array.from(text, (part: unknown, i) =>
-      typeof part === 'string'
-        ? part.toWellFormed()
-        : requireInteger(`text[${i}]`, part, 0, this.vocabSize - 1),
+      typeof part === 'string' ? part.toWellFormed() : this.#id(`text[${i}]`, part),
     )
   }
 
   tokenToId(token: string): number | undefined {
-    if (typeof token !== 'string') throw invalidArgument('token', 'a string', token)
     const { names } = this.#vocabulary
     this.#ids ??= new Map(
       names.flatMap((name, id): [string, number][] => (name === undefined ? [] : [[name, id]])),
     )
-    return this.#ids.get(token)
+    return this.#ids.get(string('token', token))
   }
 
   idToToken(id: number): string | undefined {
-    return this.#vocabulary.names[requireInteger('id', id, 0, this.vocabSize - 1)]
+    return this.#vocabulary.names[this.#id('id', id)]
   }
 
   decode(tokens: TokenIds, options?: DecodeOptions): string {
@@ -203,8 +221,7 @@ class BytePairTokenizer implements Tokenizer {
   }
 
   stream(options?: DecodeOptions): TokenStream {
-    const { continuation } = readObject('options', options)
-    const isContinuation = readBoolean('options.continuation', continuation, false)
-    return new ByteTokenStream(this.#vocabulary, isContinuation)
+    const { continuation } = readOptions(options, decodeRules)
+    return new ByteTokenStream(this.#vocabulary, continuation)
   }
 }

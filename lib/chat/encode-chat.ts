@@ -1,6 +1,6 @@
 import { invalidArgument } from '../errors.js'
+import { boolean, optional, type RulesOf, readOptions } from '../options.js'
 import type { Tokenizer } from '../tokenizer.js'
-import { readBoolean, readObject } from '../validate.js'
 import { type Message, type PlainMessage, readMessages } from './message.js'
 import type { ChatTemplate } from './template.js'
 
@@ -12,6 +12,8 @@ export interface EncodeChatOptions {
    */
   continueFinal?: boolean | undefined
 }
+
+const rules = { continueFinal: optional(boolean, false) } satisfies RulesOf<EncodeChatOptions>
 
 /**
  * The tokens of a conversation up to the answer that the model is to give, after one BOS. No special
@@ -26,9 +28,8 @@ export function encodeChat(
   messages: readonly Message[],
   options?: EncodeChatOptions,
 ): Int32Array {
-  const { continueFinal } = readObject('options', options)
-  const continues = readBoolean('options.continueFinal', continueFinal, false)
-  const parts = renderChat(tokenizer, template, readMessages('messages', messages), continues)
+  const { continueFinal } = readOptions(options, rules)
+  const parts = renderChat(tokenizer, template, readMessages('messages', messages), continueFinal)
   return Int32Array.from(tokenizer.encode(parts, { addBos: needsBos(parts, tokenizer) }))
 }
 
