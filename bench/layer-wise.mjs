@@ -71,7 +71,7 @@ async function run(shape, seed) {
     )
   }
   const text = books('held-out')[0]
-  const { bitsPerByte } = JSON.parse(await openelm('perplexity', last, text, '--json'))
+  const { bitsPerByte } = JSON.parse(await openelm('perplexity', '-m', last, text, '--json'))
   const log = readFileSync(join(out, 'log.jsonl'), 'utf8').trim().split('\n')
   const steps = log.map(line => JSON.parse(line))
   const curve = steps

@@ -11,7 +11,7 @@ text=corpus/held-out/northanger-abbey.txt
 
 # measure WHAT MODEL DTYPE
 measure() {
-  node "$root/dist/cli/main.js" perplexity "$2" "$text" --dtype "$3" --backend cpu --json |
+  node "$root/dist/cli/main.js" perplexity -m "$2" "$text" --dtype "$3" --backend cpu --json |
     node -p "'$1, $3: ' + JSON.parse(fs.readFileSync(0)).bitsPerByte.toFixed(4)"
 }
 

@@ -14,6 +14,6 @@ cd "$work"
 openelm train run --config "$nano/shape.json" --recipe "$nano/recipe.json" --resume \
   --data corpus/train/*.txt --validation corpus/held-out/*.txt "$@"
 rm -rf averaged openelm-nano
-openelm average averaged run/step-*
-openelm average openelm-nano averaged --dtype bfloat16
+openelm average run/step-* averaged
+openelm average averaged openelm-nano --dtype bfloat16
 sha256sum openelm-nano/model.safetensors "$nano/model.safetensors"

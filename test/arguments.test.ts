@@ -257,7 +257,7 @@ const rows: Record<string, Row[]> = {
       { ...model.config, ffnDims: model.config.ffnDims.map(dim => dim + 1) },
       { ...model.config, modelDim: 1.5 },
     ]),
-    training('tokenizer', 'a path or an object', [undefined, 5, null, () => {}]),
+    training('tokenizer', 'a path or an object', [5, null, () => {}]),
     training('data', 'an array', [undefined, 'file', null]),
     training('validation', 'an array', ['file', null]),
     training('out', 'a path', notStrings),

@@ -5,8 +5,7 @@ import { Progress } from './progress.js'
 
 export const average = new Command('average')
   .description('write the mean of several checkpoints of one run')
-  .argument('<out>', 'directory to write')
-  .argument('<dir...>', 'model directories')
+  .argument('<dir...>', 'model directories, and last the directory to write')
   .addOption(
     new Option('--dtype <dtype>', 'number format')
       .choices(['float32', 'bfloat16'])
@@ -18,9 +17,11 @@ export const average = new Command('average')
 The released models are the mean of the last five checkpoints of their training.
 
 Example:
-  $ openelm average averaged run/step-*`,
+  $ openelm average run/step-* averaged`,
   )
-  .action(async (out: string, directories: string[], { dtype }) => {
+  .action(async (directories: string[], { dtype }, command: Command) => {
+    const out = directories.pop()!
+    if (directories.length === 0) command.error('expected model directories and one to write')
     using bar = new Progress('Averaging')
     await writeAverage(directories, out, {
       dtype,

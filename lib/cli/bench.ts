@@ -10,13 +10,13 @@ import {
 import { defaultThreads } from '../cpu-quota.js'
 import { loadNative, type NativeMachineSpeed } from '../native.js'
 import { formatBytes } from './format.js'
-import { addOptions, integer, loadOptions, pick } from './options.js'
+import { addOptions, integer, loadOptions, modelOption, namedModel, pick } from './options.js'
 import { print } from './output.js'
 import { formatTable } from './table.js'
 
 export const bench = new Command('bench')
-  .description('tell how fast a model is here, beside what the machine can do')
-  .argument('[model]', 'model directory, or a bundled model', 'openelm-nano')
+  .description('measure how fast a model is, beside what the machine can do')
+  .argument('[model]', 'the same as -m')
   .addOption(lengths('-p, --prompts <n,...>', 'lengths of prompts to process', [32, 128, 512]))
   .addOption(
     new Option('-n, --generated <n>', 'tokens to generate').argParser(integer(0)).default(128),
@@ -35,7 +35,8 @@ of what this machine can do: multiply-adds in float32, and reading the weights f
 Example:
   $ openelm bench OpenELM-270M --dtype q8 --threads 2`,
   )
-  .action(async (model: string, options) => {
+  .action(async (argument: string | undefined, options, command: Command) => {
+    const model = namedModel(argument, options, command)!
     const load = pick(options, modelOptions)
     const threads = options.threads ?? defaultThreads()
     const result = await measure(model, load, options)
@@ -46,10 +47,8 @@ Example:
   })
 
 // The plan says how long contexts are.
-const modelOptions = loadOptions.filter(
-  option => !['model', 'contextLength'].includes(option.attributeName()),
-)
-addOptions(bench, modelOptions)
+const modelOptions = loadOptions.filter(option => option.attributeName() !== 'contextLength')
+addOptions(bench, [modelOption, ...modelOptions])
 
 function lengths(flags: string, description: string, fallback: number[]): Option {
   const parse = integer(1)

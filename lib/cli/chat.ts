@@ -3,17 +3,26 @@ import { Command, Option } from 'commander'
 import { OpenELMError } from '../errors.js'
 import type { Chat, GenerateOptions } from '../index.js'
 import { Interrupt, interruptSignal } from './interrupt.js'
-import { loadModel } from './load-model.js'
-import { addOptions, integer, loadOptions, pick, samplerOptions } from './options.js'
+import { checkOptions, loadModel } from './load-model.js'
+import {
+  addOptions,
+  loadOptions,
+  modelOption,
+  namedModel,
+  numeric,
+  pick,
+  samplerOptions,
+} from './options.js'
 import { note, print } from './output.js'
 
 const answerOptions = [
-  new Option('--max-tokens <n>', 'longest answer').argParser(integer(1)).default(512),
+  numeric('--max-tokens <n>', 'longest answer').default(512),
   ...samplerOptions,
 ]
 
 export const chat = new Command('chat')
   .description('talk with an Instruct model')
+  .argument('[model]', 'the same as -m')
   .option('--system <text>', 'what the conversation begins with')
   .addOption(
     new Option(
@@ -28,22 +37,25 @@ Ctrl-C stops an answer; a second Ctrl-C, Ctrl-D or /exit ends the conversation.
 When the context is full, the oldest messages are forgotten.
 
 Example:
-  $ openelm chat -m OpenELM-3B-Instruct --repetition-penalty 1.2`,
+  $ openelm chat OpenELM-3B-Instruct --repetition-penalty 1.2`,
   )
-  .action(async (options, command: Command) => {
+  .action(async (argument: string | undefined, options, command: Command) => {
     if (options.template === 'none' && options.system !== undefined) {
       command.error('--system needs a template')
     }
-    await using model = await loadModel(options, interruptSignal(), {
+    const answering = pick(options, answerOptions)
+    await checkOptions(answering)
+    const source = namedModel(argument, options, command)!
+    await using model = await loadModel(source, options, interruptSignal(), {
       chatTemplate: options.template,
     })
     const { system } = options
     const chat = model.createChat(
       system === undefined ? {} : { messages: [{ role: 'system', content: system }] },
     )
-    await converse(chat, pick(options, answerOptions))
+    await converse(chat, answering)
   })
-addOptions(chat, [...loadOptions, ...answerOptions])
+addOptions(chat, [modelOption, ...loadOptions, ...answerOptions])
 
 /** Reads messages and prints answers until the user leaves. */
 async function converse(chat: Chat, options: GenerateOptions): Promise<void> {

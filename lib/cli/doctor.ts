@@ -7,7 +7,7 @@ import { formatTable } from './table.js'
 import { version } from './version.js'
 
 export const doctor = new Command('doctor')
-  .description('tell what this machine offers and why the rest is missing')
+  .description('show what this machine offers, and why the rest is missing')
   .option('--json', 'print one JSON object')
   .addHelpText('after', '\nFails if the native addon cannot be loaded.')
   .action(({ json }) => {

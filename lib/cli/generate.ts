@@ -1,71 +1,74 @@
-import { buffer } from 'node:stream/consumers'
 import { Command, Option } from 'commander'
-import { ioError } from '../files.js'
-import type { GenerateChunk, GenerateResult } from '../generation-stream.js'
-import { decodeText, readText } from '../text.js'
+import type { GenerateChunk, GenerateResult } from '../index.js'
+import { readInput } from './input.js'
 import { interruptSignal } from './interrupt.js'
-import { loadModel } from './load-model.js'
-import { addOptions, integer, loadOptions, pick, samplerOption, samplerOptions } from './options.js'
+import { checkOptions, loadModel } from './load-model.js'
+import {
+  addOptions,
+  loadOptions,
+  modelOption,
+  numeric,
+  pick,
+  renamed,
+  samplerOptions,
+} from './options.js'
 import { note, print } from './output.js'
+import { Waiting } from './waiting.js'
 
 const generateOptions = [
-  new Option('--max-tokens <n>', 'end after n tokens (default: 256)').argParser(integer(1)),
+  numeric('--max-tokens <n>', 'end after n tokens (default: 256)'),
+  renamed(
+    new Option('--stop <text>', 'end before this text; may be repeated').argParser(collect),
+    'stopSequences',
+  ),
   new Option('--ignore-eos', 'go on where the model would end the text'),
   ...samplerOptions,
-  samplerOption('--logprobs <n>', 'with --json, tell the n likeliest tokens at each place'),
+  numeric('--logprobs <n>', 'with --json, print the n likeliest tokens at each place', 'Sampling:'),
 ]
 
 export const generate = new Command('generate')
   .description('continue a text')
-  .argument('[prompt]', 'the text, or - for standard input')
+  .argument('[prompt]', 'the text (default: standard input)')
   .option('--prompt-file <file>', 'a file with the text')
   .option('--json', 'print one JSON object, at the end')
-  .option('--verbose', 'tell the speeds on standard error')
-  .option('--stop <text>', 'end before this text; may be repeated', collect)
+  .option('--verbose', 'print speeds on standard error')
   .addHelpText(
     'after',
     `
-Standard input and files lose one newline at their end.
+One newline at the end of standard input or of a file is left out.
 
 Examples:
   $ openelm generate -m OpenELM-270M "Once upon a time there was"
   $ openelm generate -m OpenELM-3B --temperature 0.8 --top-p 0.95 --prompt-file story.txt
-  $ git log -1 | openelm generate -m OpenELM-1_1B --json --logprobs 5 -`,
+  $ git log -1 | openelm generate -m OpenELM-1_1B --json --logprobs 5`,
   )
   .action(async (argument: string | undefined, options, command: Command) => {
-    if ((argument === undefined) === (options.promptFile === undefined)) {
+    if (argument !== undefined && options.promptFile !== undefined) {
       command.error('expected either a prompt or --prompt-file')
     }
     if (options.logprobs > 0 && !options.json) command.error('--logprobs needs --json')
+    const generating = pick(options, generateOptions)
+    await checkOptions(generating)
 
     const prompt = await readPrompt(argument, options.promptFile)
+    if (prompt === undefined) {
+      return command.error('expected a prompt, --prompt-file, or text on standard input')
+    }
     const signal = interruptSignal()
-    await using model = await loadModel(options, signal)
-    const chunks = model.stream(prompt, {
-      ...pick(options, generateOptions),
-      stopSequences: options.stop ?? [],
-      signal,
-    })
+    await using model = await loadModel(options.model, options, signal)
+    const chunks = model.stream(prompt, { ...generating, signal })
     const result = options.json ? await printJson(chunks) : await printText(chunks)
     if (options.verbose) note(describeSpeed(result))
   })
-addOptions(generate, [...loadOptions, ...generateOptions])
+addOptions(generate, [modelOption, ...loadOptions, ...generateOptions])
 
 function collect(text: string, before: string[] = []): string[] {
   return [...before, text]
 }
 
-async function readPrompt(argument: string | undefined, file: string): Promise<string> {
+async function readPrompt(argument: string | undefined, file: string | undefined) {
   if (argument !== undefined && argument !== '-') return argument
-  const prompt = argument === '-' ? await readStandardInput() : await readText(file)
-  return prompt.replace(/\r?\n$/, '')
-}
-
-async function readStandardInput(): Promise<string> {
-  const bytes = await buffer(process.stdin).catch(cause => {
-    throw ioError('read', 'standard input', cause)
-  })
-  return decodeText(bytes, 'standard input')
+  return (await readInput(argument ?? file))?.replace(/\r?\n$/, '')
 }
 
 type Chunks = AsyncGenerator<GenerateChunk, GenerateResult>
@@ -94,15 +97,22 @@ async function printJson(chunks: Chunks): Promise<GenerateResult> {
 
 /** Calls `visit` with each chunk. `for await` would lose the result. */
 async function forEach(chunks: Chunks, visit: (chunk: GenerateChunk) => void) {
-  let step = await chunks.next()
+  let step = await firstOf(chunks)
   for (; !step.done; step = await chunks.next()) visit(step.value)
   return step.value
 }
 
+async function firstOf(chunks: Chunks) {
+  using _ = new Waiting('Reading the prompt')
+  return await chunks.next()
+}
+
+/** The first token comes of the prompt, so its time is the prompt's. */
 function describeSpeed({ usage, timings, finishReason }: GenerateResult): string {
   const speed = (tokens: number, perSecond: number) =>
-    `${tokens} tokens, ${perSecond.toFixed(1)} tokens/s`
+    `${tokens} ${tokens === 1 ? 'token' : 'tokens'}, ${perSecond.toFixed(1)} tokens/s`
   const prefill = speed(usage.promptTokens, timings.prefillTokensPerSecond)
-  const decode = speed(usage.completionTokens, timings.decodeTokensPerSecond)
-  return `prefill: ${prefill}; decode: ${decode}; ended by ${finishReason}`
+  const further = usage.completionTokens - 1
+  const decode = further > 0 ? `; decode: ${speed(further, timings.decodeTokensPerSecond)}` : ''
+  return `prefill: ${prefill}, and 1 token${decode}; ended by ${finishReason}`
 }

@@ -1,20 +1,21 @@
 import { basename } from 'node:path'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { type Checkpoint, dtypes, openCheckpoint, tensorHeaders } from '../checkpoint.js'
 import { countParameters, type OpenELMConfig, type TensorSpec, tensorSpecs } from '../config.js'
 import { byteLengthOf } from '../safetensors.js'
 import { trainingMemory } from '../train/training-memory.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { formatBytes, formatCount } from './format.js'
-import { addOptions, integer } from './options.js'
+import { addOptions, integer, namedModel } from './options.js'
 import { print } from './output.js'
 import { formatTable } from './table.js'
 
 export const inspect = addOptions(new Command('inspect'), configOptions)
-  .description('tell what a model is made of and how much memory it needs')
-  .argument('[dir]', 'model directory')
+  .description('show what a model is made of and how much memory it needs')
+  .argument('[model]', 'the same as -m')
+  .addOption(new Option('-m, --model <dir>', 'model directory, or a bundled model'))
   .option('--tensors', 'list the tensors of the checkpoint as well')
-  .option('--train <n>', 'tell the memory that training with n tokens at a time takes', integer(1))
+  .option('--train <n>', 'show the memory that training with n tokens at a time takes', integer(1))
   .option('--json', 'print one JSON object')
   .addHelpText(
     'after',
@@ -25,12 +26,13 @@ Examples:
   $ openelm inspect OpenELM-270M --tensors
   $ openelm inspect --preset 3B`,
   )
-  .action(async (dir: string | undefined, options, command: Command) => {
+  .action(async (argument: string | undefined, options, command: Command) => {
+    const dir = namedModel(argument, options, command)
     const named = await readNamedConfig(options)
     if ((dir === undefined) === (named === undefined)) {
-      command.error('expected one of a directory, --preset and --config')
+      command.error('expected one of a model, --preset and --config')
     }
-    if (options.tensors && dir === undefined) command.error('--tensors needs a directory')
+    if (options.tensors && dir === undefined) command.error('--tensors needs a model')
 
     const checkpoint = dir === undefined ? undefined : await openCheckpoint(dir)
     const config = (checkpoint?.config ?? named)!

@@ -1,16 +1,26 @@
-import type { LoadOptions } from '../load-options.js'
-import type { OpenELM } from '../model.js'
+import type { GenerateOptions, LoadOptions, OpenELM } from '../index.js'
 import { loadOptions, pick } from './options.js'
 import { Progress } from './progress.js'
 
-/** Loads the model that the options of a command name. */
+/** Refuses options of a generation before a model is loaded for it. */
+export async function checkOptions(options: GenerateOptions): Promise<void> {
+  const { checkGenerateOptions } = await import('../index.js')
+  checkGenerateOptions(options)
+}
+
+/** Loads a model as the options of a command say. */
 export async function loadModel(
+  model: string,
   options: Record<string, unknown>,
   signal: AbortSignal,
   more: LoadOptions = {},
 ): Promise<OpenELM> {
-  const { OpenELM } = await import('../model.js')
-  const { model, ...rest } = pick(options, loadOptions)
+  const { OpenELM } = await import('../index.js')
   using bar = new Progress('Loading')
-  return await OpenELM.load(model as string, { ...more, ...rest, signal, onProgress: bar.update })
+  return await OpenELM.load(model, {
+    ...more,
+    ...pick(options, loadOptions),
+    signal,
+    onProgress: bar.update,
+  })
 }

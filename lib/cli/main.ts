@@ -5,8 +5,10 @@ import { OpenELMError } from '../errors.js'
 import { average } from './average.js'
 import { bench } from './bench.js'
 import { chat } from './chat.js'
+import { completion } from './completion.js'
 import { convert } from './convert.js'
 import { doctor } from './doctor.js'
+import { explain } from './explain.js'
 import { generate } from './generate.js'
 import { init } from './init.js'
 import { inspect } from './inspect.js'
@@ -14,7 +16,7 @@ import { Interrupt } from './interrupt.js'
 import { note, noteLine } from './output.js'
 import { perplexity } from './perplexity.js'
 import { quantize } from './quantize.js'
-import { train } from './train.js'
+import { trainCommand } from './train.js'
 import { version } from './version.js'
 
 const debug = debuglog('openelm')
@@ -22,6 +24,7 @@ const debug = debuglog('openelm')
 const program = new Command('openelm')
   .description("Run Apple's OpenELM language models")
   .version(version)
+  .helpCommand(false)
   .exitOverride()
   .configureOutput({
     outputError: (text, write) => write(noteLine(text.replace(/^error: /, ''))),
@@ -29,7 +32,7 @@ const program = new Command('openelm')
   .addHelpText(
     'after',
     `
-Exit codes: 0 done, 1 failed, 2 misused, 128 + n ended by signal n (130 by Ctrl-C).
+Exit codes: 0 success, 1 failure, 2 wrong usage, 128 + n ended by signal n (130 by Ctrl-C).
 NODE_DEBUG=openelm shows where an error came from.`,
   )
 const commands = [
@@ -41,13 +44,28 @@ const commands = [
   init,
   quantize,
   convert,
-  train,
+  trainCommand,
   average,
   doctor,
+  completion,
 ]
-for (const command of commands) {
+const help = new Command('help')
+  .description('show the help of a command')
+  .argument('[command]')
+  .action((name?: string) => {
+    const named = commands.find(command => command.name() === name)
+    if (name !== undefined && !named) program.error(`unknown command '${name}'`)
+    ;(named ?? program).help()
+  })
+for (const command of [...commands, help]) {
   program.addCommand(command.copyInheritedSettings(program))
 }
+
+/** The subcommand, once its options are read. */
+let running: Command | undefined
+program.hook('preAction', (_, command) => {
+  running = command
+})
 
 // A reader that has seen enough, as in `openelm generate … | head -1`, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -67,9 +85,7 @@ try {
 function report(error: unknown): number {
   if (error instanceof Interrupt) return error.exitCode
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-  const { message, stack } = error instanceof Error ? error : new Error(String(error))
-  debug('%s', stack)
-  const code = error instanceof OpenELMError ? error.code : undefined
-  note(code ? `${message} [${code}]` : message)
-  return code === 'INVALID_ARGUMENT' ? 2 : 1
+  debug('%s', error instanceof Error ? error.stack : error)
+  note(explain(error, running))
+  return error instanceof OpenELMError && error.code === 'INVALID_ARGUMENT' ? 2 : 1
 }

@@ -1,25 +1,20 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import type { OpenELM } from '../model.js'
 import { perplexity as measure, type PerplexityOptions } from '../perplexity.js'
-import { readText } from '../text.js'
 import { formatCount } from './format.js'
+import { readInput } from './input.js'
 import { interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
-import { addOptions, integer, loadOptions } from './options.js'
+import { addOptions, loadOptions, modelOption, numeric } from './options.js'
 import { print } from './output.js'
 import { Progress } from './progress.js'
 import { formatTable } from './table.js'
+import { Waiting } from './waiting.js'
 
 export const perplexity = new Command('perplexity')
-  .description('tell how well a model predicts a text')
-  .argument('<dir>', 'model directory')
-  .argument('<file>', 'text file')
-  .addOption(
-    new Option(
-      '--stride <n>',
-      'tokens from one window to the next (default: half a window)',
-    ).argParser(integer(1)),
-  )
+  .description('measure how well a model predicts a text')
+  .argument('[file]', 'text file (default: standard input)')
+  .addOption(numeric('--stride <n>', 'tokens from one window to the next (default: half a window)'))
   .option('--json', 'print one JSON object')
   .addHelpText(
     'after',
@@ -27,12 +22,13 @@ export const perplexity = new Command('perplexity')
 Bits per byte can be compared between models of different vocabularies; perplexity cannot.
 
 Example:
-  $ openelm perplexity OpenELM-270M book.txt`,
+  $ openelm perplexity -m OpenELM-270M book.txt`,
   )
-  .action(async (dir: string, file: string, options) => {
-    const text = await readText(file)
+  .action(async (file: string | undefined, options, command: Command) => {
+    const text = await readInput(file)
+    if (text === undefined) return command.error('expected a file, or text on standard input')
     const signal = interruptSignal()
-    await using model = await loadModel({ ...options, model: dir }, signal)
+    await using model = await loadModel(options.model, options, signal)
     const result = await measureWithBar(model, text, { stride: options.stride, signal })
     if (options.json) {
       console.log(JSON.stringify(result))
@@ -46,13 +42,17 @@ Example:
     ]
     print(`${formatTable(rows)}\n`)
   })
-addOptions(
-  perplexity,
-  loadOptions.filter(option => option.attributeName() !== 'model'),
-)
+addOptions(perplexity, [modelOption, ...loadOptions])
 
 /** The bar is gone before anything else is written. */
 async function measureWithBar(model: OpenELM, text: string, options: PerplexityOptions) {
   using bar = new Progress('Reading', formatCount)
-  return await measure(model, text, { ...options, onProgress: bar.update })
+  using waiting = new Waiting('Splitting the text into tokens')
+  return await measure(model, text, {
+    ...options,
+    onProgress: (done, total) => {
+      waiting[Symbol.dispose]()
+      bar.update(done, total)
+    },
+  })
 }

@@ -1,9 +1,13 @@
 import { SingleBar } from 'cli-progress'
-import type { TrainStep } from '../train/train-step.js'
-import { canDrawBars } from './progress.js'
+import type { TrainStep } from '../train/index.js'
+import { formatCount } from './format.js'
+import { canDrawBars, Progress } from './progress.js'
+import { Waiting } from './waiting.js'
 
-/** A bar on stderr with the loss and the time left; nothing at all where stderr is not a terminal. */
+/** What a run does, on stderr: a bar with the loss and the time left; nothing where none can be drawn. */
 export class TrainingProgress {
+  #waiting = new Waiting('Preparing the first step')
+  readonly #learning = new Progress('Learning a vocabulary', formatCount)
   readonly #bar = new SingleBar({
     format: 'Training {bar} step {value} of {total}, loss {loss}, {speed} tokens/s, {left} left',
     barCompleteChar: '█',
@@ -13,7 +17,17 @@ export class TrainingProgress {
     stream: process.stderr,
   })
 
+  /** The shape of `onTokenizerProgress`. */
+  readonly learn = (tokens: number, vocabSize: number): void => {
+    this.#waiting[Symbol.dispose]()
+    this.#learning.update(tokens, vocabSize)
+    if (tokens < vocabSize) return
+    this.#learning[Symbol.dispose]()
+    this.#waiting = new Waiting('Preparing the first step')
+  }
+
   update({ step, steps, loss, tokens, tokensPerSecond }: TrainStep): void {
+    this.#endPreparations()
     if (!canDrawBars) return
     const secondsLeft = ((steps - step) * tokens) / step / tokensPerSecond
     const payload = {
@@ -25,7 +39,13 @@ export class TrainingProgress {
     this.#bar.update(step, payload)
   }
 
+  #endPreparations(): void {
+    this.#waiting[Symbol.dispose]()
+    this.#learning[Symbol.dispose]()
+  }
+
   [Symbol.dispose](): void {
+    this.#endPreparations()
     this.#bar.stop()
   }
 }

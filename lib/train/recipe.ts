@@ -5,6 +5,7 @@ import {
   abortSignal,
   arrayOf,
   boolean,
+  callback,
   integer,
   number,
   optional,
@@ -19,15 +20,23 @@ import { commonHyperparameters } from './presets.js'
 export interface TrainOptions {
   /** The shape of the model, e.g. of `parseConfig`. */
   config: OpenELMConfig
-  /** The path of a tokenizer.json, or what such a file holds. It is copied beside the weights. */
-  tokenizer: string | object
+  /**
+   * The path of a tokenizer.json, or what such a file holds. It is copied beside the weights. Default
+   * that of the run that is resumed, or else one that `trainTokenizer` learns from the data, of as many
+   * tokens as the model's vocabulary has.
+   */
+  tokenizer?: string | object | undefined
   /** Files to learn from: text, or `.jsonl` with a string `text` or `content` in each line. */
   data: readonly string[]
   /** Files to measure the validation loss on. Default none. */
   validation?: readonly string[] | undefined
   /** The directory for checkpoints, `step-00001000` and so on. */
   out: string
-  /** Continue from the newest checkpoint in `out`, with options that equal its own. Default false. */
+  /**
+   * Continue from the newest checkpoint in `out`. Options that the weights depend on must equal its own,
+   * but for `steps`: the learning rate goes on as if the run had been started with the new number.
+   * Default false.
+   */
   resume?: boolean | undefined
 
   /** Steps of the optimiser, from 1. Default 350,000. */
@@ -88,13 +97,15 @@ export interface TrainOptions {
   validationSteps?: number | undefined
   /** Aborting saves a checkpoint; then the generator throws the signal's reason. */
   signal?: AbortSignal | undefined
+  /** Called now and then while a tokenizer is learned, as `onProgress` of `trainTokenizer`. */
+  onTokenizerProgress?: ((tokens: number, vocabSize: number) => void) | undefined
 }
 
 const defaults = commonHyperparameters
 
 const rules = {
   config: configRule,
-  tokenizer: pathOrObject,
+  tokenizer: optional(pathOrObject),
   data: arrayOf(path),
   validation: optional(arrayOf(path), []),
   out: path,
@@ -124,6 +135,7 @@ const rules = {
   keepCheckpoints: optional(integer(1), 5),
   validationSteps: optional(integer(1)),
   signal: optional(abortSignal),
+  onTokenizerProgress: optional(callback<NonNullable<TrainOptions['onTokenizerProgress']>>()),
 } satisfies RulesOf<TrainOptions>
 
 /** All options with their defaults. */

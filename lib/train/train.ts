@@ -8,12 +8,12 @@ import { nativeConfig } from '../native-config.js'
 import type { NativeTrainer } from '../native-trainer.js'
 import { randomWeights } from '../random-weights.js'
 import { finishInSlices, type Steps } from '../steps.js'
-import { loadTokenizer, type Tokenizer } from '../tokenizer.js'
-import { readTokenizerJson } from '../tokenizer-file.js'
+import type { Tokenizer } from '../tokenizer.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
 import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
 import { type Recipe, readRecipe, type TrainOptions } from './recipe.js'
+import { runTokenizer } from './run-tokenizer.js'
 import type { TrainStep } from './train-step.js'
 import {
   listTraining,
@@ -81,7 +81,7 @@ class Run {
   static async start(recipe: Recipe): Promise<Run> {
     const { out, signal } = recipe
     signal?.throwIfAborted()
-    const [tokenizerJson, tokenizer] = await readTokenizer(recipe)
+    const [tokenizerJson, tokenizer] = await runTokenizer(recipe)
     const corpus = await Corpus.open(recipe.data, recipe, signal)
     const stream = new BatchStream(corpus, tokenizer, recipe)
     await finishInSlices(stream.check(), signal)
@@ -237,11 +237,6 @@ class Run {
   }
 }
 
-async function readTokenizer({ tokenizer: given, config }: Recipe): Promise<[object, Tokenizer]> {
-  const json = typeof given === 'string' ? await readTokenizerJson(given) : given
-  return [json, await loadTokenizer(json, config)]
-}
-
 /** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
 function createTrainer(recipe: Recipe): NativeTrainer {
   const { config, threads, microBatchSize, sequenceLength, recompute } = recipe
@@ -301,10 +296,11 @@ function* validationBatches(
   return batches
 }
 
-/** Every option that the weights depend on. */
+/** Every option that the weights so far depend on; the number of steps shapes only those to come. */
 function fixedOptions(recipe: Recipe, corpus: Corpus, tokenizer: object) {
-  const { config, data, validation, out, resume, threads, signal, ...options } = recipe
-  const { checkpointSteps, keepCheckpoints, validationSteps, recompute, ...fixed } = options
+  const { config, data, validation, out, resume, threads, ...options } = recipe
+  const { signal, onTokenizerProgress, steps, ...others } = options
+  const { checkpointSteps, keepCheckpoints, validationSteps, recompute, ...fixed } = others
   return {
     ...fixed,
     config: configToJson(config, 'float32'),

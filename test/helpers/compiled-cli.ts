@@ -22,8 +22,8 @@ export function compileCli(dir: string) {
     })
 }
 
-export async function outcome(child: ReturnType<ReturnType<typeof compileCli>>) {
-  child.stdin.end()
+export async function outcome(child: ReturnType<ReturnType<typeof compileCli>>, input = '') {
+  child.stdin.end(input)
   const [stdout, stderr] = await Promise.all([
     text(child.stdout),
     text(child.stderr),

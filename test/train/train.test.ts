@@ -1,4 +1,12 @@
-import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { countParameters, parseConfig, presets } from '../../lib/config.js'
@@ -73,6 +81,40 @@ t.test('padding is ignored, but for its share of the z-loss', async t => {
   // At the start every token is about as likely as any other.
   t.ok(Math.abs(step!.loss - Math.log(300)) < 0.7, `loss ${step!.loss}`)
   t.ok(step!.zLoss > 1.2e-4 * Math.log(300) ** 2, `z-loss ${step!.zLoss}`)
+})
+
+t.test('a run that has ended can be resumed with more steps', async t => {
+  const options = tinyRun(t.testdir(), { steps: 3, warmupSteps: 1 })
+  t.same(
+    (await runAll(options)).map(({ step }) => step),
+    [1, 2, 3],
+  )
+  const more = await runAll({ ...options, steps: 5, resume: true })
+  t.same(
+    more.map(({ step, steps }) => [step, steps]),
+    [
+      [4, 5],
+      [5, 5],
+    ],
+  )
+  t.ok(more[1]!.learningRate < more[0]!.learningRate, 'the learning rate follows the new number')
+  t.same(await runAll({ ...options, steps: 4, resume: true }), [], 'there is nothing left to do')
+})
+
+t.test('a tokenizer is learned from the data, and kept', async t => {
+  const { tokenizer, ...options } = tinyRun(t.testdir(), { steps: 1, keepCheckpoints: 9 })
+  const learned: number[][] = []
+  const onTokenizerProgress = (...counts: number[]) => learned.push(counts)
+  const [first] = await runAll({ ...options, onTokenizerProgress })
+  t.same(learned.at(-1)![1], options.config.vocabSize)
+  const json = (checkpoint: string) => readFileSync(join(checkpoint, 'tokenizer.json'), 'utf8')
+  t.equal(JSON.parse(json(first!.checkpoint!)).model.type, 'BPE')
+
+  learned.length = 0
+  const more = { ...options, steps: 2, resume: true, onTokenizerProgress }
+  const [second] = await runAll(more)
+  t.equal(json(second!.checkpoint!), json(first!.checkpoint!))
+  t.same(learned, [], 'it is not learned again')
 })
 
 t.test('the loss of validation data is measured at intervals', async t => {

@@ -103,15 +103,18 @@ t.test('a resumed run keeps its vocabulary, and says what it leaves out', async 
 
 t.test('average and perplexity', async t => {
   const checkpoints = [at('whole', 'step-00000399'), last('whole')]
-  t.match(await run('average', at('mean'), ...checkpoints, '--dtype', 'bfloat16'), {
+  t.match(await run('average', ...checkpoints, at('mean'), '--dtype', 'bfloat16'), {
     code: 0,
     stderr: '',
   })
-  const { stdout } = await run('perplexity', at('mean'), at('page.txt'), '--json')
+  const { stdout } = await run('perplexity', '-m', at('mean'), at('page.txt'), '--json')
   const result = JSON.parse(stdout)
   t.match(result, { perplexity: Number, tokens: Number, bytes: Buffer.byteLength(page) })
   t.ok(result.bitsPerByte < 1.5, `${result.bitsPerByte} bits per byte of a page learned by heart`)
-  t.match((await run('perplexity', at('mean'), at('page.txt'))).stdout, /bits per byte +\d\.\d{4}/)
+  t.match(
+    (await run('perplexity', '-m', at('mean'), at('page.txt'))).stdout,
+    /bits per byte +\d\.\d{4}/,
+  )
 })
 
 t.test('misuse', async t => {
@@ -123,10 +126,25 @@ t.test('misuse', async t => {
     [['train', at('whole'), ...training, '--resume', '--seed', '1'], 1, /seed 0, not 1/],
     [['train', at('x'), ...shape, '--data', at('binary')], 1, /binary: expected text/],
     [['train', at('x'), ...training, '--recipe', at('strange.json')], 1, /no option stepz/],
-    [['train', at('x'), ...training, '--max-learning-rate', '0'], 2, /a number above 0/],
-    [['perplexity', at('nowhere'), at('page.txt')], 1, /MODEL_NOT_FOUND/],
-    [['perplexity', at('mean'), at('binary')], 1, /expected UTF-8 text/],
-    [['average', at('y'), at('nowhere')], 1, /MODEL_NOT_FOUND/],
+    [
+      ['train', at('x'), ...training, '--max-learning-rate', '0'],
+      2,
+      /expected --max-learning-rate to be a finite number above 0/,
+    ],
+    [
+      ['train', at('x'), ...training, '--seed', '4294967296'],
+      2,
+      /expected --seed to be an integer from 0 to 4294967295, received 4294967296/,
+    ],
+    [
+      ['train', at('x'), ...training, '--beta1', '1'],
+      2,
+      /expected --beta1 to be a number from 0 to below 1/,
+    ],
+    [['train', at('x'), ...training, '--beta1', 'x'], 2, /Expected a number/],
+    [['perplexity', '-m', at('nowhere'), at('page.txt')], 1, /MODEL_NOT_FOUND/],
+    [['perplexity', '-m', at('mean'), at('binary')], 1, /expected UTF-8 text/],
+    [['average', at('nowhere'), at('y')], 1, /MODEL_NOT_FOUND/],
   ]
   for (const [args, code, message] of cases) {
     const result = await run(...args)
