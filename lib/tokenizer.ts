@@ -82,6 +82,8 @@ export interface Tokenizer {
     text: string | readonly (string | number)[],
     options?: EncodeAsyncOptions,
   ): Promise<number[]>
+  /** @internal The same ids, as work that can pause, after one BOS. */
+  encodeInSteps(text: string): Steps<number[]>
   /**
    * The id of the token that the vocabulary writes like this, control tokens among them; undefined if
    * there is none.
@@ -181,6 +183,10 @@ class BytePairTokenizer implements Tokenizer {
     const { signal, ...settings } = readOptions(options, encodeAsyncRules)
     signal?.throwIfAborted()
     return finishInSlices(this.#encode(text, settings), signal)
+  }
+
+  encodeInSteps(text: string): Steps<number[]> {
+    return this.#encode(text, { addBos: true, special: false })
   }
 
   #encode(text: unknown, { addBos, special }: ValuesOf<typeof encodeRules>): Steps<number[]> {

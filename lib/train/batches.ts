@@ -63,7 +63,7 @@ export class BatchStream {
   /** @throws OpenELMError INVALID_DATA when no piece is long enough. */
   *check(): Steps<void> {
     for (let index = 0; index < this.#pieces.length; index++) {
-      if (this.#encode(index)) return
+      if (yield* this.#encode(index)) return
       yield ''
     }
     const what = `no piece of the data has as many tokens as minTokens, ${this.#options.minTokens}`
@@ -85,7 +85,7 @@ export class BatchStream {
     return finish(this.steps(sequences))
   }
 
-  /** {@link next}, sequence by sequence. */
+  /** {@link next}, as work that can pause. */
   *steps(sequences: number): Steps<Batch> {
     const { sequenceLength } = this.#options
     const tokens = new Int32Array(sequences * sequenceLength).fill(this.#tokenizer.eosTokenId)
@@ -93,7 +93,7 @@ export class BatchStream {
     let numTargets = 0
     this.#leftOut = 0
     for (let i = 0; i < sequences; i++) {
-      const sequence = this.#nextSequence()
+      const sequence = yield* this.#nextSequence()
       tokens.set(sequence.slice(0, -1), i * sequenceLength)
       targets.set(sequence.slice(1), i * sequenceLength)
       numTargets += sequence.length - 1
@@ -103,15 +103,16 @@ export class BatchStream {
   }
 
   /** Inputs and targets of one sequence overlap: at most `sequenceLength` + 1 tokens. */
-  #nextSequence(): number[] {
+  *#nextSequence(): Steps<number[]> {
     const { sequenceLength, packing } = this.#options
     if (!packing) {
-      const piece = this.#nextPiece()
+      const piece = yield* this.#nextPiece()
       this.#leftOut += Math.max(0, piece.length - sequenceLength - 1)
       return piece.slice(0, sequenceLength + 1)
     }
     while (this.#tokens.length - this.#used <= sequenceLength) {
-      this.#tokens = this.#tokens.slice(this.#used).concat(this.#nextPiece())
+      const piece = yield* this.#nextPiece()
+      this.#tokens = this.#tokens.slice(this.#used).concat(piece)
       this.#used = 0
     }
     const begin = this.#used
@@ -119,21 +120,21 @@ export class BatchStream {
     return this.#tokens.slice(begin, begin + sequenceLength + 1)
   }
 
-  #nextPiece(): number[] {
+  *#nextPiece(): Steps<number[]> {
     for (;;) {
       if (this.#place.pieces === this.#order.length) {
         const epoch = this.#place.epoch + 1
         this.#place = { epoch, pieces: 0 }
         this.#order = this.#orderOf(epoch)
       }
-      const tokens = this.#encode(this.#order[this.#place.pieces++]!)
+      const tokens = yield* this.#encode(this.#order[this.#place.pieces++]!)
       if (tokens) return tokens
     }
   }
 
-  #encode(index: number): number[] | undefined {
-    const piece = this.#pieces.at(index)!
-    const tokens = [...this.#tokenizer.encode(piece), this.#tokenizer.eosTokenId]
+  *#encode(index: number): Steps<number[] | undefined> {
+    const tokens = yield* this.#tokenizer.encodeInSteps(this.#pieces.at(index)!)
+    tokens.push(this.#tokenizer.eosTokenId)
     return tokens.length < this.#options.minTokens ? undefined : tokens
   }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { finish } from '../../lib/steps.js'
-import type { Tokenizer } from '../../lib/tokenizer.js'
+import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer.js'
 import { BatchStream } from '../../lib/train/batches.js'
 import { shuffled } from '../../lib/train/random.js'
 
@@ -8,7 +8,10 @@ import { shuffled } from '../../lib/train/random.js'
 const tokenizer = {
   bosTokenId: 1,
   eosTokenId: 2,
-  encode: (text: string) => [1, ...Array.from(text, character => character.charCodeAt(0))],
+  *encodeInSteps(text: string) {
+    yield ''
+    return [1, ...Array.from(text, character => character.charCodeAt(0))]
+  },
 } as unknown as Tokenizer
 
 const options = { sequenceLength: 4, seed: 0, minTokens: 0, packing: false }
@@ -85,4 +88,17 @@ t.test('pieces of too few tokens are left out', async t => {
   t.throws(() => finish(none.check()), {
     code: 'INVALID_DATA',
   })
+})
+
+t.test('a batch can pause within a piece', async t => {
+  const llama = await loadTokenizer(undefined, { vocabSize: 32000, bosTokenId: 1, eosTokenId: 2 })
+  const piece = 'It was a fine evening, and the door was open. '.repeat(10_000)
+  for (const packing of [false, true]) {
+    const stream = new BatchStream([piece], llama, { ...options, packing })
+    let pauses = 0
+    for (const steps = stream.steps(1); !steps.next().done; ) pauses++
+    t.ok(pauses > 10, `${pauses} pauses`)
+    const expected = llama.encode(piece).slice(0, 4)
+    t.same([...new BatchStream([piece], llama, { ...options, packing }).next(1).tokens], expected)
+  }
 })
