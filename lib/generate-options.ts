@@ -11,6 +11,7 @@ import {
   tokenIds,
 } from './options.js'
 import { type SamplerOptions, samplerRules, toNative } from './sampler-options.js'
+import type { TokenIds } from './tokenizer.js'
 
 export interface GenerateOptions extends SamplerOptions {
   /** The most tokens to generate, from 1 up. Default 256; generation also ends when the context is full. */
@@ -21,7 +22,7 @@ export interface GenerateOptions extends SamplerOptions {
    * Tokens that end the generation when they come, beside the model's own end-of-text tokens and whatever
    * `ignoreEos` says; they are not part of its text. Default none.
    */
-  stopTokens?: readonly number[] | Int32Array | undefined
+  stopTokens?: TokenIds | undefined
   /** Whether to go on after an end-of-text token. Default false. */
   ignoreEos?: boolean | undefined
   /** Aborts the generation, which then rejects with the signal's reason. */

@@ -193,7 +193,7 @@ export function tokenIds(
 }
 
 /** Also of another realm, of which no array is an instance of this one's classes. */
-function isArrayOfIntegers(value: unknown): value is ArrayLike<unknown> {
+export function isArrayOfIntegers(value: unknown): value is ArrayLike<unknown> {
   const types = ['Int32Array', 'Uint32Array', 'Uint16Array']
   return Array.isArray(value) || types.includes(Object.prototype.toString.call(value).slice(8, -1))
 }

@@ -4,6 +4,7 @@ import {
   abortSignal,
   boolean,
   integer,
+  isArrayOfIntegers,
   optional,
   type Rule,
   type RulesOf,
@@ -19,7 +20,7 @@ import type { TokenizerModel } from './tokenizer-model.js'
 import { createVocabulary, type Vocabulary, type VocabularyParts } from './vocabulary.js'
 
 /** Token ids, in order. */
-export type TokenIds = readonly number[] | Int32Array
+export type TokenIds = readonly number[] | Int32Array | Uint32Array | Uint16Array
 
 /** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
@@ -217,7 +218,7 @@ class BytePairTokenizer implements Tokenizer {
   }
 
   decode(tokens: TokenIds, options?: DecodeOptions): string {
-    if (!Array.isArray(tokens) && !(tokens instanceof Int32Array)) {
+    if (!isArrayOfIntegers(tokens)) {
       throw invalidArgument('tokens', 'an array or an Int32Array', tokens)
     }
     const stream = this.stream(options)

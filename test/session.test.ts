@@ -294,3 +294,11 @@ t.test('a loop of your own draws what generate draws', async t => {
   }
   t.same(drawn, tokens)
 })
+
+t.test('token ids may lie in any array of integers that libraries give', async t => {
+  const { tokens } = await model.generate(ids, { maxTokens: 3 })
+  for (const type of [Int32Array, Uint32Array, Uint16Array]) {
+    t.same((await model.generate(type.from(ids), { maxTokens: 3 })).tokens, tokens)
+    t.equal(model.tokenizer.decode(type.from(ids)), prompt)
+  }
+})
