@@ -170,6 +170,7 @@ export async function readConfig(file: string): Promise<OpenELMConfig> {
  */
 export function parseConfig(json: unknown, file: string): OpenELMConfig {
   if (!isJsonObject(json)) throw invalid(file, 'the configuration', 'an object', json)
+  refuseForeignQuantization(json, file)
   const read = new Reader(json, file)
   read.word('model_type', ['openelm'])
   read.word('activation_fn_name', ['swish', 'silu'])
@@ -293,6 +294,16 @@ export function tensorSpecs(config: OpenELMConfig): TensorSpec[] {
 export function countParameters(config: OpenELMConfig): number {
   const size = (spec: TensorSpec) => spec.shape.reduce((product, length) => product * length, 1)
   return tensorSpecs(config).reduce((sum, spec) => sum + size(spec), 0)
+}
+
+/** The weights of such a checkpoint have other names and forms. */
+function refuseForeignQuantization(json: JsonObject, file: string): void {
+  const { quantization, quantization_config: config } = json
+  const method = isJsonObject(config) ? (config.quant_method ?? 'another tool') : undefined
+  const tool = isJsonObject(quantization) ? 'MLX' : method
+  if (tool === undefined) return
+  const advice = 'take the original and quantise it with openelm quantize'
+  throw new OpenELMError('INVALID_CONFIG', `${file}: it was quantised by ${tool}; ${advice}`)
 }
 
 /** Reads typed fields of a JSON object. Inherited properties do not count as fields. */

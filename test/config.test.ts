@@ -328,3 +328,18 @@ t.test('readConfig reads one strict JSON object', async t => {
   await t.rejects(readConfig(join(file, 'nowhere')), { code: 'IO_ERROR', message: /nowhere/ })
   await t.rejects(readConfig(t.testdir()), { code: 'IO_ERROR', message: /not a regular file/ })
 })
+
+t.test('a checkpoint that another tool has quantised is named as such', async t => {
+  const json = configToJson(presets['270M'], 'float16')
+  const rows: [object, string][] = [
+    [{ quantization: { group_size: 64, bits: 4 } }, 'MLX'],
+    [{ quantization_config: { quant_method: 'gptq', bits: 4 } }, 'gptq'],
+    [{ quantization_config: { bits: 4 } }, 'another tool'],
+  ]
+  for (const [keys, tool] of rows) {
+    t.throws(() => parseConfig({ ...json, ...keys }, 'config.json'), {
+      code: 'INVALID_CONFIG',
+      message: `config.json: it was quantised by ${tool}; take the original and quantise it with openelm quantize`,
+    })
+  }
+})

@@ -3,16 +3,15 @@ import type { OpenELMConfig } from '../../config.js'
 import { describe, OpenELMError } from '../../errors.js'
 import { describeText } from '../../file-kind.js'
 import { readBytes, withFile } from '../../files.js'
-import { groupSize } from '../../tensor-headers.js'
 import { type GgufTensor, ggufTensors, matrixShape } from './layout.js'
 import { MetadataReader } from './metadata-reader.js'
 import { configFromMetadata } from './model-metadata.js'
 import { tokenizerFromMetadata } from './tokenizer-from-metadata.js'
-import { type GgmlType, ggmlTypeIds, isBlockType, rowBytes } from './types.js'
+import { ggmlTypeIds, groupSizeOf, rowBytes, type StoredType } from './types.js'
 
 /** A tensor and where it lies in the file. */
 export interface StoredTensor extends GgufTensor {
-  readonly type: GgmlType
+  readonly type: StoredType
   readonly offset: number
 }
 
@@ -92,15 +91,16 @@ function checkType(
   info: GGUFTensorInfo,
   { name, shape }: GgufTensor,
   read: MetadataReader,
-): GgmlType {
-  const types = Object.keys(ggmlTypeIds) as GgmlType[]
+): StoredType {
+  const types = Object.keys(ggmlTypeIds) as StoredType[]
   const type = types.find(type => ggmlTypeIds[type] === Number(info.dtype))
   if (type === undefined) {
     const message = `${read.file}: ${name} is of ggml's type ${info.dtype}, not ${types.join(', ')}`
     throw new OpenELMError('NOT_CONVERTIBLE', message)
   }
   const received = info.shape.toReversed().map(Number)
-  const isRagged = isBlockType(type) && (shape.length === 1 || shape[1]! % groupSize !== 0)
+  const group = groupSizeOf(type)
+  const isRagged = group > 1 && (shape.length === 1 || shape[1]! % group !== 0)
   if (isRagged || String(received) !== String(shape)) {
     throw read.invalid(`expected ${name} to be [${shape}], received [${received}] ${type}`)
   }

@@ -106,7 +106,8 @@ t.test('what is wrong is said', async t => {
   const embedding = info('token_embd.weight', [32, 8])
   for (const [tensors, code, message] of [
     [[info('token_embd.weight', [8, 32])], 'INVALID_GGUF', /expected .* to be \[32,32\]/],
-    [[info('token_embd.weight', [32, 8], 14)], 'NOT_CONVERTIBLE', /ggml's type 14, not F32/],
+    [[info('token_embd.weight', [32, 8], 12)], 'NOT_CONVERTIBLE', /ggml's type 12, not F32/],
+    [[info('token_embd.weight', [32, 8], 14)], 'INVALID_GGUF', /received \[8,32\] Q6_K/],
     [[embedding, embedding], 'INVALID_GGUF', /two tensors have one name/],
   ] as const) {
     writeFileSync(file, encodeGgufHeader(valid, tensors))
