@@ -130,9 +130,9 @@ export class Session {
   async score(continuation: string | TokenIds, options?: CallOptions): Promise<Score> {
     const checked = this.#prompts.checkContinuation(continuation)
     const { signal } = readOptions(options, callRules)
-    if (this.position === 0) throw invalidArgument('the session', 'one that holds tokens', this)
     const room = this.contextLength - this.position
     const tokens = await this.#prompts.encode(checked, { addBos: false, room, signal })
+    if (this.position === 0) throw invalidArgument('the session', 'one that holds tokens', this)
     return scoreOf(tokens, await this.#scores(tokens, 1, signal))
   }
 

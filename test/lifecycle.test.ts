@@ -390,16 +390,32 @@ t.test('the process', async t => {
   })
 })
 
-t.test('a score is aborted while it is computed', async t => {
+t.test('every call is aborted while it is computed, or before', async t => {
   await using model = await OpenELM.load(large, { backend: testBackend })
-  const controller = new AbortController()
-  const reason = new Error('enough')
-  const { signal } = controller
-  const score = reasonOf(model.score(promptOf(1), promptOf(long), { signal }))
-  await setTimeout(20)
-  controller.abort(reason)
-  t.equal(await score, reason)
-  t.equal(await reasonOf(model.score(promptOf(1), promptOf(2), { signal })), reason, 'or before')
+  using session = model.createSession()
+  await session.append([5])
+  const [one, many] = [promptOf(1), promptOf(long)]
+  const calls: ((options: { signal: AbortSignal }) => Promise<unknown>)[] = [
+    options => model.score(one, many, options),
+    options => model.scores(many, options),
+    options => model.logits(many, options),
+    options => session.append(many, options),
+    options => session.score(many, options),
+    options => session.scores(many, options),
+    options => session.generate(many, options),
+  ]
+  for (const call of calls) {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const { signal } = controller
+    const outcome = reasonOf(call({ signal }))
+    await setTimeout(20)
+    controller.abort(reason)
+    t.equal(await outcome, reason, String(call))
+    t.equal(await reasonOf(call({ signal })), reason, 'or before')
+    t.same(session.tokens, [5])
+  }
+  t.ok(await session.append([6]), 'and the session can be used')
 })
 
 t.test('a model may be disposed of when the process is about to end', async t => {

@@ -302,3 +302,14 @@ t.test('token ids may lie in any array of integers that libraries give', async t
     t.equal(model.tokenizer.decode(type.from(ids)), prompt)
   }
 })
+
+t.test('what a caller does between two tokens is not the time of a generation', async t => {
+  const stopSequences = ['nothing like this']
+  const stream = model.stream(prompt, { maxTokens: 6, ignoreEos: true, stopSequences })
+  stopSequences[0] = 'e' // which the stream does not see
+  const pause = 60
+  for await (const _ of stream) await new Promise(resolve => setTimeout(resolve, pause))
+  const { timings, finishReason, usage } = await stream.result
+  t.equal(finishReason, 'length')
+  t.ok(timings.decodeMs < (usage.completionTokens - 1) * pause)
+})

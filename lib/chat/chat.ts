@@ -149,7 +149,8 @@ export class Chat {
   /**
    * A new chat with the same conversation; the two go on independently.
    *
-   * @throws OpenELMError BUSY, DISPOSED, OUT_OF_MEMORY.
+   * @throws OpenELMError DISPOSED, OUT_OF_MEMORY; BUSY, also for the moment that an answer that was
+   *   aborted takes to end.
    */
   fork(): Chat {
     this.#checkIdle()
