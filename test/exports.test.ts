@@ -32,6 +32,7 @@ t.test('an entry point loads the model and what it is about, and no other', asyn
   const own: Record<string, string[]> = {
     '.': [],
     './train': ['train'],
+    './evaluate': ['evaluate', 'evaluate/tasks'],
     './convert': ['convert', 'convert/gguf'],
   }
   const entries = Object.keys(exports).filter(entry => entry !== './package.json')

@@ -20,6 +20,7 @@ import { type Run, runsNamed, suites } from './suites.js'
 import { type EvaluationSample, TaskRun } from './task-run.js'
 import { taskNames } from './tasks.js'
 
+/** Options of {@link evaluate}. */
 export interface EvaluateOptions {
   /** Names of tasks, of groups (`mmlu`) and of suites (`zero-shot`, `openllm`, `llm360`, `all`). */
   readonly tasks: readonly string[]
