@@ -8,6 +8,7 @@ import { chat } from './chat.js'
 import { completion } from './completion.js'
 import { convert } from './convert.js'
 import { doctor } from './doctor.js'
+import { evaluateCommand } from './evaluate.js'
 import { explain } from './explain.js'
 import { generate } from './generate.js'
 import { init } from './init.js'
@@ -40,6 +41,7 @@ const commands = [
   chat,
   inspect,
   perplexity,
+  evaluateCommand,
   bench,
   init,
   quantize,

@@ -8,10 +8,16 @@ export const canDrawBars = process.env.TERM !== 'dumb'
 export class Progress {
   readonly #bar: SingleBar
 
-  constructor(title: string, format: (count: number) => string = formatBytes) {
+  constructor(
+    title: string,
+    format: (count: number) => string = formatBytes,
+    { timeLeft = false } = {},
+  ) {
     this.#bar = new SingleBar({
-      format: `${title} {bar} {percentage}% {value} of {total}`,
-      formatValue: (value, _, type) => (type === 'percentage' ? `${value}` : format(value)),
+      format: `${title} {bar} {percentage}% {value} of {total}${timeLeft ? ', {eta_formatted} left' : ''}`,
+      formatValue: (value, _, type) => {
+        return type === 'value' || type === 'total' ? format(value) : `${value}`
+      },
       barCompleteChar: '█',
       barIncompleteChar: '░',
       clearOnComplete: true,

@@ -16,6 +16,7 @@ t.test('help needs no addon and names every command and option', async t => {
     'chat',
     'inspect',
     'perplexity',
+    'evaluate',
     'bench',
     'init',
     'quantize',
