@@ -1,5 +1,5 @@
 # Puts the sources of one section of sources.txt into the variable `result`, with their folders. With
-# -D CMAKE_UNITY_BUILD=ON those of a folder are compiled together, as sources.mjs does it.
+# -D OPENELM_UNITY=ON those of a folder are compiled together, as sources.mjs does it.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/sources.txt)
 set(native ${CMAKE_CURRENT_LIST_DIR})
 function(read_sources section result)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the tests that need no Node with a compiler's sanitizers. Takes CMake and
 #   threads  g++: what shares memory among threads, with ThreadSanitizer
-#   cpu      g++: all but the presets' shapes, with AddressSanitizer and UndefinedBehaviorSanitizer
+#   cpu      g++: all but the presets' shapes, whose widths are no other code, with AddressSanitizer and
+#            UndefinedBehaviorSanitizer
 #   gpu      clang 19, Node and NVIDIA's headers: the GPU kernels, emulated, with the same two; takes long
 #
 #   scripts/test-sanitized.sh threads|cpu|gpu [arguments of kernel-tests, or of ctest for gpu]
@@ -15,7 +16,7 @@ folder=build/sanitized/$what
 build() {
   target=$1
   shift
-  cmake -B "$folder" -D OPENELM_TESTS=ON "$@" >&2
+  cmake -B "$folder" -D OPENELM_TESTS=ON -D OPENELM_UNITY=ON "$@" >&2
   cmake --build "$folder" --target "$target" --parallel "$(nproc)" >&2
 }
 
@@ -28,8 +29,7 @@ threads)
 cpu)
   build kernel-tests -D NVCC=OFF -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS=-O1 \
     -D OPENELM_SANITIZE=address,undefined
-  [ $# -gt 0 ] || set -- half elementwise matmul attention quantize thread-pool load ops models \
-    oracle planted invariance scheduler stream sampler gradients training
+  [ $# -gt 0 ] || set -- --without=presets
   "$folder/kernel-tests" "$@"
   ;;
 gpu)

@@ -15,8 +15,8 @@ extern "C" __attribute__((visibility("default"))) const char* __tsan_default_sup
 }
 #endif
 
-// Runs the suites that are named, or all: kernel-tests [--backend=cuda] [--lanes=reverse]
-// [suite...]
+// Runs the suites that are named, or all but those that are excluded:
+// kernel-tests [--backend=cuda] [--lanes=reverse] [--without=presets] [suite...]
 int main(int argc, char** argv) {
   using namespace openelm;
   const struct {
@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
     return 2;
   };
   std::set<std::string> wanted;
+  std::set<std::string> excluded;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string value = argument.substr(argument.find('=') + 1);
@@ -48,19 +49,23 @@ int main(int argc, char** argv) {
       test_only(value);
     } else if (argument.starts_with("--lanes=")) {
       if (!set_lane_order(value)) return unknown(argument);
+    } else if (argument.starts_with("--without=")) {
+      excluded.insert(value);
     } else {
       wanted.insert(argument);
     }
   }
   const bool all = wanted.empty();
   for (const auto& suite : suites) {
-    if (!all && wanted.erase(suite.name) == 0) continue;
+    const bool is_excluded = excluded.erase(suite.name) > 0;
+    if (all ? is_excluded : wanted.erase(suite.name) == 0) continue;
     try {
       suite.run();
     } catch (...) {
       test(suite.name, [] { throw; });
     }
   }
+  wanted.merge(excluded);
   if (!wanted.empty()) return unknown(*wanted.begin());
   return failures() > 0;
 }
