@@ -20,21 +20,30 @@ export async function loadChatTemplate(
 ): Promise<ChatTemplate> {
   if (given === 'zephyr') return zephyr
   if (given === 'none') return noTemplate
+  const { name, text, config } = await readChatTemplate(directory)
+  if (given !== undefined) return jinjaTemplate('the chat template given', given, variables(config))
+  return text === undefined ? zephyr : jinjaTemplate(name, text, variables(config))
+}
+
+/**
+ * The Jinja template that a directory holds, if it holds one, and its tokenizer_config.json.
+ *
+ * @throws OpenELMError INVALID_TOKENIZER, IO_ERROR
+ */
+export async function readChatTemplate(
+  directory: string,
+): Promise<{ name: string; text: string | undefined; config: JsonObject }> {
   const configFile = join(directory, 'tokenizer_config.json')
   const config =
     (await ifPresent(readJsonObject(configFile, maxBytes, 'INVALID_TOKENIZER', parseJson))) ?? {}
-  if (given !== undefined) return jinjaTemplate('the chat template given', given, variables(config))
   const file = join(directory, 'chat_template.jinja')
   const text = await ifPresent(
     readFile(file, 'utf8').catch(cause => {
       throw ioError('read', file, cause)
     }),
   )
-  if (text !== undefined) return jinjaTemplate(file, text, variables(config))
-  const named = templateOf(config)
-  return named === undefined
-    ? zephyr
-    : jinjaTemplate(`the chat_template of ${configFile}`, named, variables(config))
+  if (text !== undefined) return { name: file, text, config }
+  return { name: `the chat_template of ${configFile}`, text: templateOf(config), config }
 }
 
 /** A text, or a list in which one is called `default`. */

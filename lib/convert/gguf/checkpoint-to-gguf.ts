@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
+import { readChatTemplate } from '../../chat/load-chat-template.js'
 import { type Checkpoint, type CheckpointTensor, openCheckpoint } from '../../checkpoint.js'
 import { OpenELMError } from '../../errors.js'
 import { ioError, readRange, writeWhole } from '../../files.js'
@@ -44,7 +45,7 @@ const rules = {
 const sameAs = { float32: 'f32', float16: 'f16', bfloat16: 'bf16', q8: 'q8_0', q4: 'q4_0' } as const
 
 /**
- * Writes a checkpoint with its tokenizer as a GGUF file for llama.cpp, Ollama and LM Studio. Norms are
+ * Writes a checkpoint with its tokenizer, and its chat template if it has one, as a GGUF file for llama.cpp, Ollama and LM Studio. Norms are
  * F32, matrices of the dtype asked for, with llama.cpp's own exceptions: matrices with a row length
  * that 32 does not divide are F16 in q8_0 and q4_0, and the embedding and the output matrix are Q8_0
  * in q4_0. From a q8 or q4 checkpoint the blocks hold the same numbers; everything else is rounded
@@ -74,6 +75,7 @@ export async function checkpointToGguf(
     throw new OpenELMError('INVALID_ARGUMENT', message)
   }
   const tensors = placeTensors(ggufTensors(config), type)
+  const { text: chatTemplate } = await readChatTemplate(directory)
   const u32 = (value: number): MetadataValue => ({ type: 'u32', value })
   const metadata = new Map<string, MetadataValue>([
     ...modelMetadata(config),
@@ -81,6 +83,9 @@ export async function checkpointToGguf(
     ['general.file_type', u32(fileType)],
     ...(isBlockType(type) ? [['general.quantization_version', u32(2)] as const] : []),
     ...(await tokenizerMetadata(directory, config)),
+    ...(chatTemplate === undefined
+      ? []
+      : [['tokenizer.chat_template', { type: 'string', value: chatTemplate }] as const]),
   ])
   const total = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0)
   let done = 0

@@ -45,6 +45,9 @@ export async function ggufToCheckpoint(
   if (gguf.tokenizer) {
     companions.set('tokenizer.json', Buffer.from(JSON.stringify(gguf.tokenizer, null, 1)))
   }
+  if (gguf.chatTemplate !== undefined) {
+    companions.set('chat_template.jinja', Buffer.from(gguf.chatTemplate))
+  }
   await writeCheckpoint(directory, gguf.config, dtype, source, {
     normType,
     companions,

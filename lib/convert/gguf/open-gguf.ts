@@ -20,6 +20,8 @@ export interface Gguf {
   readonly config: OpenELMConfig
   /** What a tokenizer.json would hold; undefined for LLaMA's vocabulary, or none. */
   readonly tokenizer: object | undefined
+  /** What a chat_template.jinja would hold, if the file has one. */
+  readonly chatTemplate: string | undefined
   /** In the order of the forward pass. */
   readonly tensors: readonly StoredTensor[]
 }
@@ -58,7 +60,9 @@ export async function openGguf(file: string): Promise<Gguf> {
     throw new OpenELMError('NOT_CONVERTIBLE', message)
   }
   checkPlaces(tensors, parsed.tensorInfoByteRange[1], size, read)
-  return { file, config, tokenizer: await tokenizerFromMetadata(read, config), tensors }
+  const tokenizer = await tokenizerFromMetadata(read, config)
+  const chatTemplate = read.string('tokenizer.chat_template', '') || undefined
+  return { file, config, tokenizer, chatTemplate, tensors }
 }
 
 async function parse(file: string): Promise<GGUFParseOutput & { size: number }> {

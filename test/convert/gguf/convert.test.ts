@@ -325,6 +325,21 @@ async function sameTokenizer(
   t.equal(a.decode(tokens), text)
 }
 
+t.test('a chat template goes along', async t => {
+  const template = "{% for message in messages %}{{ message['content'] }} é{% endfor %}"
+  const dir = writeTinyModel(newDir(), layerWise)
+  t.notOk(existsSync(join(await roundTrip(dir, 'f16'), 'chat_template.jinja')))
+  for (const [name, content] of [
+    ['tokenizer_config.json', JSON.stringify({ chat_template: template })],
+    ['chat_template.jinja', template],
+  ] as const) {
+    const from = writeTinyModel(newDir(), layerWise)
+    writeFileSync(join(from, name), content)
+    const back = await roundTrip(from, 'f16')
+    t.equal(readFileSync(join(back, 'chat_template.jinja'), 'utf8'), template, name)
+  }
+})
+
 t.test('what GGUF or llama.cpp cannot express', async t => {
   const file = join(newDir(), 'model.gguf')
   const refuses = async (dir: string, code: string, message: RegExp, dtype?: GgufDType) => {
