@@ -8,7 +8,7 @@
 
 namespace openelm {
 
-// NativeSampler of lib/native.ts.
+// NativeSampler of lib/native-session.ts.
 class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
  public:
   static void init(Napi::Env env, Napi::Object exports);
@@ -26,7 +26,7 @@ class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
   std::shared_ptr<Sampler> sampler_;
 };
 
-// NativeSample of lib/native.ts.
+// NativeSample of lib/native-session.ts.
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample);
 
 }  // namespace openelm

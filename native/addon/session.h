@@ -11,8 +11,8 @@
 
 namespace openelm {
 
-// NativeSession of lib/native.ts: a stream, and the promises that wait for it. While there are any,
-// the object keeps itself and the process alive.
+// NativeSession of lib/native-session.ts: a stream, and the promises that wait for it. While there
+// are any, the object keeps itself and the process alive.
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:
   static void init(Napi::Env env);

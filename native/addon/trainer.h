@@ -7,7 +7,7 @@
 
 namespace openelm {
 
-// NativeTrainer of lib/native.ts. While a call is under way the object keeps itself alive.
+// NativeTrainer of lib/native-trainer.ts. While a call is under way the object keeps itself alive.
 class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
  public:
   static void init(Napi::Env env, Napi::Object exports);
