@@ -190,7 +190,7 @@ t.test('a template that refuses, loops, or is none', async t => {
   const start = performance.now()
   t.throws(() => encodeChat(llama, endless, [user('Hi')]), {
     code: 'INVALID_TOKENIZER',
-    message: /longer than 200 ms/,
+    message: /longer than 1000 ms/,
   })
   t.ok(performance.now() - start < 5000)
   t.same([...encodeChat(llama, handbook, [user('Hi')])].length, 18, 'and the next one works')
