@@ -64,7 +64,7 @@ export function tensorHeaders(
  * - rows that groups do not fill, which the released models do not have: a padded last group wastes
  *   bits. llama.cpp leaves such rows in float16.
  *
- * native/model/weights.h has the same rule for loading.
+ * native/model/load.h has the same rule for loading.
  */
 export function matrixDType(dtype: DType, name: string, columns: number): DType {
   const reachesLogits = name === embeddingsName || name === headName

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "half.h"
+#include "dtype.h"
 #include "simd/kernels.h"
 
 namespace openelm {

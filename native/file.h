@@ -10,7 +10,8 @@ namespace openelm {
 // truncation by another process into a crash of this one, so mapping is the caller's choice.
 class File {
  public:
-  // Throws Error{kIoError} naming the file; kOutOfMemory when it does not fit among the addresses.
+  // Throws Error{kIoError} naming the file, and kOutOfMemory when it cannot be mapped because the
+  // process has no free range of addresses of that size.
   static std::shared_ptr<const File> open(const std::string& path, bool map);
 
   virtual ~File() = default;

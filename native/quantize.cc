@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "dtype.h"
-#include "half.h"
 #include "simd/kernels.h"
 
 namespace openelm {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "half.h"
+#include "dtype.h"
 
 namespace openelm {
 

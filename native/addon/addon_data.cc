@@ -51,40 +51,6 @@ void AddonData::end_work(Napi::Env env) {
   if (--work_under_way_ == 0) to_javascript_.Unref(env);
 }
 
-Napi::Promise AddonData::run_in_background(Napi::Env env, std::function<void()> work,
-                                           std::function<Napi::Value(Napi::Env)> finish,
-                                           std::function<void()> stop,
-                                           std::shared_ptr<void> owned) {
-  const auto deferred = Napi::Promise::Deferred::New(env);
-  const auto task = tasks_.emplace(tasks_.end());
-  task->stop = std::move(stop);
-  task->owned = std::move(owned);
-  const auto ended =
-      std::make_shared<Notice>(*this, [=, this, finish = std::move(finish)](Napi::Env env) {
-        const std::exception_ptr error = task->error;
-        task->thread.join();
-        tasks_.erase(task);
-        end_work(env);
-        settle(env, deferred, error, finish);
-      });
-  auto run = [=, work = std::move(work)] {
-    try {
-      work();
-    } catch (...) {
-      task->error = std::current_exception();
-    }
-    ended->post();
-  };
-  try {
-    task->thread = std::thread(std::move(run));
-  } catch (...) {
-    tasks_.erase(task);
-    throw;
-  }
-  begin_work(env);
-  return deferred.Promise();
-}
-
 void AddonData::watch(const std::shared_ptr<Engine>& engine) {
   std::erase_if(engines_, [](const auto& watched) { return watched.expired(); });
   engines_.push_back(engine);
@@ -148,6 +114,24 @@ Napi::Object to_array(Napi::Env env, std::span<const float> values) {
   const Napi::Object array = new_array(env, "Float32Array", values.size());
   std::copy(values.begin(), values.end(), array.As<Napi::Float32Array>().Data());
   return array;
+}
+
+template <typename Array, typename Element>
+static std::span<const Element> elements(const Napi::Value& value, napi_typedarray_type type,
+                                         const char* what, const char* array_class) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
+    throw Error(ErrorCode::kInvalidArgument, std::string("expected ") + what + ", " + array_class);
+  }
+  const auto array = value.As<Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
+std::span<const int32_t> int32s(const Napi::Value& value, const char* what) {
+  return elements<Napi::Int32Array, int32_t>(value, napi_int32_array, what, "an Int32Array");
+}
+
+std::span<const float> float32s(const Napi::Value& value, const char* what) {
+  return elements<Napi::Float32Array, float>(value, napi_float32_array, what, "a Float32Array");
 }
 
 }  // namespace openelm

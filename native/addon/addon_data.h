@@ -103,6 +103,11 @@ Napi::Error current_js_error(Napi::Env env);
 void settle(Napi::Env env, Napi::Promise::Deferred deferred, std::exception_ptr error,
             const std::function<Napi::Value(Napi::Env)>& finish);
 
+// The elements of an Int32Array or a Float32Array, to be used before JavaScript runs again. Throws
+// Error{kInvalidArgument}.
+std::span<const int32_t> int32s(const Napi::Value& value, const char* what = "tokens");
+std::span<const float> float32s(const Napi::Value& value, const char* what);
+
 // A typed array of zeros. Throws Error{kOutOfMemory}, where New() of its class in C++ would end the
 // process.
 Napi::Object new_array(Napi::Env env, const char* class_name, size_t length);

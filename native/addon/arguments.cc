@@ -35,24 +35,6 @@ static std::vector<int> integers(const Napi::Object& object, const char* name) {
   return result;
 }
 
-template <typename Array, typename Element>
-static std::span<const Element> elements(const Napi::Value& value, napi_typedarray_type type,
-                                         const char* what, const char* array_class) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) {
-    throw Error(ErrorCode::kInvalidArgument, std::string("expected ") + what + ", " + array_class);
-  }
-  const auto array = value.As<Array>();
-  return {array.Data(), array.ElementLength()};
-}
-
-std::span<const int32_t> int32s(const Napi::Value& value, const char* what) {
-  return elements<Napi::Int32Array, int32_t>(value, napi_int32_array, what, "an Int32Array");
-}
-
-std::span<const float> float32s(const Napi::Value& value, const char* what) {
-  return elements<Napi::Float32Array, float>(value, napi_float32_array, what, "a Float32Array");
-}
-
 Config read_config(const Napi::Object& object) {
   Config config;
   config.num_layers = integer(object, "numLayers");

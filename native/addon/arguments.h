@@ -3,7 +3,6 @@
 #include <napi.h>
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -19,11 +18,6 @@ int64_t int64(const Napi::Object& object, const char* name);
 double number(const Napi::Object& object, const char* name);
 bool boolean(const Napi::Object& object, const char* name);
 std::string text(const Napi::Object& object, const char* name);
-
-// The elements of an Int32Array or a Float32Array, to be used before JavaScript runs again. Throws
-// Error{kInvalidArgument}.
-std::span<const int32_t> int32s(const Napi::Value& value, const char* what = "tokens");
-std::span<const float> float32s(const Napi::Value& value, const char* what);
 
 DType parse_tensor_type(const std::string& name);
 

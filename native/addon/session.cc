@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "../model/scores.h"
-#include "arguments.h"
 #include "sampler.h"
 
 namespace openelm {

@@ -8,7 +8,7 @@ namespace openelm::cpu {
 
 namespace {
 
-// That the tokens of a tile attend to, all to the same.
+// How many partitions the tokens of a tile attend to, which is the same for all of them.
 int partitions_of(const Run& tile) { return tile.first_position / kPartition + 1; }
 
 size_t sums_size(int rows, int head_dim) { return size_t(rows) * (padded_head_dim(head_dim) + 2); }
@@ -18,8 +18,9 @@ AttentionSums sums_at(float* memory, int rows, int head_dim) {
   return {memory, max, max + rows};
 }
 
-// A block is one partition of one KV head. Those that one thread does in sequence ask ahead for
-// each other's memory, but nobody helps a thread with them.
+// A block is one partition of one KV head; a task is some consecutive blocks. Within a task the
+// memory of the next block is prefetched while one is computed, so longer tasks wait less for
+// memory; but a task cannot be shared among threads, so shorter ones are spread more evenly.
 constexpr int kMaxBlocks = 4;
 
 // The attention of a layer, in pieces: some partitions of one KV head for one tile of tokens.
@@ -96,6 +97,20 @@ struct LayerAttention {
 };
 
 }  // namespace
+
+// Tiles end where partitions do, so that all tokens of a tile attend to the same partitions.
+void CpuBackend::make_tiles(const Batch& batch) {
+  constexpr int kTileTokens = 16;
+  tiles_.clear();
+  batch.for_each_run([&](Run rest) {
+    while (rest.num_tokens > 0) {
+      const int left = kPartition - rest.first_position % kPartition;
+      const int count = std::min({rest.num_tokens, left, kTileTokens});
+      tiles_.push_back({rest.first_token, count, rest.first_position});
+      rest = {rest.first_token + count, rest.num_tokens - count, rest.first_position + count};
+    }
+  });
+}
 
 void CpuBackend::attention(const Layer& layer, const Batch& batch, const Buffer& q,
                            const Buffer& a) {

@@ -62,38 +62,9 @@ size_t CpuBackend::v_cache_bytes(const Config& config, int layer, int positions)
                      kv_cache_dtype_);
 }
 
-void CpuBackend::run_tasks(int tasks, const std::function<void(int)>& body) {
-  workers_.pool.run(tasks, [&](int task, int) { body(task); });
-}
-
 void CpuBackend::use(const Weights& weights) {
   Backend::use(weights);
   rope_ = RopeTable<float>(0, weights.config.head_dim, weights.config.rope_freq_constant);
-}
-
-void CpuBackend::begin(const Batch& batch, const std::atomic<bool>& cancelled) {
-  workers_.cancelled = &cancelled;
-  make_tiles(batch);
-  rope_.extend(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
-}
-
-// Tiles end where partitions do, so that all tokens of a tile attend to the same partitions.
-void CpuBackend::make_tiles(const Batch& batch) {
-  constexpr int kTileTokens = 16;
-  tiles_.clear();
-  batch.for_each_run([&](Run rest) {
-    while (rest.num_tokens > 0) {
-      const int left = kPartition - rest.first_position % kPartition;
-      const int count = std::min({rest.num_tokens, left, kTileTokens});
-      tiles_.push_back({rest.first_token, count, rest.first_position});
-      rest = {rest.first_token + count, rest.num_tokens - count, rest.first_position + count};
-    }
-  });
-}
-
-Output CpuBackend::end(const Batch& batch, const Buffer& logits) {
-  if (batch.logit_rows.empty()) return {};
-  return {logits.as<float>(), nullptr};
 }
 
 }  // namespace openelm::cpu

@@ -16,8 +16,8 @@ struct AttentionScratch {
   Scratch<float> sums;    // of one partition
 };
 
-// The ops on the processor's own cores. norm_qkv.cc and attention.cc have those that are more than
-// a product, ops.cc the others; the inner loops are in ../simd.
+// The ops on the processor's own cores: attention.cc has attention, ops.cc the rest of a forward
+// pass, cpu_backend.cc what comes before one. The inner loops are in ../simd.
 class CpuBackend : public Backend {
  public:
   // The KV cache holds kv_cache_dtype: kFloat32 or kFloat16.

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "../model/weights.h"
+#include "../model/model.h"
 #include "../simd/kernels.h"
 #include "../simd/thread_pool.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "../model/model.h"
 #include "../model/tensor_source.h"
-#include "../model/weights.h"
 
 namespace openelm::cpu {
 

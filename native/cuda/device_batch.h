@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "../model/batch.h"
+#include "../backend.h"
 #include "kernels.h"
 #include "runtime.h"
 

@@ -5,7 +5,7 @@
 
 #include <cuda_fp16.h>
 
-#include "../model/batch.h"
+#include "../backend.h"
 #include "matrix_view.h"
 #include "runtime.h"
 

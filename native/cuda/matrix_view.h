@@ -2,7 +2,7 @@
 
 #include <cuda_fp16.h>
 
-#include "../model/weights.h"
+#include "../model/model.h"
 
 namespace openelm::cuda {
 

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "../host_threads.h"
+#include "../model/model.h"
 #include "../model/tensor_source.h"
-#include "../model/weights.h"
 #include "runtime.h"
 
 namespace openelm::cuda {

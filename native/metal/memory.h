@@ -2,7 +2,7 @@
 
 #include <mutex>
 
-#include "../model/weights.h"
+#include "../model/model.h"
 #include "mtl.h"
 
 namespace openelm::metal {

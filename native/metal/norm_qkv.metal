@@ -48,7 +48,7 @@ static inline void finish_head(threadgroup const float* head, uint index, uint t
   }
 }
 
-// One token: a threadgroup makes one head.
+// For one token. Each threadgroup computes one head.
 [[max_total_threads_per_threadgroup(kHeadThreads)]]
 kernel void norm_qkv(device const uchar* values [[buffer(0)]],
                      device const half* scales [[buffer(1)]],

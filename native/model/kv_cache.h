@@ -5,7 +5,7 @@
 #include <mutex>
 #include <vector>
 
-#include "weights.h"
+#include "model.h"
 
 namespace openelm {
 

@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "../error.h"
-#include "token_scores.h"
 
 namespace openelm {
 

@@ -3,7 +3,7 @@
 #include <cfloat>
 
 #include "../error.h"
-#include "token_scores.h"
+#include "portable_math.h"
 
 namespace openelm {
 

@@ -19,7 +19,6 @@ DType parse_dtype(const std::string& name);
 // A tensor as bytes of a checkpoint file. A quantised matrix (the formats of quantize.h) has its
 // values here and its scales at `scales_offset` of `scales_file`.
 struct TensorSource {
-  using Format = DType;
   std::string name;
   std::shared_ptr<const File> file;
   uint64_t offset = 0;

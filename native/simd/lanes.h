@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../half.h"
+#include "../dtype.h"
 #include "../quantize.h"
 #include "kernels.h"
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "../model/config.h"
+#include "../model/model.h"
 #include "../pages.h"
 
 namespace openelm::train {

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "../model/config.h"
+#include "../model/model.h"
 
 namespace openelm::train {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "../model/config.h"
+#include "../model/model.h"
 #include "adamw.h"
 #include "ops.h"
 

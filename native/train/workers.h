@@ -29,7 +29,7 @@ struct Workers {
   TaskPool pool;
   const Kernels<T>& kernels = train::kernels<T>();
   Matmul<T> matmul{pool};
-  std::deque<Scratch<T>> scratch;  // one a thread
+  std::deque<Scratch<T>> scratch;  // one per thread
   std::vector<T> partial_sums;
 };
 

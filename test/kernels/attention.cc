@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "check.h"
-#include "half.h"
+#include "dtype.h"
 #include "reference.h"
 #include "simd/kernels.h"
 #include "suites.h"

@@ -74,7 +74,7 @@ std::set<int> allowed_draws(const Floats& logits, SamplerOptions options, double
 // A model is needed only for the memory that its backend keeps.
 Model drawing_model(const TestBackend& backend, int vocab_size) {
   const Config config = make_config(32, 8, vocab_size, {{4, 1, 32}});
-  return {backend, config, DType::kFloat32, make_tensors(config, TensorSource::Format::kF32), 1};
+  return {backend, config, DType::kFloat32, make_tensors(config, DType::kFloat32), 1};
 }
 
 uint64_t random_count = 0;

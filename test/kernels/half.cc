@@ -1,4 +1,4 @@
-#include "half.h"
+#include "dtype.h"
 
 #include <cmath>
 #include <limits>

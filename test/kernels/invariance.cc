@@ -24,8 +24,8 @@ struct Model {
   Model(int threads, DType dtype) : backend(create_backend("cpu", 0, threads, DType::kFloat32)) {
     const Config config = make_config(72, 20, 301, {{4, 2, 75}, {6, 3, 768}});
     LoadProgress progress(0, nullptr);
-    weights = load_weights(*backend, config, make_tensors(config, TensorSource::Format::kF32),
-                           dtype, progress);
+    weights =
+        load_weights(*backend, config, make_tensors(config, DType::kFloat32), dtype, progress);
   }
 
   // Scores after each of kLength tokens that come `chunk` at a time, in batches with as many tokens

@@ -86,8 +86,7 @@ constexpr int kTokens = 13;
 // A token alone with one panel, against any number of tokens and panels.
 void test_bitwise(const Kernels& kernels, DType dtype) {
   for (int cols : {1, 31, 255, 256, 257, 600}) {
-    const PackedMatrix matrix(random_tensor("", TensorSource::Format::kF32, kRows, cols, cols, 1),
-                              dtype);
+    const PackedMatrix matrix(random_tensor("", DType::kFloat32, kRows, cols, cols, 1), dtype);
     const Inputs inputs(kernels, kTokens, cols);
     std::vector<std::vector<float>> alone(kTokens);  // [token][row]
     for (int t = 0; t < kTokens; ++t) {
@@ -116,8 +115,7 @@ void test_bitwise(const Kernels& kernels, DType dtype) {
 void test_accuracy(const Kernels& kernels, DType dtype) {
   double worst = 0;
   for (int cols : {1, 31, 32, 257, 3072}) {
-    const PackedMatrix matrix(random_tensor("", TensorSource::Format::kF32, kRows, cols, cols, 1),
-                              dtype);
+    const PackedMatrix matrix(random_tensor("", DType::kFloat32, kRows, cols, cols, 1), dtype);
     const Inputs inputs(kernels, 7, cols);
     const bool quantized = matrix.dtype == DType::kQ8 || matrix.dtype == DType::kQ4;
     const auto acc = multiply(kernels, matrix, 0, matrix.panels, inputs.from(0), inputs.tokens);

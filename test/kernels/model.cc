@@ -43,18 +43,16 @@ Config config_of(const Preset& preset) {
   return make_config(preset.model_dim, preset.head_dim, 32000, layers);
 }
 
-std::vector<TensorSource> make_tensors(const Config& config, TensorSource::Format format,
-                                       TensorSource::Format every_other) {
-  using Format = TensorSource::Format;
+std::vector<TensorSource> make_tensors(const Config& config, DType format, DType every_other) {
   std::vector<TensorSource> tensors;
   const auto matrix = [&](const std::string& name, int rows, int cols, bool embeds = false) {
-    Format chosen = tensors.size() % 2 ? format : every_other;
-    if (embeds && chosen == Format::kU8) chosen = Format::kI8;
+    DType chosen = tensors.size() % 2 ? format : every_other;
+    if (embeds && chosen == DType::kQ4) chosen = DType::kQ8;
     tensors.push_back(
         random_tensor(name, chosen, rows, cols, tensors.size(), 1 / std::sqrt(float(cols))));
   };
   const auto vector = [&](const std::string& name, int size) {
-    tensors.push_back(random_tensor(name, Format::kF32, 1, size, tensors.size(), 0.2f, 1.0f));
+    tensors.push_back(random_tensor(name, DType::kFloat32, 1, size, tensors.size(), 0.2f, 1.0f));
   };
   const int d = config.model_dim;
   matrix("transformer.token_embeddings.weight", config.vocab_size, d, true);

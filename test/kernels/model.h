@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "model/config.h"
+#include "model/model.h"
 #include "model/tensor_source.h"
 
 namespace openelm {
@@ -32,9 +32,8 @@ Config config_of(const Preset& preset);
 // Random tensors for every weight that the config implies, in the order of a checkpoint: outputs
 // are of the order of 1. Matrices are in one format or by turns in two (U8 means that the
 // embeddings are I8). test/helpers/oracle-file.ts makes the same numbers in F32.
-std::vector<TensorSource> make_tensors(const Config& config, TensorSource::Format format,
-                                       TensorSource::Format every_other);
-inline std::vector<TensorSource> make_tensors(const Config& config, TensorSource::Format format) {
+std::vector<TensorSource> make_tensors(const Config& config, DType format, DType every_other);
+inline std::vector<TensorSource> make_tensors(const Config& config, DType format) {
   return make_tensors(config, format, format);
 }
 

@@ -27,7 +27,7 @@ std::vector<int> some_tokens(int count) {
 void check_sessions(const TestBackend& backend, DType dtype) {
   const Config config = small_config();
   const Model model(backend, config, dtype,
-                    make_tensors(config, TensorSource::Format::kF32, format_of(dtype)));
+                    make_tensors(config, DType::kFloat32, format_of(dtype)));
   ModelRun run(model);
   run.compare(0, {5}, "the first token");
   run.compare(0, some_tokens(20), "a prompt");
@@ -73,7 +73,7 @@ void check_long_session(const TestBackend& backend, DType dtype) {
 // Models whose values float16 does not hold, unless they are clamped.
 void check_finite(const TestBackend& backend, DType dtype) {
   const Config config = make_config(72, 20, 301, {{4, 2, 75}, {6, 3, 768}});
-  std::vector<TensorSource> tensors = make_tensors(config, TensorSource::Format::kF32);
+  std::vector<TensorSource> tensors = make_tensors(config, DType::kFloat32);
   enlarge_values(config, tensors);
   const Model model(backend, config, dtype, tensors, 1);
   ModelRun run(model);
@@ -134,7 +134,7 @@ void test_oracle() {
   int cases = 0;
   for (Case one; read_case(file, one); one = Case()) {
     const std::string name = "the oracle in TypeScript, model " + std::to_string(++cases);
-    const auto tensors = make_tensors(one.config, TensorSource::Format::kF32);
+    const auto tensors = make_tensors(one.config, DType::kFloat32);
     test(name, [&] {
       const Reference reference(one.config, tensors, DType::kFloat32, false, INT_MAX);
       ReferenceSession session = reference.new_session();

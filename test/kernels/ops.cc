@@ -122,7 +122,7 @@ void test_ops() {
     for (DType dtype : kDTypes) {
       std::list<Model> models;
       for (const Config& config : shapes) {
-        const auto tensors = make_tensors(config, format_of(dtype), TensorSource::Format::kF32);
+        const auto tensors = make_tensors(config, format_of(dtype), DType::kFloat32);
         models.emplace_back(backend, config, dtype, tensors, 200);
       }
       for (const Phase& phase : phases_of(backend)) {
@@ -134,7 +134,7 @@ void test_ops() {
         });
       }
       report(name_of(backend, "values beyond float16", dtype), [&](OpErrors& errors) {
-        std::vector<TensorSource> tensors = make_tensors(shapes[1], TensorSource::Format::kF32);
+        std::vector<TensorSource> tensors = make_tensors(shapes[1], DType::kFloat32);
         enlarge_values(shapes[1], tensors);
         const Model model(backend, shapes[1], dtype, tensors, 200);
         OpRun run(model, errors);
@@ -180,7 +180,7 @@ void test_load() {
     for (DType stored : kDTypes) {
       for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kQ8}) {
         test(name_of(backend, std::string("load ") + dtype_name(stored) + " as", dtype), [&] {
-          std::vector<TensorSource> tensors = make_tensors(config, TensorSource::Format::kF32);
+          std::vector<TensorSource> tensors = make_tensors(config, DType::kFloat32);
           tensors[0] = random_tensor(tensors[0].name, format_of(stored), 37, 75, 1, 1);
           const Model model(backend, config, dtype, tensors);
           OpErrors errors;

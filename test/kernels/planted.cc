@@ -60,7 +60,7 @@ class SwapsGate : public cpu::CpuBackend {
 template <typename Faulty>
 std::set<std::string> failing_ops(BackendClass backend_class, DType dtype, bool large_values) {
   const Config config = make_config(44, 8, 97, {{4, 2, 75}, {4, 2, 32}});
-  std::vector<TensorSource> tensors = make_tensors(config, TensorSource::Format::kF32);
+  std::vector<TensorSource> tensors = make_tensors(config, DType::kFloat32);
   if (large_values) enlarge_values(config, tensors);
   const TestBackend backend{"", backend_class, [](DType kv_cache_dtype) {
                               return std::make_unique<Faulty>(2, kv_cache_dtype);

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "check.h"
+#include "dtype.h"
 #include "error.h"
-#include "half.h"
 #include "reference.h"
 #include "simd/kernels.h"
 #include "suites.h"

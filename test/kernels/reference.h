@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/config.h"
+#include "model/model.h"
 #include "model/tensor_source.h"
 
 namespace openelm {

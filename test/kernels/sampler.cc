@@ -10,7 +10,6 @@
 #include "error.h"
 #include "model/portable_math.h"
 #include "model/scores.h"
-#include "model/token_scores.h"
 #include "suites.h"
 #include "tensors.h"
 

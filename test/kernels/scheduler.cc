@@ -17,7 +17,7 @@ constexpr int kClients = 10;
 std::shared_ptr<Engine> make_engine() {
   LoadOptions options;
   options.config = stream_config();
-  options.tensors = make_tensors(options.config, TensorSource::Format::kF32);
+  options.tensors = make_tensors(options.config, DType::kFloat32);
   options.backend = "cpu";
   options.threads = 2;
   LoadProgress progress(0, nullptr);

@@ -212,8 +212,8 @@ struct StreamModel {
  private:
   static Weights load(Backend& backend, const Config& config) {
     LoadProgress progress(0, nullptr);
-    return load_weights(backend, config, make_tensors(config, TensorSource::Format::kF32),
-                        DType::kFloat32, progress);
+    return load_weights(backend, config, make_tensors(config, DType::kFloat32), DType::kFloat32,
+                        progress);
   }
   float unused_logits_[kVocabSize];
 };

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "half.h"
+#include "dtype.h"
 #include "quantize.h"
 #include "reference.h"
 
@@ -44,21 +44,21 @@ class MemoryFile : public File {
 
 class RandomFile : public File {
  public:
-  RandomFile(TensorSource::Format format, uint64_t seed, float std, float mean)
+  RandomFile(DType format, uint64_t seed, float std, float mean)
       : format_(format), seed_(seed), std_(std), mean_(mean) {}
 
   void read(uint64_t offset, size_t bytes, void* to) const override {
     switch (format_) {
-      case TensorSource::Format::kF32:
+      case DType::kFloat32:
         return fill<float>(offset, bytes, to, [&](uint64_t i) { return value(i); });
-      case TensorSource::Format::kF16:
+      case DType::kFloat16:
         return fill<uint16_t>(offset, bytes, to,
                               [&](uint64_t i) { return float_to_f16(value(i)); });
-      case TensorSource::Format::kBF16:
+      case DType::kBFloat16:
         return fill<uint16_t>(offset, bytes, to,
                               [&](uint64_t i) { return float_to_bf16(value(i)); });
-      case TensorSource::Format::kI8:
-      case TensorSource::Format::kU8:
+      case DType::kQ8:
+      case DType::kQ4:
         return fill<uint8_t>(offset, bytes, to,
                              [&](uint64_t i) { return uint8_t(random_bits(seed_, i) >> 56); });
     }
@@ -75,7 +75,7 @@ class RandomFile : public File {
     }
   }
 
-  const TensorSource::Format format_;
+  const DType format_;
   const uint64_t seed_;
   const float std_;
   const float mean_;
@@ -111,8 +111,8 @@ TensorSource scaled_rows(const TensorSource& tensor, int first_row, float factor
   return scaled;
 }
 
-TensorSource random_tensor(const std::string& name, TensorSource::Format format, int rows, int cols,
-                           uint64_t seed, float std, float mean) {
+TensorSource random_tensor(const std::string& name, DType format, int rows, int cols, uint64_t seed,
+                           float std, float mean) {
   TensorSource source;
   source.name = name;
   source.format = format;
@@ -120,9 +120,8 @@ TensorSource random_tensor(const std::string& name, TensorSource::Format format,
   source.cols = cols;
   source.file = std::make_shared<RandomFile>(format, seed, std, mean);
   if (source.quantized()) {
-    const float code_std = format == TensorSource::Format::kI8 ? 73.9f : 4.6f;
-    source.scales_file =
-        std::make_shared<RandomFile>(TensorSource::Format::kF16, ~seed, std / code_std, 0.0f);
+    const float code_std = format == DType::kQ8 ? 73.9f : 4.6f;
+    source.scales_file = std::make_shared<RandomFile>(DType::kFloat16, ~seed, std / code_std, 0.0f);
   }
   return source;
 }
@@ -142,19 +141,19 @@ static std::vector<float> stored_row(const TensorSource& source, int row) {
     const int group = c / kGroupSize;
     const int i = c % kGroupSize;
     switch (source.format) {
-      case TensorSource::Format::kF32:
+      case DType::kFloat32:
         std::memcpy(&values[c], &raw[4 * size_t(c)], 4);
         break;
-      case TensorSource::Format::kF16:
+      case DType::kFloat16:
         values[c] = float(f16_value(half));
         break;
-      case TensorSource::Format::kBF16:
+      case DType::kBFloat16:
         values[c] = float(bf16_value(half));
         break;
-      case TensorSource::Format::kI8:
+      case DType::kQ8:
         values[c] = float(f16_value(scales[group]) * int8_t(raw[c]));
         break;
-      case TensorSource::Format::kU8:
+      case DType::kQ4:
         values[c] = float(f16_value(scales[group]) * q4_code(&raw[group * 16], i));
         break;
     }
@@ -193,6 +192,6 @@ const char* dtype_name(DType dtype) {
   return names[int(dtype)];
 }
 
-TensorSource::Format format_of(DType dtype) { return TensorSource::Format(int(dtype)); }
+DType format_of(DType dtype) { return DType(int(dtype)); }
 
 }  // namespace openelm

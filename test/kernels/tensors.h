@@ -29,8 +29,8 @@ TensorSource scaled_rows(const TensorSource& float32_tensor, int first_row, floa
 // A tensor of random elements of this standard deviation around `mean`. They are made up as they
 // are read, so that the widest layers take no memory. The quantised formats use every value of a
 // byte or nibble, under scales of either sign.
-TensorSource random_tensor(const std::string& name, TensorSource::Format format, int rows, int cols,
-                           uint64_t seed, float std, float mean = 0);
+TensorSource random_tensor(const std::string& name, DType format, int rows, int cols, uint64_t seed,
+                           float std, float mean = 0);
 
 // What a matrix loaded as `dtype` holds in one row, rounded or quantised from what is stored.
 std::vector<double> loaded_row(const TensorSource& source, DType dtype, int row);
@@ -41,6 +41,6 @@ inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBF
                                     DType::kQ4};
 
 // The format that stores a dtype without loss.
-TensorSource::Format format_of(DType dtype);
+DType format_of(DType dtype);
 
 }  // namespace openelm

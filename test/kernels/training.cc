@@ -53,7 +53,7 @@ static double logit_of(Trainer& trainer, const std::vector<int32_t>& tokens, int
 // Both passes after each token of a sequence, of the same float32 weights.
 static void compare_with_inference(const Config& config) {
   const std::vector<int32_t> tokens = {5, 42, 7, 7, 96, 0, 13, 3, 60};
-  const std::vector<TensorSource> tensors = make_tensors(config, TensorSource::Format::kF32);
+  const std::vector<TensorSource> tensors = make_tensors(config, DType::kFloat32);
   TrainerOptions options;
   options.config = config;
   options.sequence_length = int(tokens.size());

@@ -1,4 +1,4 @@
-#include "config.h"
+#include "model.h"
 
 #include <cstdint>
 #include <string>
@@ -29,6 +29,17 @@ void check(const Config& config) {
     expect((query_heads + 2 * kv_heads) * config.head_dim <= kMaxWidth, "narrower heads");
     expect(in_range(config.ffn_dims[layer], kMaxWidth / 2), "an FFN's width");
   }
+}
+
+size_t Weights::bytes() const {
+  size_t total = token_embeddings.data.bytes + norm.bytes;
+  if (!config.share_input_output_layers) total += lm_head.data.bytes;
+  for (const Layer& layer : layers) {
+    total += layer.attn_norm.bytes + layer.qkv_proj.data.bytes + layer.q_norm.bytes +
+             layer.k_norm.bytes + layer.out_proj.data.bytes + layer.ffn_norm.bytes +
+             layer.proj_1.data.bytes + layer.proj_2.data.bytes;
+  }
+  return total;
 }
 
 }  // namespace openelm
