@@ -1,7 +1,7 @@
 #pragma once
 
 // Arguments of kernels, shared by ops.cc and the shaders: plain structs of four-byte fields. Names
-// and shapes are those of model/config.h and backend.h.
+// and shapes are those of model/model.h and backend.h.
 
 // How a matrix is stored: openelm::DType under names that every kernel language understands.
 enum MatrixType : unsigned {
