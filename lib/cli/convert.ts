@@ -17,8 +17,8 @@ export const convert = new Command('convert')
     `
 A q8 or q4 checkpoint and a q8_0 or q4_0 file hold the same numbers. A GGUF file carries its
 tokenizer; a checkpoint gets a tokenizer.json unless it is LLaMA's.
-GGUF files in F32, F16, BF16, Q8_0, Q4_0 and Q6_K are read. One with Q6_K, such as the Q4_0 files that
-llama.cpp makes, becomes a float32 checkpoint with the same numbers; openelm quantize makes it small.
+GGUF files in F32, F16, BF16, Q8_0, Q6_K and Q4_0 are read. One with Q6_K, such as the Q4_0 files
+of llama.cpp, becomes a float32 checkpoint of the same numbers; openelm quantize makes it small.
 Reading GGUF needs the package @huggingface/gguf beside this one.
 
 Examples:
