@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
 import type { EncodedRequest } from './encode-request.js'
@@ -25,6 +26,7 @@ export class AnswersFile {
   static open(file: string): AnswersFile {
     let fd: number
     try {
+      mkdirSync(dirname(file), { recursive: true })
       fd = openSync(file, 'a+')
     } catch (cause) {
       throw ioError('write', file, cause)

@@ -1,5 +1,5 @@
 import { mkdir, readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { OpenELMError } from '../errors.js'
 import { ioError, readJsonObject, writeWhole } from '../files.js'
 import { parseJson } from '../strict-json.js'
@@ -30,12 +30,11 @@ export async function writeResults(
   })
   const [only, ...others] = parts
   if (only && others.length === 0) {
+    await makeFolder(dirname(output))
     await writeJson(output, { ...only.report, ...more, suites, scores: only.scores })
     return
   }
-  await mkdir(output, { recursive: true }).catch((cause: unknown) => {
-    throw ioError('write', output, cause)
-  })
+  await makeFolder(output)
   for (const { shots, report, scores } of parts) {
     await writeJson(join(output, `results_${shots}shot.json`), { ...report, ...more, scores })
   }
@@ -103,12 +102,16 @@ export async function writeSamples(
   numFewshot: number,
   samples: readonly EvaluationSample[],
 ): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-    throw ioError('write', folder, cause)
-  })
+  await makeFolder(folder)
   const ordered = samples.toSorted((a, b) => a.doc_id - b.doc_id)
   const lines = ordered.map(sample => Buffer.from(`${JSON.stringify(sample)}\n`))
   await writeWhole(join(folder, `samples_${task}_${numFewshot}shot.jsonl`), lines)
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+    throw ioError('write', folder, cause)
+  })
 }
 
 async function writeJson(file: string, value: object): Promise<void> {

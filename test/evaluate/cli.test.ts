@@ -38,7 +38,7 @@ function readResultFile(file: string): ResultFile {
 
 t.test('a table, results and samples', async t => {
   const folder = newFolder()
-  const output = join(folder, 'results.json')
+  const output = join(folder, 'new', 'results.json')
   const samples = join(folder, 'samples')
   const stdout = await succeed(t, ...common, '--output', output, '--log-samples', samples)
   const lines = stdout.split('\n')
