@@ -24,7 +24,8 @@ for (const name of readdirSync(join(root, 'node_modules'))) {
 }
 copyFileSync(join(root, 'test', 'data', 'northanger-abbey.txt'), join(scratch, 'book.txt'))
 
-for (const name of ['README.md', ...readdirSync(join(root, 'docs')).map(name => `docs/${name}`)]) {
+const guides = readdirSync(join(root, 'docs')).filter(name => name.endsWith('.md'))
+for (const name of ['README.md', ...guides.map(name => `docs/${name}`)]) {
   t.test(`the examples of ${name} run`, async t => {
     const markdown = readFileSync(join(root, name), 'utf8')
     const blocks = [...markdown.matchAll(/^```js\n(.*?)^```/gms)].map(match => match[1]!)

@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -19,6 +27,14 @@ function run(cwd: string, command: string, ...args: string[]): string {
   })
 }
 
+/** Of all files in a directory and below. */
+function bytesBelow(directory: string): number {
+  const entries = readdirSync(directory, { recursive: true, withFileTypes: true })
+  return entries
+    .filter(entry => entry.isFile())
+    .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0)
+}
+
 t.test('nothing runs when the package is installed', async t => {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   t.equal(manifest.gypfile, false)
@@ -30,6 +46,11 @@ t.test('nothing runs when the package is installed', async t => {
   const files: string[] = packed.files.map((file: { path: string }) => file.path)
   t.notOk(files.includes('binding.gyp'))
   t.ok(files.includes('native/binding.gyp'), 'from which build:native compiles it all the same')
+})
+
+t.test('it has at most six dependencies', async t => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  t.ok(Object.keys(dependencies).length <= 6, Object.keys(dependencies).join(', '))
 })
 
 t.test('the addon asks the system for little', { skip: process.platform !== 'linux' }, async t => {
@@ -81,6 +102,8 @@ t.test('the tarball installs and runs', { skip: slow }, async t => {
   const tarball = join(folder, packed.filename)
   run(folder, 'npm', 'install', '--prefer-offline', tarball)
   t.notOk(existsSync(join(folder, 'node_modules', 'openelm', 'build')), 'nothing was compiled')
+  const installed = bytesBelow(join(folder, 'node_modules'))
+  t.ok(installed <= 15e6, `${installed} bytes installed, with all dependencies`)
 
   t.match(run(folder, 'npx', '--no', 'openelm', '--version'), /^\d+\.\d+\.\d+/)
   const body = `OpenELM.load('openelm-nano')
