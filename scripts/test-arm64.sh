@@ -21,6 +21,6 @@ cmake -S . -B build/tests-arm64 \
   -D CMAKE_BUILD_TYPE=Release -D OPENELM_WERROR=ON -D OPENELM_TESTS=ON -D NVCC=OFF \
   -D OPENELM_UNITY=ON >&2
 cmake --build build/tests-arm64 --target kernel-tests --parallel 2 >&2
-[ $# -gt 0 ] || set -- half elementwise matmul attention quantize load ops models oracle invariance \
-  gradients training
+[ $# -gt 0 ] || set -- half elementwise matmul attention quantize load ops oracle invariance gradients \
+  training
 qemu-aarch64 build/tests-arm64/kernel-tests "$@"
