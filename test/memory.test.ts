@@ -26,7 +26,7 @@ interface Usages {
 }
 
 function checkUsages(t: Test, { few, many }: Usages): void {
-  t.comment(`${inMegabytes(few.memory)} after 10 cycles, ${inMegabytes(many.memory)} after 200`)
+  t.comment(`${inMegabytes(few.memory)} after 50 cycles, ${inMegabytes(many.memory)} after 240`)
   t.ok(many.memory - few.memory < 5 * megabyte)
   t.same([many.threads, many.files], [few.threads, few.files])
 }
