@@ -49,7 +49,7 @@ export class RequestEncoder {
   }
 
   async #encode(text: string): Promise<readonly number[]> {
-    return Array.from(await this.#tokenizer.encodeAsync(text, { signal: this.#signal }))
+    return this.#tokenizer.encodeAsync(text, { signal: this.#signal })
   }
 }
 

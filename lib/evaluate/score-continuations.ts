@@ -26,16 +26,17 @@ export async function scoreContinuations(
   signal?: AbortSignal,
 ): Promise<Answer[]> {
   session.rewind(0)
-  const logits = await session.append(context, { signal })
+  const scoreNext = nextScorer(await session.append(context, { signal }))
   const answers: Answer[] = []
   for (const continuation of continuations) {
-    if (continuation.length === 1) answers.push(scoreNext(logits, continuation[0]!))
+    if (continuation.length === 1) answers.push(scoreNext(continuation[0]!))
     else if (context.length + continuation.length <= session.contextLength) {
       answers.push(await session.score(continuation, { signal }))
     } else {
       const most = continuation.slice(0, -1)
       const first = await session.score(most, { signal })
-      const last = scoreNext(await session.append(most, { signal }), continuation.at(-1)!)
+      const scoreLast = nextScorer(await session.append(most, { signal }))
+      const last = scoreLast(continuation.at(-1)!)
       session.rewind(context.length)
       answers.push({
         logprob: first.logprob + last.logprob,
@@ -46,11 +47,15 @@ export async function scoreContinuations(
   return answers.map(({ logprob, isGreedy }) => ({ logprob, isGreedy }))
 }
 
-/** Of one token, by the scores of all. */
-function scoreNext(logits: Float32Array, token: number): Answer {
+/** Scores single tokens by the scores of all, which are added up once. */
+function nextScorer(logits: Float32Array): (token: number) => Answer {
   let best = 0
   for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i
   let sum = 0
   for (const logit of logits) sum += Math.exp(logit - logits[best]!)
-  return { logprob: logits[token]! - logits[best]! - Math.log(sum), isGreedy: token === best }
+  const logSum = Math.log(sum)
+  return token => ({
+    logprob: logits[token]! - logits[best]! - logSum,
+    isGreedy: token === best,
+  })
 }
