@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ioError } from './files.js'
 
 /** What a model directory may hold beside config and weights that still holds for another form of them. */
-export const companionNames = [
+const companionNames = [
   'tokenizer.json',
   'tokenizer_config.json',
   'chat_template.jinja',

@@ -4,6 +4,7 @@
  * @module
  */
 export { type BackendInfo, type BackendName, backends } from './backends.js'
+export type { CallOptions } from './call-options.js'
 export { Chat, type ChatOptions } from './chat/chat.js'
 export type { EncodeChatOptions } from './chat/encode-chat.js'
 export type { Message } from './chat/message.js'
@@ -25,7 +26,7 @@ export type { Prompt } from './prompt.js'
 export { Sampler } from './sampler.js'
 export type { SamplerOptions } from './sampler-options.js'
 export { Session } from './session.js'
-export type { CallOptions, Score, ScoresOptions, TokenScore } from './token-scores.js'
+export type { Score, ScoresOptions, TokenScore } from './token-scores.js'
 export type { TokenStream } from './token-stream.js'
 export type {
   DecodeOptions,

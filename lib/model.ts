@@ -1,5 +1,6 @@
 import { abortable } from './abortable.js'
 import type { BackendName } from './backends.js'
+import { type CallOptions, callRules } from './call-options.js'
 import { Chat, type ChatOptions, chatRules } from './chat/chat.js'
 import { type EncodeChatOptions, encodeChat } from './chat/encode-chat.js'
 import type { Message } from './chat/message.js'
@@ -26,8 +27,6 @@ import { optional, readOptions, string, tokenIds } from './options.js'
 import { type CheckedPrompt, type Prompt, PromptEncoder } from './prompt.js'
 import { Session } from './session.js'
 import {
-  type CallOptions,
-  callRules,
   type Score,
   type ScoresOptions,
   scoreOf,

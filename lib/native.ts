@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
+import type { BackendName } from './backends.js'
 import { OpenELMError } from './errors.js'
 import type { NativeSampler, NativeSamplerOptions, NativeSession } from './native-session.js'
 import type { NativeTrainer, NativeTrainerOptions } from './native-trainer.js'
@@ -37,13 +38,11 @@ export interface NativeConfig {
 }
 
 export type NativeDType = 'float32' | 'float16' | 'bfloat16' | 'q8' | 'q4'
-export type NativeBackendName = 'cpu' | 'cuda' | 'metal'
-
 export interface NativeLoadOptions {
   config: NativeConfig
   tensors: NativeTensor[]
   dtype: NativeDType
-  backend: NativeBackendName
+  backend: BackendName
   deviceIndex: number
   threads: number
   kvCacheDtype: 'auto' | 'float32' | 'float16'
@@ -66,7 +65,7 @@ export interface NativeLoad {
 }
 
 export interface NativeBackendInfo {
-  name: NativeBackendName
+  name: BackendName
   available: boolean
   device?: string
   reason?: string

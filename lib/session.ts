@@ -1,4 +1,5 @@
 import { abortable } from './abortable.js'
+import { type CallOptions, callRules } from './call-options.js'
 import { invalidArgument, OpenELMError } from './errors.js'
 import { decode } from './generate.js'
 import {
@@ -18,8 +19,6 @@ import type { NativeSession } from './native-session.js'
 import { integer, readOptions, tokenIds } from './options.js'
 import type { CheckedPrompt, Prompt, PromptEncoder } from './prompt.js'
 import {
-  type CallOptions,
-  callRules,
   type Score,
   type ScoresOptions,
   scoreOf,

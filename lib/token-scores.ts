@@ -1,19 +1,12 @@
+import { type CallOptions, callRules } from './call-options.js'
 import type { TokenLogprob } from './generation-stream.js'
 import type { NativeScores } from './native-session.js'
-import { abortSignal, integer, optional, type RulesOf } from './options.js'
-
-/** How a call is ended early. */
-export interface CallOptions {
-  /** Aborts the call, which then rejects with the signal's reason. */
-  signal?: AbortSignal | undefined
-}
+import { integer, optional, type RulesOf } from './options.js'
 
 export interface ScoresOptions extends CallOptions {
   /** How many of the likeliest tokens to report in the place of each: from 0 to 20. Default 0. */
   top?: number | undefined
 }
-
-export const callRules = { signal: optional(abortSignal) } satisfies RulesOf<CallOptions>
 
 export const scoresRules = {
   ...callRules,

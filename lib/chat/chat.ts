@@ -1,3 +1,4 @@
+import { type CallOptions, callRules } from '../call-options.js'
 import { OpenELMError } from '../errors.js'
 import {
   type GenerateOptions,
@@ -15,7 +16,6 @@ import { contextLength } from '../load-options.js'
 import { oneOf, optional, type RulesOf, readOptions } from '../options.js'
 import type { PromptEncoder } from '../prompt.js'
 import type { Session } from '../session.js'
-import { type CallOptions, callRules } from '../token-scores.js'
 import { needsBos, withSystem } from './encode-chat.js'
 import { type Message, type PlainMessage, readContent, readMessages } from './message.js'
 import { addText, type Parts, partsAfter, withoutSpaceAtEnd } from './parts.js'
@@ -123,13 +123,16 @@ export class Chat {
   async append(message: Message, options?: CallOptions): Promise<void> {
     const [added] = readMessages('messages', [message])
     const { signal } = readOptions(options, callRules)
-    await this.#exclusively(async () => {
+    this.#begin()
+    try {
       const messages = [...this.#state.messages, added!]
       const next = await this.#fit(messages, { answers: false, room: this.contextLength, signal })
       this.#session.rewind(0)
       await this.#session.append(next.tokens, { signal })
       this.#state = next
-    })
+    } finally {
+      this.#isBusy = false
+    }
   }
 
   /**
@@ -182,8 +185,7 @@ export class Chat {
     message: PlainMessage,
     settings: GenerateSettings,
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
-    this.#checkIdle()
-    this.#isBusy = true
+    this.#begin()
     try {
       const { signal, maxTokens } = settings
       const room = this.contextLength - Math.min(maxTokens, Math.floor(this.contextLength / 4))
@@ -275,14 +277,9 @@ export class Chat {
     return { messages, tokens: encoded, parts }
   }
 
-  async #exclusively(work: () => Promise<void>): Promise<void> {
+  #begin(): void {
     this.#checkIdle()
     this.#isBusy = true
-    try {
-      await work()
-    } finally {
-      this.#isBusy = false
-    }
   }
 
   #checkIdle(): void {

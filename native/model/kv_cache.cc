@@ -10,7 +10,7 @@ namespace openelm {
 static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 KvCache::KvCache(std::shared_ptr<Backend> backend, const Config& config, int context_length)
-    : backend_(std::move(backend)), config_(config), context_length_(context_length) {
+    : backend_(std::move(backend)), config_(config) {
   size_t bytes = 0;
   const auto add = [&](std::vector<Buffer>& parts, size_t size) {
     parts.push_back({nullptr, size, bytes});

@@ -29,7 +29,6 @@ class KvCache {
     backend_ = nullptr;
   }
 
-  int context_length() const { return context_length_; }
   size_t bytes() const { return buffer_.bytes; }
 
   // In the layout and the type of the backend.
@@ -39,7 +38,6 @@ class KvCache {
  private:
   std::shared_ptr<Backend> backend_;
   const Config& config_;
-  const int context_length_;
   Buffer buffer_;
   std::vector<Buffer> k_;  // parts of it, one per layer
   std::vector<Buffer> v_;
