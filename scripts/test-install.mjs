@@ -209,7 +209,9 @@ const users = project('users', {
   'app.js': `import { generate } from './generate.js'\nconsole.log('generated', await generate())\n`,
   'jest/generate.test.js': `import { generate } from '../generate.js'\ntest('generates', async () => { ${check} })\n`,
   'jest/require.test.cjs': `test('requires', () => { require('openelm') })\n`,
-  'vitest/generate.test.js': `import { expect, test } from 'vitest'\nimport { generate } from '../generate.js'\ntest('generates', async () => { ${check} })\n`,
+  'vitest/generate.test.js': `import { expect, test } from 'vitest'
+import { generate } from '../generate.js'
+test('generates', async () => { ${check} })\n`,
   'jest.config.json': { transform: {}, testMatch: ['**/jest/*.test.js'] },
   'jest.cjs.config.json': { transform: {}, testMatch: ['**/jest/*.test.cjs'] },
   'webpack.config.js': `export default {

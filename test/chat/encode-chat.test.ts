@@ -97,7 +97,12 @@ t.test('without a template there is only text', async t => {
   )
 })
 
-const chatML = `{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}`
+const chatML = [
+  '{% for m in messages %}',
+  "{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}",
+  '{% endfor %}',
+  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+].join('')
 
 async function chatMLTokenizer() {
   const control = ['<unk>', '<s>', '</s>', '<|im_start|>', '<|im_end|>']

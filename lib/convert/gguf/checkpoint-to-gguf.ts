@@ -45,11 +45,11 @@ const rules = {
 const sameAs = { float32: 'f32', float16: 'f16', bfloat16: 'bf16', q8: 'q8_0', q4: 'q4_0' } as const
 
 /**
- * Writes a checkpoint with its tokenizer, and its chat template if it has one, as a GGUF file for llama.cpp, Ollama and LM Studio. Norms are
- * F32, matrices of the dtype asked for, with llama.cpp's own exceptions: matrices with a row length
- * that 32 does not divide are F16 in q8_0 and q4_0, and the embedding and the output matrix are Q8_0
- * in q4_0. From a q8 or q4 checkpoint the blocks hold the same numbers; everything else is rounded
- * once.
+ * Writes a checkpoint with its tokenizer, and its chat template if it has one, as a GGUF file for
+ * llama.cpp, Ollama and LM Studio. Norms are F32, matrices of the dtype asked for, with llama.cpp's own
+ * exceptions: matrices with a row length that 32 does not divide are F16 in q8_0 and q4_0, and the
+ * embedding and the output matrix are Q8_0 in q4_0. From a q8 or q4 checkpoint the blocks hold the same
+ * numbers; everything else is rounded once.
  *
  * @param source the directory of the checkpoint, or the name of a bundled model.
  * @param file the file to write, which must not exist. It appears only when it is complete.

@@ -23,7 +23,8 @@ export type GgufToCheckpointOptions = Pick<WriteOptions, 'onProgress' | 'signal'
  * are blocks, as q4 when all that q4 keeps in 4 bits are Q4_0, else in the float type that they share,
  * else in float32, which holds the numbers of all types. Needs the package `@huggingface/gguf`.
  *
- * @param file the GGUF file, in F32, F16, BF16, Q8_0, Q6_K or Q4_0, also mixed, as llama.cpp's own Q4_0 files are.
+ * @param file the GGUF file, in F32, F16, BF16, Q8_0, Q6_K or Q4_0, also mixed, as llama.cpp's own Q4_0
+ *   files are.
  * @param directory new or empty.
  * @throws OpenELMError INVALID_ARGUMENT, IO_ERROR, DEPENDENCY_NOT_FOUND without `@huggingface/gguf`,
  *   INVALID_GGUF, INVALID_TOKENIZER, and NOT_CONVERTIBLE when the model is none of OpenELM's; or the
