@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { bytesPerToken, promptOperations, quantile } from '../dist/bench.js'
+import { bytesPerToken, promptOperations, quantile } from '../dist/cli/measure-speed.js'
 import { countParameters, presets } from '../dist/config.js'
 import { drawLines, drawSpeeds } from './charts.mjs'
 

@@ -31,7 +31,6 @@ export interface CheckpointTensor extends TensorHeader {
   readonly file: string
   /** Of the first byte in the file; it may have any alignment. */
   readonly offset: number
-  readonly byteLength: number
 }
 
 /** A model directory in which every tensor is present with the shape that the config implies. */

@@ -165,10 +165,10 @@ export async function readConfig(file: string): Promise<OpenELMConfig> {
  * `rope_max_length` 4096, `rms_norm_eps` 1e-6, `initializer_range` 0.02, `bos_token_id` 1,
  * `eos_token_id` 2. Every other key is required; unknown keys are ignored.
  *
- * @param file names the source in error messages.
+ * @param file names the source in error messages. Default `config.json`.
  * @throws OpenELMError INVALID_CONFIG naming the file, the key, what was expected and what came.
  */
-export function parseConfig(json: unknown, file: string): OpenELMConfig {
+export function parseConfig(json: unknown, file = 'config.json'): OpenELMConfig {
   if (!isJsonObject(json)) throw invalid(file, 'the configuration', 'an object', json)
   refuseForeignQuantization(json, file)
   const read = new Reader(json, file)

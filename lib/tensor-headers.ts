@@ -1,4 +1,5 @@
 import { type OpenELMConfig, tensorSpecs } from './config.js'
+import { byteLengthOf } from './safetensors.js'
 
 /** What the matrices of a checkpoint are stored as. */
 export const dtypes = ['float32', 'float16', 'bfloat16', 'q8', 'q4'] as const
@@ -14,6 +15,7 @@ export interface TensorHeader {
   readonly name: string
   readonly dtype: TensorDType
   readonly shape: readonly number[]
+  readonly byteLength: number
 }
 
 /** Elements of a row that share one scale. */
@@ -53,9 +55,13 @@ export function tensorHeaders(
   const norms = specs.filter(spec => spec.kind === 'norm')
   const matrices = specs.filter(spec => spec.kind === 'matrix')
   return [
-    ...norms.map(({ name, shape }) => ({ name, dtype: normType, shape })),
+    ...norms.map(({ name, shape }) => headerOf(name, normType, shape)),
     ...matrices.flatMap(({ name, shape }) => matrixHeaders(name, shape, dtype)),
   ]
+}
+
+function headerOf(name: string, dtype: TensorDType, shape: readonly number[]): TensorHeader {
+  return { name, dtype, shape, byteLength: byteLengthOf({ dtype, shape }) }
 }
 
 /**
@@ -73,13 +79,13 @@ export function matrixDType(dtype: DType, name: string, columns: number): DType 
 }
 
 function matrixHeaders(name: string, shape: readonly number[], dtype: DType): TensorHeader[] {
-  if (isFloat(dtype)) return [{ name, dtype: floatTypes[dtype], shape }]
+  if (isFloat(dtype)) return [headerOf(name, floatTypes[dtype], shape)]
   const [rows, columns] = shape as [number, number]
   const groups = Math.ceil(columns / groupSize)
   return [
     matrixDType(dtype, name, columns) === 'q8'
-      ? { name, dtype: 'I8', shape: [rows, groups, groupSize] }
-      : { name, dtype: 'U8', shape: [rows, groups, groupSize / 2] },
-    { name: `${name}_scale`, dtype: 'F16', shape: [rows, groups] },
+      ? headerOf(name, 'I8', [rows, groups, groupSize])
+      : headerOf(name, 'U8', [rows, groups, groupSize / 2]),
+    headerOf(`${name}_scale`, 'F16', [rows, groups]),
   ]
 }

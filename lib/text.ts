@@ -1,27 +1,14 @@
-import { readFile } from 'node:fs/promises'
 import { OpenELMError } from './errors.js'
 import { hasUtf8Bom, hasUtf16Bom, isLfsPointer, lfsAdvice } from './file-kind.js'
-import { ioError } from './files.js'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * Reads a whole file of text, see {@link decodeText}.
- *
- * @throws OpenELMError IO_ERROR, INVALID_DATA.
- */
-export async function readText(file: string): Promise<string> {
-  const bytes = await readFile(file).catch(cause => {
-    throw ioError('read', file, cause)
-  })
-  return decodeText(bytes, file)
-}
-
-/**
- * The text of a file's bytes, without a byte order mark at the beginning of the file.
+ * The text of a file's bytes, for `perplexity`, `trainTokenizer` or a prompt: without a byte order mark,
+ * and refused where it is no text rather than read with signs in place of what cannot be.
  *
  * @param where the name of the file, for errors.
- * @param begin where the bytes begin in the file.
+ * @param begin where the bytes begin in the file. Default 0.
  * @throws OpenELMError INVALID_DATA when they are not UTF-8, or a Git LFS pointer.
  */
 export function decodeText(bytes: Uint8Array, where: string, begin = 0): string {

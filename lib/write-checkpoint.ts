@@ -15,7 +15,7 @@ import {
   readOptions,
   rule,
 } from './options.js'
-import { byteLengthOf, encodeSafetensorsHeader } from './safetensors.js'
+import { encodeSafetensorsHeader } from './safetensors.js'
 import {
   type DType,
   dtypes,
@@ -80,7 +80,7 @@ export async function writeCheckpoint(
   const { maxShardBytes, normType, companions, onProgress, signal } = readOptions(options, rules)
   const headers = tensorHeaders(config, dtype, normType)
   const shards = splitIntoShards(headers, maxShardBytes)
-  const total = headers.reduce((sum, header) => sum + byteLengthOf(header), 0)
+  const total = headers.reduce((sum, header) => sum + header.byteLength, 0)
   let done = 0
 
   async function* contentOf(shard: readonly TensorHeader[]) {
@@ -124,7 +124,7 @@ function splitIntoShards(headers: readonly TensorHeader[], maxBytes: number): Sh
   const shards: TensorHeader[][] = [[]]
   let bytes = 0
   for (const header of headers) {
-    const size = byteLengthOf(header)
+    const size = header.byteLength
     if (bytes > 0 && bytes + size > maxBytes) {
       shards.push([])
       bytes = 0
@@ -151,7 +151,7 @@ function metadataFor(dtype: DType): Record<string, string> {
 }
 
 async function* checkedData(header: TensorHeader, source: TensorSource) {
-  const expected = byteLengthOf(header)
+  const expected = header.byteLength
   const data = `the data of ${header.name}`
   let received = 0
   for await (const chunk of source(header)) {

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { average as writeAverage } from '../train/average.js'
+import { average as writeAverage } from '../train/index.js'
 import { interruptSignal } from './interrupt.js'
 import { Progress } from './progress.js'
 

@@ -1,17 +1,26 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import {
-  type BenchResult,
+  type DType,
+  type MachineSpeed,
+  machineInfo,
+  measureMachine,
+  type OpenELMConfig,
+} from '../index.js'
+import { formatBytes, formatCount } from './format.js'
+import { interruptSignal } from './interrupt.js'
+import { loadModel } from './load-model.js'
+import {
+  type BenchPlan,
   type BenchTest,
   bytesPerToken,
-  bench as measure,
+  contextLengthFor,
+  measureSpeed,
   promptOperations,
   quantile,
-} from '../bench.js'
-import { defaultThreads } from '../cpu-quota.js'
-import { loadNative, type NativeMachineSpeed } from '../native.js'
-import { formatBytes } from './format.js'
-import { addOptions, integer, loadOptions, modelOption, namedModel, pick } from './options.js'
+} from './measure-speed.js'
+import { addOptions, integer, loadOptions, modelOption, namedModel } from './options.js'
 import { print } from './output.js'
+import { Progress } from './progress.js'
 import { formatTable } from './table.js'
 
 export const bench = new Command('bench')
@@ -36,15 +45,45 @@ Example:
   $ openelm bench OpenELM-270M --dtype q8 --threads 2`,
   )
   .action(async (argument: string | undefined, options, command: Command) => {
-    const model = namedModel(argument, options, command)!
-    const load = pick(options, modelOptions)
-    const threads = options.threads ?? defaultThreads()
-    const result = await measure(model, load, options)
+    const threads = options.threads ?? machineInfo().threads
+    const result = await loadAndMeasure(namedModel(argument, options, command)!, options)
     // Afterwards, for it takes more memory than a small model.
-    const machine = await loadNative().measureMachine(threads)
+    const machine = await measureMachine(threads)
+    interruptSignal().throwIfAborted()
     if (options.json) console.log(JSON.stringify({ machine, threads, ...result }))
     else print(`${format(result, machine)}\n`)
   })
+
+interface BenchResult {
+  readonly dtype: DType
+  readonly config: OpenELMConfig
+  /** From the call of load until the model can be used. */
+  readonly loadMs: number
+  readonly tests: BenchTest[]
+  /** Bytes that the engine allocated for weights. */
+  readonly weightBytes: number
+  /** The most physical memory that the process had, in bytes. */
+  readonly peakMemory: number
+}
+
+/** The bars are gone before anything else is written. */
+async function loadAndMeasure(source: string, plan: BenchPlan): Promise<BenchResult> {
+  const signal = interruptSignal()
+  const start = performance.now()
+  const contextLength = contextLengthFor(plan)
+  await using model = await loadModel(source, { ...plan, contextLength }, signal)
+  const loadMs = performance.now() - start
+  using bar = new Progress('Measuring', formatCount, { timeLeft: true })
+  const tests = await measureSpeed(model, plan, signal, bar.update)
+  return {
+    dtype: model.dtype,
+    config: model.config,
+    loadMs,
+    tests,
+    weightBytes: model.memory.weights,
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+  }
+}
 
 // The plan says how long contexts are.
 const modelOptions = loadOptions.filter(option => option.attributeName() !== 'contextLength')
@@ -60,7 +99,7 @@ function lengths(flags: string, description: string, fallback: number[]): Option
     })
 }
 
-function format(result: BenchResult, machine: NativeMachineSpeed): string {
+function format(result: BenchResult, machine: MachineSpeed): string {
   const rows = result.tests.map(test => {
     const { tokensPerSecond: speeds } = test
     const range = `${speed(Math.min(...speeds))} - ${speed(Math.max(...speeds))}`
@@ -92,7 +131,7 @@ function describeTimes(tokenMs: readonly number[]): string {
 function shareOf(
   { name, tokensPerSecond }: BenchTest,
   { config, dtype }: BenchResult,
-  { readBandwidth, floatPeak }: NativeMachineSpeed,
+  { readBandwidth, floatPeak }: MachineSpeed,
 ): string {
   const speed = quantile(tokensPerSecond, 0.5)
   const prompt = /^pp(\d+)$/.exec(name)

@@ -1,9 +1,8 @@
 import { createInterface } from 'node:readline/promises'
 import { Command, Option } from 'commander'
-import { OpenELMError } from '../errors.js'
-import type { Chat, GenerateOptions } from '../index.js'
+import { type Chat, checkGenerateOptions, type GenerateOptions, OpenELMError } from '../index.js'
 import { Interrupt, interruptSignal } from './interrupt.js'
-import { checkOptions, loadModel } from './load-model.js'
+import { loadModel } from './load-model.js'
 import {
   addOptions,
   loadOptions,
@@ -44,7 +43,7 @@ Example:
       command.error('--system needs a template')
     }
     const answering = pick(options, answerOptions)
-    await checkOptions(answering)
+    checkGenerateOptions(answering)
     const source = namedModel(argument, options, command)!
     await using model = await loadModel(source, options, interruptSignal(), {
       chatTemplate: options.template,

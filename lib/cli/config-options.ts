@@ -1,5 +1,5 @@
 import { Option } from 'commander'
-import { type OpenELMConfig, presets, readConfig } from '../config.js'
+import { type OpenELMConfig, presets, readConfig } from '../index.js'
 
 /** A model shape without weights. */
 export const configOptions = [

@@ -1,7 +1,6 @@
 import { cpus, freemem, totalmem } from 'node:os'
 import { Command } from 'commander'
-import { defaultThreads } from '../cpu-quota.js'
-import { addonPath, loadNative, type NativeAddon } from '../native.js'
+import { backends, machineInfo } from '../index.js'
 import { formatBytes } from './format.js'
 import { formatTable } from './table.js'
 import { version } from './version.js'
@@ -17,7 +16,6 @@ export const doctor = new Command('doctor')
   })
 
 function examine() {
-  const addon = tryLoadNative()
   const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } }
   const glibcVersionRuntime = header?.glibcVersionRuntime
   const libc = glibcVersionRuntime ? `glibc ${glibcVersionRuntime}` : 'musl'
@@ -29,23 +27,16 @@ function examine() {
     ...(process.platform === 'linux' && { libc }),
     memory: { total: totalmem(), free: freemem() },
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    addon:
-      addon instanceof Error
-        ? { error: addon.message }
-        : {
-            path: addonPath(),
-            ...addon.cpuInfo(),
-            threads: defaultThreads(),
-            backends: addon.backends(),
-          },
+    addon: examineAddon(),
   }
 }
 
-function tryLoadNative(): NativeAddon | Error {
+function examineAddon() {
   try {
-    return loadNative()
+    const { addon: path, ...machine } = machineInfo()
+    return { path, ...machine, backends: backends() }
   } catch (error) {
-    return error as Error
+    return { error: (error as Error).message }
   }
 }
 
@@ -64,7 +55,7 @@ function describe({ addon, ...machine }: ReturnType<typeof examine>): string {
     ['threads by default', String(addon.threads)],
     ['features', addon.features.join(' ')],
     ['kernels', addon.kernels],
-    ['addon', addon.path ?? 'unknown'],
+    ['addon', addon.path],
     ...addon.backends.map(({ name, available, device, reason }) => [
       name,
       available ? `available: ${device}` : `missing: ${reason}`,

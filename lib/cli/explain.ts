@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { OpenELMError } from '../errors.js'
+import { OpenELMError } from '../index.js'
 
 /** What went wrong, with the options of the API under the names that they have in a command. */
 export function explain(error: unknown, command: Command | undefined): string {

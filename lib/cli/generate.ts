@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander'
-import type { GenerateChunk, GenerateResult } from '../index.js'
+import { checkGenerateOptions, type GenerateChunk, type GenerateResult } from '../index.js'
 import { readInput } from './input.js'
 import { interruptSignal } from './interrupt.js'
-import { checkOptions, loadModel } from './load-model.js'
+import { loadModel } from './load-model.js'
 import {
   addOptions,
   loadOptions,
@@ -48,7 +48,7 @@ Examples:
     }
     if (options.logprobs > 0 && !options.json) command.error('--logprobs needs --json')
     const generating = pick(options, generateOptions)
-    await checkOptions(generating)
+    checkGenerateOptions(generating)
 
     const prompt = await readPrompt(argument, options.promptFile)
     if (prompt === undefined) {

@@ -1,9 +1,8 @@
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
-import { type Checkpoint, dtypes, openCheckpoint, tensorHeaders } from '../checkpoint.js'
-import { countParameters, type OpenELMConfig, type TensorSpec, tensorSpecs } from '../config.js'
-import { byteLengthOf } from '../safetensors.js'
-import { trainingMemory } from '../train/training-memory.js'
+import { type Checkpoint, openCheckpoint, tensorHeaders } from '../convert/index.js'
+import { countParameters, dtypes, type OpenELMConfig } from '../index.js'
+import { trainingMemory } from '../train/index.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { formatBytes, formatCount } from './format.js'
 import { addOptions, integer, namedModel } from './options.js'
@@ -56,26 +55,22 @@ interface Facts {
 }
 
 function describeLayers(config: OpenELMConfig) {
-  const specs = tensorSpecs(config)
+  const headers = tensorHeaders(config, 'float32')
   return config.ffnDims.map((ffnDim, layer) => ({
     numQueryHeads: config.numQueryHeads[layer]!,
     numKvHeads: config.numKvHeads[layer]!,
     ffnDim,
-    parameters: specs
+    parameters: headers
       .filter(({ name }) => name.includes(`.layers.${layer}.`))
-      .reduce((sum, spec) => sum + size(spec), 0),
+      .reduce((sum, { byteLength }) => sum + byteLength / 4, 0),
   }))
-}
-
-function size({ shape }: TensorSpec): number {
-  return shape.reduce((product, length) => product * length, 1)
 }
 
 /** Bytes of the weights in each dtype, of one KV cache of the model's whole context, of training. */
 function estimateMemory(config: OpenELMConfig, trainingTokens?: number) {
   const weightBytes = dtypes.map(dtype => {
     const headers = tensorHeaders(config, dtype)
-    return [dtype, headers.reduce((sum, header) => sum + byteLengthOf(header), 0)] as const
+    return [dtype, headers.reduce((sum, { byteLength }) => sum + byteLength, 0)] as const
   })
   const numKvHeads = config.numKvHeads.reduce((sum, heads) => sum + heads, 0)
   const cached = 2 * numKvHeads * config.headDim * config.maxContextLength

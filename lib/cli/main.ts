@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { debuglog } from 'node:util'
 import { Command, CommanderError } from 'commander'
-import { OpenELMError } from '../errors.js'
+import { OpenELMError } from '../index.js'
 import { average } from './average.js'
 import { bench } from './bench.js'
 import { chat } from './chat.js'

@@ -1,6 +1,5 @@
 import { Command } from 'commander'
-import type { OpenELM } from '../model.js'
-import { perplexity as measure, type PerplexityOptions } from '../perplexity.js'
+import { perplexity as measure, type OpenELM, type PerplexityOptions } from '../index.js'
 import { formatCount } from './format.js'
 import { readInput } from './input.js'
 import { interruptSignal } from './interrupt.js'

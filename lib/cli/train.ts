@@ -1,13 +1,17 @@
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
-import { OpenELMError } from '../errors.js'
-import { readJsonObject } from '../files.js'
-import { hyperparameters, type TrainOptions, type TrainStep, train } from '../train/index.js'
+import {
+  hyperparameters,
+  readRecipe,
+  TrainingLog,
+  type TrainOptions,
+  type TrainStep,
+  train,
+} from '../train/index.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { interruptSignal } from './interrupt.js'
 import { addOptions, numeric, pick } from './options.js'
 import { note } from './output.js'
-import { TrainingLog } from './training-log.js'
 import { TrainingProgress } from './training-progress.js'
 
 const runOptions = [
@@ -93,14 +97,6 @@ function warnOfLoss({ leftOutTokens, tokens, step }: TrainStep): void {
   note(
     `${percent}% of the data lies behind the ends of sequences and is left out; --packing uses all`,
   )
-}
-
-async function readRecipe(file: string): Promise<Record<string, unknown>> {
-  const recipe = await readJsonObject(file, 2 ** 20, 'INVALID_CONFIG')
-  const known = [...recipeOptions, ...runOptions].map(option => option.attributeName())
-  const unknown = Object.keys(recipe).find(name => !known.includes(name))
-  if (unknown === undefined) return recipe
-  throw new OpenELMError('INVALID_CONFIG', `${file}: there is no option ${unknown}`)
 }
 
 /** Draws the bar and keeps the log. */

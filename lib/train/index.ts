@@ -5,8 +5,10 @@
  */
 export { type AverageOptions, average } from './average.js'
 export { hyperparameters } from './presets.js'
+export { type RecipeOptions, readRecipe } from './read-recipe.js'
 export type { TrainOptions } from './recipe.js'
 export { train } from './train.js'
 export type { TrainStep } from './train-step.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js'
+export { TrainingLog } from './training-log.js'
 export { type TrainingShape, trainingMemory } from './training-memory.js'

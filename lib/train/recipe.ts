@@ -139,10 +139,20 @@ const rules = {
 } satisfies RulesOf<TrainOptions>
 
 /** All options with their defaults. */
-export type Recipe = ReturnType<typeof readRecipe>
+export type Recipe = ReturnType<typeof completeRecipe>
 
-/** @throws OpenELMError INVALID_ARGUMENT */
-export function readRecipe(options: TrainOptions) {
+/** Whether a file of a recipe can hold an option of this name. */
+export function isRecipeOption(name: string): boolean {
+  const others = ['config', 'tokenizer', 'out', 'signal', 'onTokenizerProgress']
+  return Object.hasOwn(rules, name) && !others.includes(name)
+}
+
+/**
+ * Checks options and fills in their defaults.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT
+ */
+export function completeRecipe(options: TrainOptions) {
   const given = readOptions(options, rules)
   const { config, batchSize, maxLearningRate, checkpointSteps } = given
   const sequenceLength = given.sequenceLength ?? config.maxContextLength

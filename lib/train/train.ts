@@ -12,7 +12,7 @@ import type { Tokenizer } from '../tokenizer.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
 import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
-import { type Recipe, readRecipe, type TrainOptions } from './recipe.js'
+import { completeRecipe, type Recipe, type TrainOptions } from './recipe.js'
 import { runTokenizer } from './run-tokenizer.js'
 import type { TrainStep } from './train-step.js'
 import {
@@ -35,7 +35,7 @@ import { trainingMemory } from './training-memory.js'
  *   checkpoints that were written stay good.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainStep, void> {
-  const recipe = readRecipe(options)
+  const recipe = completeRecipe(options)
   const run = await Run.start(recipe)
   try {
     while (run.hasNext) yield await run.next()

@@ -1,17 +1,24 @@
 /** What a program in TypeScript writes. test/types.test.ts compiles it under the settings that programs have. */
 import {
   backends,
+  countParameters,
+  decodeText,
   type GenerateResult,
   type GenerationStream,
   type LoadOptions,
+  type MachineSpeed,
   type Message,
+  machineInfo,
+  measureMachine,
   OpenELM,
   OpenELMError,
   type OpenELMErrorCode,
+  perplexity,
+  readConfig,
   Sampler,
 } from 'openelm'
 import { type QuantizeOptions, quantize } from 'openelm/convert'
-import { type TrainStep, train } from 'openelm/train'
+import { readRecipe, TrainingLog, type TrainStep, train } from 'openelm/train'
 
 // Options that may be undefined, as those are which a program passes on.
 declare const signal: AbortSignal | undefined
@@ -48,11 +55,23 @@ export async function generate(): Promise<string> {
 export async function learn(): Promise<TrainStep[]> {
   await quantize('float', 'quantised', quantization)
   const steps: TrainStep[] = []
-  const { config } = await OpenELM.load('openelm-nano')
-  for await (const step of train({ config, tokenizer: {}, data: ['a.txt'], out: 'run', signal })) {
+  const config = await readConfig('config.json')
+  console.log(countParameters(config))
+  const recipe = await readRecipe('recipe.json')
+  const log = await TrainingLog.open('run', 1)
+  const options = { ...recipe, config, tokenizer: {}, data: ['a.txt'], out: 'run', signal }
+  for await (const step of train(options)) {
     steps.push(step)
+    await log.add(step)
   }
   return steps
+}
+
+export async function measure(model: OpenELM, bytes: Uint8Array): Promise<number> {
+  const { threads, kernels } = machineInfo()
+  const { floatPeak }: MachineSpeed = await measureMachine(threads)
+  const { bitsPerByte } = await perplexity(model, decodeText(bytes, 'book.txt'), { signal })
+  return kernels === 'scalar' ? floatPeak : bitsPerByte
 }
 
 export function explain(error: unknown): OpenELMErrorCode | undefined {

@@ -1,8 +1,5 @@
-import { type OpenELMConfig, tensorSpecs } from './config.js'
-import type { LoadOptions } from './load-options.js'
-import { OpenELM } from './model.js'
-import { byteLengthOf } from './safetensors.js'
-import { type DType, embeddingsName, tensorHeaders } from './tensor-headers.js'
+import { tensorHeaders } from '../convert/index.js'
+import type { DType, OpenELM, OpenELMConfig } from '../index.js'
 
 /** What to measure, each as often as `repetitions` says. */
 export interface BenchPlan {
@@ -28,47 +25,63 @@ export interface BenchTest {
   readonly tokenMs?: number[]
 }
 
-export interface BenchResult {
-  readonly dtype: DType
-  readonly config: OpenELMConfig
-  /** From the call of load until the model can be used. */
-  readonly loadMs: number
-  readonly tests: BenchTest[]
-  /** Bytes that the engine allocated for weights. */
-  readonly weightBytes: number
-  /** The most physical memory that the process had, in bytes. */
-  readonly peakMemory: number
-}
-
 const depthTokens = 32
 
-/**
- * Loads a model and measures it. Prompts are the same arbitrary tokens every time, for speed does not
- * depend on them. Some work of each kind comes before it is timed.
- */
-export async function bench(
-  source: string,
-  options: Omit<LoadOptions, 'contextLength'>,
-  { prompts, generated, depths, repetitions }: BenchPlan,
-): Promise<BenchResult> {
-  const lengths = [...prompts, generated + 1, ...depths.map(depth => depth + depthTokens + 1)]
-  const start = performance.now()
-  await using model = await OpenELM.load(source, {
-    ...options,
-    contextLength: Math.max(...lengths),
-  })
-  const loadMs = performance.now() - start
+/** The context length that a model needs for a plan. */
+export function contextLengthFor({ prompts, generated, depths }: BenchPlan): number {
+  return Math.max(...prompts, generated + 1, ...depths.map(depth => depth + depthTokens + 1))
+}
 
+/**
+ * Measures a model. Prompts are the same arbitrary tokens every time, for speed does not depend on them.
+ * Some work of each kind comes before it is timed.
+ *
+ * @param onProgress called with the tokens so far and in all.
+ */
+export async function measureSpeed(
+  model: OpenELM,
+  { prompts, generated, depths, repetitions }: BenchPlan,
+  signal?: AbortSignal,
+  onProgress?: (tokens: number, total: number) => void,
+): Promise<BenchTest[]> {
+  const ofDepths = depths.map(depth => depth + depthTokens + 1)
+  const perRepetition = [...prompts, generated, ...ofDepths].reduce((sum, n) => sum + n, 0)
+  let done = 0
+  const advance = (tokens: number) => {
+    done += tokens
+    onProgress?.(done, repetitions * perRepetition)
+  }
+  const append = async (tokens: number[]) => {
+    using session = model.createSession({ contextLength: tokens.length })
+    await session.append(tokens, { signal })
+  }
+  const generate = async (promptTokens: number, maxTokens: number, report = advance) => {
+    const prompt = arbitraryTokens(promptTokens, model.config)
+    const start = performance.now()
+    const at: number[] = []
+    for await (const _ of model.stream(prompt, { maxTokens, ignoreEos: true, signal })) {
+      at.push(performance.now())
+      report(1)
+    }
+    const tokenMs = at.slice(1).map((time, i) => time - at[i]!)
+    return { ms: at.at(-1)! - start, decodeMs: at.at(-1)! - at[0]!, tokenMs }
+  }
+
+  onProgress?.(0, repetitions * perRepetition)
   const tests: BenchTest[] = []
-  if (prompts.length > 0) await appendAll(model, arbitraryTokens(prompts[0]!, model.config))
+  if (prompts.length > 0) await append(arbitraryTokens(prompts[0]!, model.config))
   for (const length of prompts) {
     const tokens = arbitraryTokens(length, model.config)
-    const times = await repeat(repetitions, () => timeOf(() => appendAll(model, tokens)))
+    const times = await repeat(repetitions, async () => {
+      const ms = await timeOf(() => append(tokens))
+      advance(length)
+      return ms
+    })
     tests.push({ name: `pp${length}`, tokensPerSecond: times.map(ms => (1000 * length) / ms) })
   }
   if (generated > 0) {
-    await generate(model, 1, 8)
-    const runs = await repeat(repetitions, () => generate(model, 1, generated))
+    await generate(1, 8, () => {})
+    const runs = await repeat(repetitions, () => generate(1, generated))
     tests.push({
       name: `tg${generated}`,
       tokensPerSecond: runs.map(({ ms }) => (1000 * generated) / ms),
@@ -76,36 +89,34 @@ export async function bench(
     })
   }
   for (const depth of depths) {
-    const runs = await repeat(repetitions, () => generate(model, depth, depthTokens + 1))
+    const runs = await repeat(repetitions, async () => {
+      const run = await generate(depth, depthTokens + 1)
+      advance(depth)
+      return run
+    })
     tests.push({
       name: `tg${depthTokens}@d${depth}`,
       tokensPerSecond: runs.map(({ decodeMs }) => (1000 * depthTokens) / decodeMs),
     })
   }
-  return {
-    dtype: model.dtype,
-    config: model.config,
-    loadMs,
-    tests,
-    weightBytes: model.memory.weights,
-    peakMemory: process.resourceUsage().maxRSS * 1024,
-  }
+  return tests
 }
 
 /** Bytes of the weights that a token needs, each once. */
 export function bytesPerToken(config: OpenELMConfig, dtype: DType): number {
+  // Of an embedding that is not also the output matrix, a token reads one row.
   const isRead = ({ name }: { name: string }) =>
-    config.shareInputOutputLayers || !name.startsWith(embeddingsName)
+    config.shareInputOutputLayers || !name.startsWith('transformer.token_embeddings.')
   const headers = tensorHeaders(config, dtype).filter(isRead)
-  return headers.reduce((sum, header) => sum + byteLengthOf(header), 0)
+  return headers.reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
 /** Operations of a prompt of so many tokens, of which the last alone gets logits. */
 export function promptOperations(config: OpenELMConfig, tokens: number): number {
-  const size = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1)
-  const matrices = tensorSpecs(config).filter(({ kind }) => kind === 'matrix')
-  const inLayers = matrices.filter(({ name }) => name.includes('.layers.'))
-  const weights = inLayers.reduce((sum, { shape }) => sum + size(shape), 0)
+  const matrices = tensorHeaders(config, 'float32').filter(
+    ({ name, shape }) => name.includes('.layers.') && shape.length === 2,
+  )
+  const weights = matrices.reduce((sum, { byteLength }) => sum + byteLength / 4, 0)
   const queryDims = config.numQueryHeads.reduce((sum, heads) => sum + heads * config.headDim, 0)
   // A token sees half of the others on average, and takes part in two products with each.
   const attention = 2 * queryDims * (tokens / 2)
@@ -124,22 +135,6 @@ export function quantile(values: readonly number[], fraction: number): number {
 /** Token ids that no model finds special. */
 export function arbitraryTokens(length: number, { vocabSize }: { vocabSize: number }): number[] {
   return Array.from({ length }, (_, i) => 3 + ((i * 7919) % (vocabSize - 3)))
-}
-
-async function appendAll(model: OpenELM, tokens: number[]): Promise<void> {
-  using session = model.createSession({ contextLength: tokens.length })
-  await session.append(tokens)
-}
-
-async function generate(model: OpenELM, promptTokens: number, maxTokens: number) {
-  const prompt = arbitraryTokens(promptTokens, model.config)
-  const start = performance.now()
-  const at: number[] = []
-  for await (const _ of model.stream(prompt, { maxTokens, ignoreEos: true })) {
-    at.push(performance.now())
-  }
-  const tokenMs = at.slice(1).map((time, i) => time - at[i]!)
-  return { ms: at.at(-1)! - start, decodeMs: at.at(-1)! - at[0]!, tokenMs }
 }
 
 async function timeOf(work: () => Promise<void>): Promise<number> {

@@ -1,17 +1,26 @@
 import t from 'tap'
-import { arbitraryTokens, bench, bytesPerToken, promptOperations, quantile } from '../lib/bench.js'
-import { parseConfig, presets } from '../lib/config.js'
-import { loadNative } from '../lib/native.js'
-import { testConfigs } from './helpers/checkpoints.js'
-import { writeTinyModel } from './helpers/tiny-model.js'
+import {
+  arbitraryTokens,
+  bytesPerToken,
+  contextLengthFor,
+  measureSpeed,
+  promptOperations,
+  quantile,
+} from '../../lib/cli/measure-speed.js'
+import { OpenELM, parseConfig, presets } from '../../lib/index.js'
+import { testConfigs } from '../helpers/checkpoints.js'
+import { writeTinyModel } from '../helpers/tiny-model.js'
 
 t.test('a plan gives one test for each length, with each repetition', async t => {
-  const model = writeTinyModel(t.testdir(), { ...testConfigs.golden, vocab_size: 300 })
+  const source = writeTinyModel(t.testdir(), { ...testConfigs.golden, vocab_size: 300 })
   const plan = { prompts: [3, 17], generated: 5, depths: [40], repetitions: 2 }
-  const result = await bench(model, { backend: 'cpu', threads: 2, dtype: 'q8' }, plan)
-  t.match(result, { dtype: 'q8', config: { vocabSize: 300 } })
+  const contextLength = contextLengthFor(plan)
+  t.equal(contextLength, 40 + 33)
+  await using model = await OpenELM.load(source, { backend: 'cpu', dtype: 'q8', contextLength })
+  const progress: [number, number][] = []
+  const tests = await measureSpeed(model, plan, undefined, (...at) => progress.push(at))
   t.same(
-    result.tests.map(({ name, tokensPerSecond }) => [name, tokensPerSecond.length]),
+    tests.map(({ name, tokensPerSecond }) => [name, tokensPerSecond.length]),
     [
       ['pp3', 2],
       ['pp17', 2],
@@ -19,16 +28,27 @@ t.test('a plan gives one test for each length, with each repetition', async t =>
       ['tg32@d40', 2],
     ],
   )
-  const positive = result.tests.flatMap(({ tokensPerSecond }) => tokensPerSecond)
-  t.ok([...positive, result.loadMs, result.weightBytes].every(value => value > 0))
-  t.equal(result.tests[2]!.tokenMs!.length, 2 * 4)
-  t.ok(result.peakMemory > 2 ** 20)
+  t.ok(tests.flatMap(({ tokensPerSecond }) => tokensPerSecond).every(speed => speed > 0))
+  t.equal(tests[2]!.tokenMs!.length, 2 * 4)
+  const total = 2 * (3 + 17 + 5 + 40 + 33)
+  t.same(
+    [progress[0], progress.at(-1)],
+    [
+      [0, total],
+      [total, total],
+    ],
+  )
+
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  const stop = (tokens: number) => tokens > 50 && controller.abort(reason)
+  await t.rejects(measureSpeed(model, plan, controller.signal, stop), reason)
 })
 
-t.test('an empty plan only loads', async t => {
-  const model = writeTinyModel(t.testdir())
+t.test('an empty plan measures nothing', async t => {
+  await using model = await OpenELM.load(writeTinyModel(t.testdir()), { backend: 'cpu' })
   const plan = { prompts: [], generated: 0, depths: [], repetitions: 1 }
-  t.same((await bench(model, { backend: 'cpu' }, plan)).tests, [])
+  t.same(await measureSpeed(model, plan), [])
 })
 
 t.test('what a token and a prompt need', async t => {
@@ -57,10 +77,4 @@ t.test('arbitrary tokens are in the vocabulary, and none is a control token', as
   const tokens = arbitraryTokens(1000, { vocabSize: 97 })
   t.ok(tokens.every(token => token >= 3 && token < 97))
   t.ok(new Set(tokens).size > 90)
-})
-
-t.test('the speed of the machine', async t => {
-  const { readBandwidth, floatPeak } = await loadNative().measureMachine(2)
-  t.ok(readBandwidth > 1e6 && Number.isFinite(readBandwidth))
-  t.ok(floatPeak > 1e6 && Number.isFinite(floatPeak))
 })

@@ -1,4 +1,4 @@
-import type { TrainStep } from '../train/train-step.js'
+import type { TrainStep } from './train-step.js'
 
 const width = 800
 const height = 400
