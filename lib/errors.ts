@@ -10,6 +10,7 @@ export const errorCodes = {
   NOT_CONVERTIBLE: 'the model has something that the format asked for cannot express',
   INVALID_TOKENIZER:
     'a tokenizer.json or a chat template cannot be used, or does not fit the model',
+  INVALID_ADAPTER: 'an adapter_config.json is malformed, or its adapter is of a kind not supported',
   MODEL_NOT_FOUND: 'the source is neither a model directory nor the name of a bundled model',
   INVALID_DATA: 'a training file is not text, or there is too little of it',
   IO_ERROR: 'a file could not be opened, read or written',

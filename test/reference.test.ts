@@ -4,6 +4,7 @@ import { Tokenizer } from '@huggingface/tokenizers'
 import t, { type Test } from 'tap'
 import { bundledModel } from '../lib/bundled-models.js'
 import { dequantizeCheckpoint, testConfigs } from './helpers/checkpoints.js'
+import { goldenTokens, goldenWeights } from './helpers/golden-weights.js'
 import {
   argmax,
   attention,
@@ -21,24 +22,6 @@ import {
 } from './reference.js'
 
 const golden = testConfigs.golden
-const goldenTokens = [1, 5, 42, 96, 7, 7, 3]
-
-/** Weights anyone can rebuild in a few lines of any language. */
-function goldenWeights(): Map<string, Float64Array> {
-  const weights = new Map<string, Float64Array>()
-  for (const [name, shape] of tensorShapes(golden)) {
-    const tensor = weights.size
-    const values = new Float64Array(size(shape)).map(
-      (_, i) => Math.sin(0.7310585 * i + 1.3 * tensor) + Math.sin(0.0173 * i * (1 + 0.01 * tensor)),
-    )
-    const scale = name.includes('proj_1') ? 0.6 : 0.06
-    weights.set(
-      name,
-      shape.length === 1 ? values.map(s => 1 + 0.1 * s) : values.map(s => scale * s),
-    )
-  }
-  return weights
-}
 
 t.test(
   'layer-wise scaling gives the head counts and FFN widths of the released models',

@@ -14,6 +14,7 @@ import { generate } from './generate.js'
 import { init } from './init.js'
 import { inspect } from './inspect.js'
 import { Interrupt } from './interrupt.js'
+import { merge } from './merge.js'
 import { note, noteLine } from './output.js'
 import { perplexity } from './perplexity.js'
 import { quantize } from './quantize.js'
@@ -48,6 +49,7 @@ const commands = [
   convert,
   trainCommand,
   average,
+  merge,
   doctor,
   completion,
 ]

@@ -14,6 +14,7 @@ export {
   type WriteOptions,
   writeCheckpoint,
 } from '../checkpoint.js'
+export { type AdapterToGgufOptions, adapterToGguf } from './gguf/adapter-to-gguf.js'
 export {
   type CheckpointToGgufOptions,
   checkpointToGguf,

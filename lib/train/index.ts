@@ -3,6 +3,13 @@
  *
  * @module
  */
+export {
+  type AdapterSpec,
+  type MergedTarget,
+  type MergeOptions,
+  type MergeReport,
+  merge,
+} from '../adapters/merge.js'
 export { type AverageOptions, average } from './average.js'
 export { hyperparameters } from './presets.js'
 export { type RecipeOptions, readRecipe } from './read-recipe.js'

@@ -1,0 +1,30 @@
+/**
+ * What an adapter adds to one matrix W [out, in] of a model: W becomes V = W + scale * B * A, and with
+ * magnitudes (DoRA) each row of V is then given the length that they say. The embedding, [vocabulary,
+ * width], is a matrix like the others.
+ */
+export interface AdapterTarget {
+  readonly rank: number
+  /** Alpha / rank, or what the adapter's format has in its place. */
+  readonly scale: number
+  /** [rank, in] */
+  readonly a: Float32Array
+  /** [out, rank] */
+  readonly b: Float32Array
+  /** [out], with DoRA only. */
+  readonly magnitudes: Float32Array | undefined
+}
+
+/** A LoRA or DoRA adapter, whichever tool wrote it. */
+export interface Adapter {
+  /** The absolute path that it was read from. */
+  readonly path: string
+  readonly method: 'lora' | 'dora'
+  /** By the Hugging Face name of the matrix, in the order of the model's tensors. */
+  readonly targets: ReadonlyMap<string, AdapterTarget>
+  /**
+   * Whether an adapted embedding is adapted as output matrix, too, as in mlx-lm. PEFT and CoreNet leave
+   * the output matrix as it was.
+   */
+  readonly adaptsHead: boolean
+}
