@@ -1,4 +1,5 @@
-import { createInterface } from 'node:readline/promises'
+import { on } from 'node:events'
+import { createInterface } from 'node:readline'
 import { Command, Option } from 'commander'
 import { type Chat, checkGenerateOptions, type GenerateOptions, OpenELMError } from '../index.js'
 import { Interrupt, interruptSignal } from './interrupt.js'
@@ -13,6 +14,7 @@ import {
   samplerOptions,
 } from './options.js'
 import { note, print } from './output.js'
+import { joinPastedLines } from './pasted-lines.js'
 
 const answerOptions = [
   numeric('--max-tokens <n>', 'longest answer').default(512),
@@ -33,6 +35,7 @@ export const chat = new Command('chat')
     'after',
     `
 Ctrl-C stops an answer; a second Ctrl-C, Ctrl-D or /exit ends the conversation.
+Lines that are pasted into a terminal together are one message, which Enter sends.
 When the context is full, the oldest messages are forgotten.
 
 Example:
@@ -66,11 +69,12 @@ async function converse(chat: Chat, options: GenerateOptions): Promise<void> {
     terminal: isTerminal,
     prompt,
   })
+  joinPastedLines(lines)
+  const messages = on(lines, 'message', { close: ['close'] })
   let isOpen = true
   lines.on('close', () => {
     isOpen = false
   })
-
   let answer: AbortController | undefined
   let isInterrupted = false
   const interrupt = () => {
@@ -81,19 +85,22 @@ async function converse(chat: Chat, options: GenerateOptions): Promise<void> {
   lines.on('SIGINT', interrupt) // when the terminal is in readline's hands
   process.on('SIGINT', interrupt)
 
-  lines.prompt()
-  for await (const line of lines) {
-    const message = line.trim()
-    if (isInterrupted || message === '/exit') break
-    if (message !== '') {
-      answer = new AbortController()
-      await printAnswer(chat, message, { ...options, signal: answer.signal })
-      answer = undefined
+  try {
+    lines.prompt()
+    for await (const [text] of messages) {
+      const message = text.trim()
+      if (isInterrupted || message === '/exit') break
+      if (message !== '') {
+        answer = new AbortController()
+        await printAnswer(chat, message, { ...options, signal: answer.signal })
+        answer = undefined
+      }
+      if (isOpen) lines.prompt()
     }
-    if (isOpen) lines.prompt()
+    if (isTerminal && !isOpen) process.stdout.write('\n') // after the last prompt
+  } finally {
+    lines.close()
   }
-  if (isTerminal && !isOpen) process.stdout.write('\n') // after the last prompt
-  lines.close()
   if (isInterrupted) throw new Interrupt()
 }
 
