@@ -19,7 +19,8 @@ export const inspect = addOptions(new Command('inspect'), configOptions)
   .addHelpText(
     'after',
     `
-Only headers are read, so even the largest model takes no time.
+Only headers are read, so even the largest model takes no time. The names are those of config.json;
+--json has those of the API.
 
 Examples:
   $ openelm inspect OpenELM-270M --tensors
@@ -109,7 +110,7 @@ function format({ parameters, config, layers, memory, checkpoint }: Facts): stri
     for (const remark of checkpoint.remarks) summary.push(['remark', remark])
   }
   for (const [name, value] of Object.entries(config)) {
-    if (!Array.isArray(value)) summary.push([name, String(value)])
+    if (!Array.isArray(value)) summary.push([nameInFile(name), String(value)])
   }
   const layerRows = layers.map((layer, i) =>
     [i, ...Object.values(layer).map(formatCount)].map(String),
@@ -134,6 +135,12 @@ function format({ parameters, config, layers, memory, checkpoint }: Facts): stri
     tables.push(formatTable(rows, ['tensor', 'dtype', 'shape', 'file'], 4))
   }
   return tables.join('\n\n')
+}
+
+/** What config.json calls a field of the API. */
+function nameInFile(name: string): string {
+  if (name === 'numLayers') return 'num_transformer_layers'
+  return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
 function byteRows(what: string, bytes: Record<string, number>): string[][] {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import t from 'tap'
+import { configToJson, presets } from '../../lib/config.js'
 import { initTiny, run, succeed } from '../helpers/cli.js'
 import { readSafetensors } from '../helpers/safetensors.js'
 
@@ -29,6 +30,14 @@ t.test('inspect counts what the released models have', async t => {
   t.match(table, /^parameters +271,527,168$/m)
   t.match(table, /^ +0 +12 +3 +768 +5,409,408$/m)
   t.match(table, /^weights, bfloat16 +517.9 MiB$/m)
+  const names = table.matchAll(/^([a-z]+(?:_[a-z]+)+) +\S+$/gm)
+  const inFile = Object.keys(configToJson(presets['270M'], 'bfloat16'))
+  const shown = [...names].map(([, name]) => name!)
+  t.ok(shown.length > 15)
+  t.same(
+    shown.filter(name => !inFile.includes(name)),
+    ['rms_norm_eps'], // which a file has when it is not the usual one
+  )
 })
 
 t.test('inspect lists the tensors of a checkpoint', async t => {
