@@ -27,6 +27,7 @@ import { optional, readOptions, string, tokenIds } from './options.js'
 import { type CheckedPrompt, type Prompt, PromptEncoder } from './prompt.js'
 import { Session } from './session.js'
 import {
+  rowsFrom,
   type Score,
   type ScoresOptions,
   scoreOf,
@@ -162,9 +163,9 @@ export class OpenELM {
     const tokens = all.subarray(contextTokens)
     if (tokens.length === 0) return { logprob: 0, tokens: 0, isGreedy: true }
     const scores = await this.#call(all.length, signal, native =>
-      native.scores(all, contextTokens, 1),
+      native.scores(all, rowsFrom(contextTokens - 1, tokens.length), tokens, 1),
     )
-    return scoreOf(tokens, scores)
+    return scoreOf(tokenScores(tokens, scores))
   }
 
   /**
@@ -176,8 +177,11 @@ export class OpenELM {
   async scores(tokens: TokenIds, options?: ScoresOptions): Promise<TokenScore[]> {
     const ids = tokenIds(this.config.vocabSize)('tokens', tokens)
     const { top, signal } = readOptions(options, scoresRules)
-    const scores = await this.#call(ids.length, signal, native => native.scores(ids, 1, top))
-    return tokenScores(ids.subarray(1), scores)
+    const targets = ids.subarray(1)
+    const scores = await this.#call(ids.length, signal, native =>
+      native.scores(ids, rowsFrom(0, targets.length), targets, top),
+    )
+    return tokenScores(targets, scores)
   }
 
   /**

@@ -62,8 +62,13 @@ export interface NativeSession {
    * makes the session (though not the sampler) what it was without.
    */
   sample(tokens: Int32Array, sampler: NativeSampler, goesOn: boolean): Promise<NativeSample>
-  /** Scores tokens[firstTarget..], each given those before it. */
-  scores(tokens: Int32Array, firstTarget: number, top: number): Promise<NativeScores>
+  /** Scores each target as if it came after `tokens[row]`, by as many rows, which are in order. */
+  scores(
+    tokens: Int32Array,
+    rows: Int32Array,
+    targets: Int32Array,
+    top: number,
+  ): Promise<NativeScores>
   /**
    * Makes the call under way reject with code 'ABORTED', now. The session stays busy until the batch
    * that the call is in has ended: `whenIdle` tells.

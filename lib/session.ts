@@ -19,6 +19,7 @@ import type { NativeSession } from './native-session.js'
 import { integer, readOptions, tokenIds } from './options.js'
 import type { CheckedPrompt, Prompt, PromptEncoder } from './prompt.js'
 import {
+  rowsFrom,
   type Score,
   type ScoresOptions,
   scoreOf,
@@ -132,7 +133,7 @@ export class Session {
     const room = this.contextLength - this.position
     const tokens = await this.#prompts.encode(checked, { addBos: false, room, signal })
     if (this.position === 0) throw invalidArgument('the session', 'one that holds tokens', this)
-    return scoreOf(tokens, await this.#scores(tokens, 1, signal))
+    return scoreOf(tokenScores(tokens, await this.#scores(tokens, 1, signal)))
   }
 
   /**
@@ -239,9 +240,50 @@ export class Session {
   async #scores(ids: Int32Array, top: number, signal: AbortSignal | undefined) {
     const sequence = [...this.#tokens, ...ids]
     const first = Math.max(1, this.#tokens.length)
+    const targets = Int32Array.from(sequence.slice(first))
     return this.#call(sequence, first - 1, signal, (missing, held) =>
-      this.native.scores(missing, first - held, top),
+      this.native.scores(missing, rowsFrom(first - 1 - held, targets.length), targets, top),
     )
+  }
+
+  /**
+   * @internal Appends a context, and says how likely each of these choices is after it. The first tokens
+   * of all are scored by what follows the context once, and the last ones are not computed.
+   *
+   * @param choices of at least one token each, of which all but the last must fit behind the context.
+   */
+  async scoreChoices(
+    context: Int32Array,
+    choices: readonly Int32Array[],
+    signal?: AbortSignal,
+  ): Promise<Score[]> {
+    const start = [...this.#tokens, ...context]
+    const [choice = new Int32Array(0), ...others] = choices
+    const targets = Int32Array.from([...others.map(([token]) => token!), ...choice])
+    const sequence = [...start, ...choice.slice(0, -1)]
+    const result = await this.#call(sequence, start.length - 1, signal, missing => {
+      const row = missing.length - Math.max(1, choice.length)
+      const rows = [...others.map(() => row), ...rowsFrom(row, choice.length)]
+      return this.native.scores(missing, Int32Array.from(rows), targets, 1)
+    })
+    this.#tokens = start
+    const scored = tokenScores(targets, result)
+    const scores = choices.slice(0, 1).map(() => scoreOf(scored.slice(others.length)))
+    for (const [i, other] of others.entries()) {
+      scores.push(scoreOf([scored[i]!, ...(await this.#scoreRest(start, other, signal))]))
+    }
+    return scores
+  }
+
+  /** All but the first token of what comes after `start`, which the cache holds. */
+  async #scoreRest(start: readonly number[], choice: Int32Array, signal: AbortSignal | undefined) {
+    const targets = choice.slice(1)
+    if (targets.length === 0) return []
+    const sequence = [...start, ...choice.slice(0, -1)]
+    const result = await this.#call(sequence, start.length, signal, missing =>
+      this.native.scores(missing, rowsFrom(0, missing.length), targets, 1),
+    )
+    return tokenScores(targets, result)
   }
 
   /** Runs a native call that appends what the cache lacks of a sequence. */

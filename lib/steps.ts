@@ -29,16 +29,28 @@ export async function finishInSlices<Result>(
   steps: Steps<Result>,
   signal?: AbortSignal,
 ): Promise<Result> {
-  let start = performance.now()
+  const pause = pauses(signal)
   for (;;) {
     const step = steps.next()
     if (step.done) return step.value
-    if (performance.now() - start < sliceMs) continue
+    const turn = pause()
+    if (turn) await turn
+  }
+}
+
+/**
+ * The same for work in a loop that is asynchronous itself: to be awaited wherever it may be
+ * interrupted.
+ */
+export function pauses(signal?: AbortSignal): () => void | Promise<void> {
+  let start = performance.now()
+  const turn = async () => {
     lastTurn = lastTurn.then(() => setImmediate())
     await lastTurn
     signal?.throwIfAborted()
     start = performance.now()
   }
+  return () => (performance.now() - start < sliceMs ? undefined : turn())
 }
 
 /**

@@ -29,13 +29,12 @@ export interface TokenScore extends TokenLogprob {
   readonly topLogprobs: readonly TokenLogprob[]
 }
 
-/** @param scores of `tokens`, with at least the likeliest token in each place. */
-export function scoreOf(tokens: Int32Array, { logprobs, topTokens }: NativeScores): Score {
-  const top = topTokens.length / Math.max(1, tokens.length)
+/** @param scores of the tokens of a continuation, with at least the likeliest token in each place. */
+export function scoreOf(scores: readonly TokenScore[]): Score {
   return {
-    logprob: logprobs.reduce((sum, value) => sum + value, 0),
-    tokens: tokens.length,
-    isGreedy: tokens.every((token, i) => token === topTokens[i * top]),
+    logprob: scores.reduce((sum, { logprob }) => sum + logprob, 0),
+    tokens: scores.length,
+    isGreedy: scores.every(({ token, topLogprobs }) => token === topLogprobs[0]?.token),
   }
 }
 
@@ -56,4 +55,9 @@ export function tokenScores(tokens: Int32Array, scores: NativeScores): TokenScor
 export function tokenLogprobs(tokens: Int32Array, logprobs: Float32Array): TokenLogprob[] {
   const pairs = Array.from(tokens, (token, i) => ({ token, logprob: logprobs[i]! }))
   return pairs.filter(({ token }) => token >= 0)
+}
+
+/** So many rows from `first` on: where each token of a sequence is scored. */
+export function rowsFrom(first: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => first + i)
 }

@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto'
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
+import { finishInSlices, type Steps } from '../steps.js'
+import type { Score } from '../token-scores.js'
 import type { EncodedRequest } from './encode-request.js'
+import { linesOf } from './json-parts.js'
 import { isRecord } from './row.js'
-import type { Answer } from './score-continuations.js'
+
+/** What a model says of a request. */
+export type Answer = Pick<Score, 'logprob' | 'isGreedy'>
 
 /**
  * The answers of a model, a line of JSON for each document, written as they come. A run that was killed
@@ -23,7 +29,7 @@ export class AnswersFile {
   }
 
   /** @throws OpenELMError IO_ERROR; INVALID_DATA for a file of something else. */
-  static open(file: string): AnswersFile {
+  static async open(file: string, signal?: AbortSignal): Promise<AnswersFile> {
     let fd: number
     try {
       mkdirSync(dirname(file), { recursive: true })
@@ -32,13 +38,14 @@ export class AnswersFile {
       throw ioError('write', file, cause)
     }
     try {
-      const text = readFileSync(fd, 'utf8')
-      const whole = text.slice(0, text.lastIndexOf('\n') + 1)
-      const answers = readAnswers(whole, file)
-      if (whole.length < text.length) ftruncateSync(fd, Buffer.byteLength(whole))
+      const bytes = await readFile(file)
+      const whole = bytes.subarray(0, bytes.lastIndexOf('\n') + 1)
+      const answers = await finishInSlices(readAnswers(whole, file), signal)
+      if (whole.length < bytes.length) ftruncateSync(fd, whole.length)
       return new AnswersFile(file, fd, answers)
     } catch (error) {
       closeSync(fd)
+      signal?.throwIfAborted()
       throw error instanceof OpenELMError ? error : ioError('read', file, error)
     }
   }
@@ -71,15 +78,18 @@ export function answersKey(fingerprint: string, requests: readonly EncodedReques
   return hash.digest('hex')
 }
 
-function readAnswers(lines: string, file: string): Map<string, Answer[]> {
+function* readAnswers(lines: Uint8Array, file: string): Steps<Map<string, Answer[]>> {
   const answers = new Map<string, Answer[]>()
-  for (const [i, line] of lines.split('\n').slice(0, -1).entries()) {
-    const read = parseLine(line)
+  let row = 0
+  for (const line of linesOf(lines)) {
+    row++
+    const read = parseLine(Buffer.from(line.buffer, line.byteOffset, line.length).toString())
     if (!read) {
-      const message = `${file}: row ${i + 1}: expected the answers of a document, as this package writes them`
+      const message = `${file}: row ${row}: expected the answers of a document, as this package writes them`
       throw new OpenELMError('INVALID_DATA', message)
     }
     answers.set(...read)
+    yield ''
   }
   return answers
 }

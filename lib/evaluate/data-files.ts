@@ -3,6 +3,7 @@ import { extname, join } from 'node:path'
 import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
 import { finishInSlices, type Steps } from '../steps.js'
+import { itemsOf, linesOf } from './json-parts.js'
 import { readParquet } from './parquet.js'
 import { isRecord, Row } from './row.js'
 import type { DataSet, Split, Task } from './task.js'
@@ -99,26 +100,21 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 async function readFileRows(file: string, signal: AbortSignal | undefined): Promise<Row[]> {
-  if (extname(file) === '.parquet') return (await readParquet(file)).map(numbered(file))
+  if (extname(file) === '.parquet') return (await readParquet(file, signal)).map(numbered(file))
   const bytes = await readFile(file).catch((cause: unknown) => {
     throw ioError('read', file, cause)
   })
-  const text = decode(bytes, file)
-  if (extname(file) === '.jsonl') return await finishInSlices(parseLines(text, file), signal)
-  const list = parse(text, file)
-  if (!Array.isArray(list)) throw new OpenELMError('INVALID_DATA', `${file}: expected a list`)
-  return list.map(numbered(file))
+  const parts = extname(file) === '.jsonl' ? linesOf(bytes) : itemsOf(bytes, file)
+  return await finishInSlices(parseRows(parts, file), signal)
 }
 
-function* parseLines(text: string, file: string): Steps<Row[]> {
+function* parseRows(parts: Iterable<Uint8Array>, file: string): Steps<Row[]> {
   const toRow = numbered(file)
   const rows: Row[] = []
-  for (let start = 0; start < text.length; yield '') {
-    const newline = text.indexOf('\n', start)
-    const end = newline < 0 ? text.length : newline
+  for (const part of parts) {
     const place = `${file}: row ${rows.length + 1}`
-    rows.push(toRow(parse(text.slice(start, end), place), rows.length))
-    start = end + 1
+    rows.push(toRow(parse(decode(part, place), place), rows.length))
+    yield ''
   }
   return rows
 }
@@ -140,10 +136,12 @@ function parse(json: string, place: string): unknown {
   }
 }
 
-function decode(bytes: Uint8Array, file: string): string {
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function decode(bytes: Uint8Array, place: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return utf8.decode(bytes)
   } catch (cause) {
-    throw new OpenELMError('INVALID_DATA', `${file}: invalid UTF-8`, { cause })
+    throw new OpenELMError('INVALID_DATA', `${place}: invalid UTF-8`, { cause })
   }
 }

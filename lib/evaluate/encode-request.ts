@@ -1,3 +1,4 @@
+import type { Steps } from '../steps.js'
 import type { Tokenizer } from '../tokenizer.js'
 import type { Request } from './documents.js'
 import { stripEnd } from './python-text.js'
@@ -20,36 +21,29 @@ export const harnessLength = 2048
  */
 export class RequestEncoder {
   readonly #tokenizer: Tokenizer
-  readonly #signal: AbortSignal | undefined
   /** The last context, which most requests share with the one before. */
   #context = ''
-  #contextIds: readonly number[] = []
+  #contextIds = new Int32Array(0)
 
-  constructor(tokenizer: Tokenizer, signal?: AbortSignal) {
+  constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer
-    this.#signal = signal
   }
 
-  /** @throws the signal's reason. */
-  async encode({ context: given, continuation }: Request): Promise<EncodedRequest> {
+  *encode({ context: given, continuation }: Request): Steps<EncodedRequest> {
     if (given === '') {
-      const tokens = Int32Array.from(await this.#encode(continuation))
+      const tokens = Int32Array.from(yield* this.#tokenizer.encodeInSteps(continuation))
       return { context: Int32Array.of(this.#tokenizer.eosTokenId), continuation: tokens }
     }
     const context = stripEnd(given)
     if (this.#contextIds.length === 0 || context !== this.#context) {
-      this.#contextIds = await this.#encode(context)
+      this.#contextIds = Int32Array.from(yield* this.#tokenizer.encodeInSteps(context))
       this.#context = context
     }
-    const all = await this.#encode(given + continuation)
+    const all = yield* this.#tokenizer.encodeInSteps(given + continuation)
     return {
-      context: Int32Array.from(this.#contextIds),
-      continuation: Int32Array.from(all).slice(this.#contextIds.length),
+      context: this.#contextIds,
+      continuation: Int32Array.from(all.slice(this.#contextIds.length)),
     }
-  }
-
-  async #encode(text: string): Promise<readonly number[]> {
-    return this.#tokenizer.encodeAsync(text, { signal: this.#signal })
   }
 }
 

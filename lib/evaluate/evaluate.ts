@@ -40,7 +40,10 @@ export interface EvaluateOptions {
    * the same requests, are not computed again.
    */
   readonly answers?: string | undefined
-  /** Documents that are scored at a time, each in a session. No result depends on it. Default 4. */
+  /**
+   * Documents that are scored at a time, each in a session. No result depends on it. Default as many as
+   * keep the batches full, from 4 to 32.
+   */
   readonly sessions?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -88,7 +91,7 @@ const rules = {
   limit: optional(integer(1)),
   shard: optional(readShard, { index: 0, count: 1 }),
   answers: optional(path),
-  sessions: optional(integer(1, 64), 4),
+  sessions: optional(integer(1, 64)),
   signal: optional(abortSignal),
 } satisfies RulesOf<EvaluateOptions>
 
@@ -119,7 +122,7 @@ async function* run(
   runs: readonly Run[],
 ): AsyncGenerator<EvaluationProgress, EvaluationResults> {
   const { answers: file, data, limit, signal } = settings
-  using answers = file === undefined ? undefined : AnswersFile.open(file)
+  using answers = file === undefined ? undefined : await AnswersFile.open(file, signal)
   const known = answers && { answers, fingerprint: await fingerprintOf(model, signal) }
   const scores: TaskScores[] = []
   for (const [i, { task, numFewshot }] of runs.entries()) {

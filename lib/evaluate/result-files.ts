@@ -104,8 +104,12 @@ export async function writeSamples(
 ): Promise<void> {
   await makeFolder(folder)
   const ordered = samples.toSorted((a, b) => a.doc_id - b.doc_id)
-  const lines = ordered.map(sample => Buffer.from(`${JSON.stringify(sample)}\n`))
-  await writeWhole(join(folder, `samples_${task}_${numFewshot}shot.jsonl`), lines)
+  await writeWhole(join(folder, `samples_${task}_${numFewshot}shot.jsonl`), linesFor(ordered))
+}
+
+/** One at a time, while the one before is written. */
+function* linesFor(samples: readonly EvaluationSample[]): Generator<Uint8Array, void> {
+  for (const sample of samples) yield Buffer.from(`${JSON.stringify(sample)}\n`)
 }
 
 async function makeFolder(folder: string): Promise<void> {

@@ -1,7 +1,8 @@
 import { OpenELMError } from '../errors.js'
 import type { OpenELM } from '../model.js'
-import { finishInSlices, type Steps } from '../steps.js'
-import { type AnswersFile, answersKey } from './answers-file.js'
+import type { Session } from '../session.js'
+import { finishInSlices, pauses, type Steps } from '../steps.js'
+import { type Answer, type AnswersFile, answersKey } from './answers-file.js'
 import { readRows } from './data-files.js'
 import { type Document, documentsOf } from './documents.js'
 import { type EncodedRequest, harnessLength, RequestEncoder, truncate } from './encode-request.js'
@@ -9,7 +10,6 @@ import { examplesNeeded } from './few-shot.js'
 import { inAnyOrder } from './in-any-order.js'
 import { metrics, resultName } from './metrics.js'
 import type { Row } from './row.js'
-import { type Answer, type ScoringSession, scoreContinuations } from './score-continuations.js'
 import type { Run } from './suites.js'
 
 /** What lm-evaluation-harness writes of a document in its samples, and its metrics by their names. */
@@ -28,7 +28,7 @@ interface TaskRunSettings {
   readonly data: string
   readonly limit?: number | undefined
   readonly shard: { readonly index: number; readonly count: number }
-  readonly sessions: number
+  readonly sessions?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -57,19 +57,8 @@ export class TaskRun {
 
   /** Makes tokens of all requests of the documents that are to be scored, so that the work is known. */
   async prepare(rows: readonly Row[]): Promise<PreparedDocument[]> {
-    const { index, count } = this.#settings.shard
-    const { signal } = this.#settings
     const pool = await this.#pool(rows)
-    const documents = await finishInSlices(this.#documents(rows, pool), signal)
-    const encoder = new RequestEncoder(this.#model.tokenizer, signal)
-    const prepared: PreparedDocument[] = []
-    for (const document of documents) {
-      if (document.id % count !== index) continue
-      const encoded: EncodedRequest[] = []
-      for (const request of document.requests) encoded.push(await encoder.encode(request))
-      prepared.push(this.#cut(document, encoded))
-    }
-    return prepared
+    return finishInSlices(this.#prepare(rows, pool), this.#settings.signal)
   }
 
   /**
@@ -78,7 +67,9 @@ export class TaskRun {
    */
   async *score(documents: readonly PreparedDocument[], known?: KnownAnswers) {
     const left: { document: PreparedDocument; key: string }[] = []
+    const pause = pauses(this.#settings.signal)
     for (const document of documents) {
+      await pause()
       const key = known ? answersKey(known.fingerprint, document.encoded) : ''
       const answers = known?.answers.get(key)
       if (answers) yield this.#finished(document, answers)
@@ -87,14 +78,16 @@ export class TaskRun {
     if (left.length === 0) return
     left.sort((a, b) => b.document.numTokens - a.document.numTokens)
     const controller = new AbortController()
-    const { signal: given, sessions: numSessions } = this.#settings
+    const { signal: given } = this.#settings
     const signal = AbortSignal.any([controller.signal, ...(given ? [given] : [])])
-    const contextLength = sessionLength(left.map(({ document }) => document))
-    const sessions = Array.from({ length: Math.min(numSessions, left.length) }, () =>
-      this.#model.createSession({ contextLength: Math.min(contextLength, this.#maxLength) }),
-    )
+    const sessions: Session[] = []
     try {
-      const work = async (session: ScoringSession, item: (typeof left)[number]) => {
+      await this.#open(
+        sessions,
+        left.map(({ document }) => document),
+        signal,
+      )
+      const work = async (session: Session, item: (typeof left)[number]) => {
         const answers = await scoreDocument(session, item.document.encoded, signal)
         return { ...item, answers }
       }
@@ -106,6 +99,21 @@ export class TaskRun {
     } finally {
       for (const session of sessions) session.dispose()
     }
+  }
+
+  /** Fills `sessions`: each holds what the contexts of the documents begin with. */
+  async #open(
+    sessions: Session[],
+    documents: readonly PreparedDocument[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const front = commonFront(documents)
+    const count = this.#settings.sessions ?? numSessionsFor(documents, front.length)
+    const contextLength = Math.min(longest(documents), this.#maxLength)
+    const session = this.#model.createSession({ contextLength })
+    sessions.push(session)
+    if (front.length > 0) await session.scoreChoices(front, [], signal)
+    while (sessions.length < Math.min(count, documents.length)) sessions.push(session.fork())
   }
 
   get #maxLength(): number {
@@ -124,14 +132,22 @@ export class TaskRun {
     throw new OpenELMError('INVALID_DATA', message)
   }
 
-  *#documents(rows: readonly Row[], pool: readonly Row[]): Steps<Document[]> {
+  *#prepare(rows: readonly Row[], pool: readonly Row[]): Steps<PreparedDocument[]> {
     const { task, numFewshot } = this.#run
-    const documents: Document[] = []
+    const { index, count } = this.#settings.shard
+    const encoder = new RequestEncoder(this.#model.tokenizer)
+    const prepared: PreparedDocument[] = []
     for (const document of documentsOf(task, rows, { ...this.#settings, numFewshot, pool })) {
-      documents.push(document)
       yield ''
+      if (document.id % count !== index) continue
+      const encoded: EncodedRequest[] = []
+      for (const request of document.requests) {
+        encoded.push(yield* encoder.encode(request))
+        yield ''
+      }
+      prepared.push(this.#cut(document, encoded))
     }
-    return documents
+    return prepared
   }
 
   #cut(document: Document, encoded: readonly EncodedRequest[]): PreparedDocument {
@@ -168,24 +184,20 @@ export class TaskRun {
   }
 }
 
-/** Tokens that a session must hold for any of the documents; it never holds the last one of a choice. */
-function sessionLength(documents: readonly PreparedDocument[]): number {
-  const requests = documents.flatMap(({ encoded }) => encoded)
-  return requests.reduce((longest, { context, continuation }) => {
-    return Math.max(longest, context.length + continuation.length)
-  }, 1)
-}
-
 async function scoreDocument(
-  session: ScoringSession,
+  session: Session,
   requests: readonly EncodedRequest[],
   signal: AbortSignal,
 ): Promise<Answer[]> {
   const answers: Answer[] = []
   for (const { context, places } of byContext(requests)) {
     const continuations = places.map(place => requests[place]!.continuation)
-    const scored = await scoreContinuations(session, context, continuations, signal)
-    for (const [i, place] of places.entries()) answers[place] = scored[i]!
+    session.rewind(0) // it goes on with what the context shares with the one before
+    const scores = await session.scoreChoices(context, continuations, signal)
+    for (const [i, place] of places.entries()) {
+      const { logprob, isGreedy } = scores[i]!
+      answers[place] = { logprob, isGreedy }
+    }
   }
   return answers
 }
@@ -203,4 +215,45 @@ function byContext(requests: readonly EncodedRequest[]) {
 
 function bytes({ buffer, byteOffset, byteLength }: Int32Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+/** Tokens that a session must hold for any of the documents; it never holds the last one of a choice. */
+function longest(documents: readonly PreparedDocument[]): number {
+  const lengths = documents.map(({ encoded }) => {
+    return Math.max(
+      ...encoded.map(({ context, continuation }) => context.length + continuation.length),
+    )
+  })
+  return lengths.reduce((most, length) => Math.max(most, length - 1), 1)
+}
+
+/**
+ * What the contexts of the shorter half of the documents begin with: the instructions and examples that
+ * all share, which the longest ones may have lost when they were cut.
+ */
+function commonFront(documents: readonly PreparedDocument[]): Int32Array {
+  const contexts = documents
+    .slice(Math.floor(documents.length / 2))
+    .flatMap(({ encoded }) => encoded.map(({ context }) => context))
+  const [first = new Int32Array(0)] = contexts
+  const lengths = contexts.map(context => {
+    const end = context.findIndex((token, i) => token !== first[i])
+    return end < 0 ? context.length : end
+  })
+  return first.slice(0, Math.min(...lengths))
+}
+
+/** Tokens of several batches, so that the next batch is full while the results of one are taken. */
+const tokensUnderWay = 512
+
+/** How many sessions have so many tokens under way, when each computes a context or a choice. */
+function numSessionsFor(documents: readonly PreparedDocument[], frontLength: number): number {
+  const sum = (of: (document: PreparedDocument) => number) => {
+    return documents.reduce((total, document) => total + of(document), 0)
+  }
+  const calls = sum(
+    ({ encoded }) => encoded.filter(({ continuation }) => continuation.length > 1).length + 1,
+  )
+  const tokens = sum(({ numTokens }) => Math.max(1, numTokens - frontLength))
+  return Math.min(Math.max(Math.ceil((tokensUnderWay * calls) / tokens), 4), 32)
 }

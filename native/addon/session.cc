@@ -101,8 +101,14 @@ Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionWrap::scores(const Napi::CallbackInfo& info) {
-  const auto scores = score(*stream_, int32s(info[0]), info[1].As<Napi::Number>().Int32Value(),
-                            info[2].As<Napi::Number>().Int32Value());
+  const auto rows = int32s(info[1]);
+  const auto tokens = int32s(info[2]);
+  std::vector<Target> targets;
+  for (size_t i = 0; i < std::min(rows.size(), tokens.size()); ++i) {
+    targets.push_back({rows[i], tokens[i]});
+  }
+  const auto scores =
+      score(*stream_, int32s(info[0]), std::move(targets), info[3].As<Napi::Number>().Int32Value());
   return wait(info.Env(), [scores](Napi::Env env, const Sample&) {
     auto result = Napi::Object::New(env);
     result.Set("logprobs", to_array(env, scores->logprobs));

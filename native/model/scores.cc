@@ -1,6 +1,8 @@
 #include "scores.h"
 
+#include <algorithm>
 #include <cfloat>
+#include <utility>
 
 #include "../error.h"
 #include "portable_math.h"
@@ -26,24 +28,34 @@ float score_token(std::span<const float> logits, int target, std::span<int32_t> 
   return static_cast<float>(logits[target] - total);
 }
 
-std::shared_ptr<const Scores> score(Stream& stream, Stream::Tokens tokens, int first_target,
-                                    int top) {
-  const int size = int(tokens.size());
-  if (first_target < 1 || first_target > size || top < 0) {
-    throw Error(ErrorCode::kInvalidArgument, "expected a first target after the first token");
+std::shared_ptr<const Scores> score(Stream& stream, Stream::Tokens tokens,
+                                    std::vector<Target> targets, int top) {
+  const int vocab_size = stream.vocab_size();
+  int row = 0;
+  for (const Target& target : targets) {
+    const bool is_known = target.token >= 0 && target.token < vocab_size;
+    if (target.row < row || target.row >= int(tokens.size()) || !is_known || top < 0) {
+      throw Error(ErrorCode::kInvalidArgument, "expected targets in order of the rows appended");
+    }
+    row = target.row;
   }
-  const std::vector<int32_t> targets(tokens.begin() + first_target, tokens.end());
   const auto scores = std::make_shared<Scores>();
   scores->logprobs.resize(targets.size());
   scores->top_tokens.resize(targets.size() * top);
   scores->top_logprobs.resize(targets.size() * top);
-  stream.append(tokens, first_target - 1, size - 1, [=](int row, std::span<const float> logits) {
-    const size_t target = size_t(row + 1 - first_target);
-    const size_t first = target * size_t(top);
-    scores->logprobs[target] =
-        score_token(logits, targets[target], std::span(scores->top_tokens).subspan(first, top),
-                    std::span(scores->top_logprobs).subspan(first, top));
-  });
+  const int first_row = targets.empty() ? 0 : targets.front().row;
+  const int end_row = targets.empty() ? 0 : row + 1;
+  const auto use = [=, targets = std::move(targets)](int row, std::span<const float> logits) {
+    const auto before = [](const Target& target, int row) { return target.row < row; };
+    size_t i = std::lower_bound(targets.begin(), targets.end(), row, before) - targets.begin();
+    for (; i < targets.size() && targets[i].row == row; ++i) {
+      const size_t first = i * size_t(top);
+      scores->logprobs[i] =
+          score_token(logits, targets[i].token, std::span(scores->top_tokens).subspan(first, top),
+                      std::span(scores->top_logprobs).subspan(first, top));
+    }
+  };
+  stream.append(tokens, first_row, end_row, use);
   return scores;
 }
 

@@ -12,6 +12,8 @@ bool Stream::is_idle() const {
   return state_ == State::kIdle;
 }
 
+int Stream::vocab_size() const { return engine_.config().vocab_size; }
+
 void Stream::require_idle() const {
   if (is_disposed_) throw Error(ErrorCode::kDisposed, "the session is disposed");
   if (state_ == State::kIdle) return;
@@ -22,7 +24,7 @@ void Stream::begin(Tokens tokens, Job job) {
   require_idle();
   if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "expected at least one token");
   for (const int32_t token : tokens) {
-    if (token >= 0 && token < engine_.config().vocab_size) continue;
+    if (token >= 0 && token < vocab_size()) continue;
     throw Error(ErrorCode::kInvalidArgument,
                 "token " + std::to_string(token) + " is not in the vocabulary");
   }
@@ -58,7 +60,7 @@ void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ah
     return;
   }
   require_idle();
-  if (sampler->vocab_size() != engine_.config().vocab_size) {
+  if (sampler->vocab_size() != vocab_size()) {
     throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
   }
   if (sampler.use_count() > 1) throw Error(ErrorCode::kBusy, "the sampler is in use");

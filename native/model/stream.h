@@ -41,6 +41,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   int position() const { return is_disposed_ ? 0 : position_; }
   int context_length() const { return is_disposed_ ? 0 : context_length_; }
   bool is_idle() const;
+  int vocab_size() const;  // of the model
 
   // Calls use(row, logits [V]) for the logits after each token in [first_row, end_row), on several
   // threads; what it throws ends the job. It is kept until the stream is idle.

@@ -99,14 +99,38 @@ t.test('Parquet files give what JSON lines give', async t => {
   }
 })
 
+t.test('a list in JSON gives what its lines give', async t => {
+  const folder = t.testdir()
+  const task = taskNamed('arc_easy')
+  const rows = ['a', '"]', '\\', '[{,', 'é\u2028', ''].map(id => ({ ...row, id }))
+  for (const indent of [0, 2]) {
+    write(folder, 'arc_easy/test.json', ` ${JSON.stringify(rows, null, indent)}\n`)
+    const read = await readRows(folder, task, 'test')
+    t.strictSame(
+      read.map(({ values }) => values),
+      rows,
+    )
+    t.match(read[5]!.place, /test\.json: row 6$/)
+  }
+})
+
 t.test('files that are malformed', async t => {
   const bad: [name: string, content: string | Uint8Array, message: RegExp][] = [
     ['test.jsonl', line + line.slice(0, 40), /test\.jsonl: row 2: malformed JSON/],
     ['test.jsonl', `${line}\n${line}`, /test\.jsonl: row 2: malformed JSON/],
     ['test.jsonl', `${line}[]\n`, /test\.jsonl: row 2: expected a JSON object/],
     ['test.jsonl', '', /test\.jsonl: no document of arc_easy/],
-    ['test.jsonl', Uint8Array.of(0x22, 0xff, 0x22), /test\.jsonl: invalid UTF-8/],
+    ['test.jsonl', Uint8Array.of(0x22, 0xff, 0x22), /test\.jsonl: row 1: invalid UTF-8/],
     ['test.json', '{}', /test\.json: expected a list/],
+    ['test.json', '', /test\.json: expected a list/],
+    ['test.json', ' [] ', /test\.json: no document of arc_easy/],
+    ['test.json', `[${line}, 7]`, /test\.json: row 2: expected a JSON object/],
+    ['test.json', `[${line},]`, /test\.json: row 2: malformed JSON/],
+    ['test.json', `[${line}${line}]`, /test\.json: row 1: malformed JSON/],
+    ['test.json', `[${line}] 1`, /test\.json: malformed JSON behind the list/],
+    ['test.json', `[${line}}`, /test\.json: malformed JSON behind the list/],
+    ['test.json', `[${line},${line.slice(0, 40)}`, /test\.json: row 2: malformed JSON/],
+    ['test.json', `[${line},{"id":"\\"`, /test\.json: row 2: malformed JSON/],
   ]
   for (const [name, content, message] of bad) {
     const folder = t.testdir()

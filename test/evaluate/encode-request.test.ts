@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import t from 'tap'
 import { harnessLength, RequestEncoder, truncate } from '../../lib/evaluate/encode-request.js'
+import { finish } from '../../lib/steps.js'
 import { loadTokenizer } from '../../lib/tokenizer.js'
 import { goldenSets, readGoldens, readLines } from './goldens.js'
 
@@ -28,7 +29,7 @@ for (const set of goldenSets) {
     for (const golden of readGoldens(set)) {
       const found: unknown[] = []
       for (const [index, continuation] of golden.requests) {
-        const encoded = await encoder.encode({ context: golden.contexts[index]!, continuation })
+        const encoded = finish(encoder.encode({ context: golden.contexts[index]!, continuation }))
         const cut = truncate(encoded, harnessLength)!
         const input = [...cut.context, ...cut.continuation.slice(0, -1)]
         if (cut.context.length < encoded.context.length) numCut++

@@ -10,6 +10,7 @@ import {
   mergeResults,
 } from '../../lib/evaluate/index.js'
 import { OpenELM } from '../../lib/model.js'
+import { finish } from '../../lib/steps.js'
 
 const data = join(import.meta.dirname, 'data/documents')
 const model = await OpenELM.load('openelm-nano', { backend: 'cpu', dtype: 'float32' })
@@ -17,9 +18,9 @@ t.teardown(() => model.dispose())
 
 const few = ['arc_challenge', 'hellaswag', 'winogrande', 'race', 'mmlu_anatomy']
 
-async function run(options: Partial<EvaluateOptions>) {
+async function run(options: Partial<EvaluateOptions>, of = model) {
   const progress: EvaluationProgress[] = []
-  const generator = evaluate(model, { tasks: few, data, ...options })
+  const generator = evaluate(of, { tasks: few, data, ...options })
   for (;;) {
     const { done, value } = await generator.next()
     if (done) return { progress, results: value }
@@ -32,21 +33,17 @@ let whole: EvaluationResults
 t.test('every request is scored as the model scores it by itself', async t => {
   const { progress, results } = await run({ tasks: [...few, 'crows_pairs_english', 'sciq'] })
   const encoder = new RequestEncoder(model.tokenizer)
+  let numCompared = 0
   for (const { sample, task } of progress) {
     for (const [i, [context, continuation]] of sample.arguments.entries()) {
-      const ids = await encoder.encode({ context, continuation })
-      const all = [...ids.context, ...ids.continuation]
-      if (all.length > model.contextLength) continue
-      const scores = await model.scores(all, { top: 1 })
-      const scored = scores.slice(ids.context.length - 1)
-      const logprob = scored.reduce((sum, score) => sum + score.logprob, 0)
-      const isGreedy = scored.every(({ token, topLogprobs }) => token === topLogprobs[0]!.token)
-      const [ours, greedy] = sample.filtered_resps[i]!
-      const name = `${task} ${sample.doc_id} ${i}`
-      if (!(Math.abs(ours - logprob) < 1e-5 * Math.max(1, all.length))) t.equal(ours, logprob, name)
-      t.equal(greedy, isGreedy, name)
+      const ids = finish(encoder.encode({ context, continuation }))
+      if (ids.context.length + ids.continuation.length > model.contextLength) continue
+      const { logprob, isGreedy } = await model.score(ids.context, ids.continuation)
+      t.strictSame(sample.filtered_resps[i], [logprob, isGreedy], `${task} ${sample.doc_id} ${i}`)
+      numCompared++
     }
   }
+  t.ok(numCompared > 100)
   t.equal(results.reports.length, 1)
   const last = progress.at(-1)!
   t.equal(last.run, last.numRuns - 1)
@@ -54,17 +51,27 @@ t.test('every request is scored as the model scores it by itself', async t => {
   t.equal(last.tokens, last.totalTokens)
 })
 
-t.test('the number of sessions changes nothing', async t => {
-  const one = await run({ sessions: 1, numFewshot: 2 })
-  const four = await run({ sessions: 4, numFewshot: 2 })
-  whole = one.results
-  t.strictSame(four.results, one.results)
-  const samples = ({ progress }: typeof one) => {
+t.test('sessions, and with them batches and chunks, change nothing, nor do threads', async t => {
+  const samplesOf = ({ progress }: Awaited<ReturnType<typeof run>>) => {
     return progress
       .map(({ task, sample }) => ({ task, sample }))
       .toSorted((a, b) => a.task.localeCompare(b.task) || a.sample.doc_id - b.sample.doc_id)
   }
-  t.strictSame(samples(four), samples(one))
+  const one = await run({ sessions: 1, numFewshot: 2 })
+  whole = one.results
+  for (const sessions of [2, 4, 31, undefined]) {
+    const other = await run({ sessions, numFewshot: 2 })
+    t.strictSame(other.results, one.results)
+    t.strictSame(samplesOf(other), samplesOf(one))
+  }
+  const byThreads: unknown[] = []
+  for (const threads of [1, 2, 3]) {
+    const options = { backend: 'cpu', dtype: 'q8', threads } as const
+    await using other = await OpenELM.load('openelm-nano', options)
+    byThreads.push(samplesOf(await run({ sessions: threads, numFewshot: 1 }, other)))
+  }
+  t.strictSame(byThreads[1], byThreads[0])
+  t.strictSame(byThreads[2], byThreads[0])
 })
 
 t.test('shards add up to the whole', async t => {

@@ -82,7 +82,7 @@ void test_busy() {
   check(is_busy([&] { stream->draw(other, sampler, 1); }), "another token");
   check(is_busy([&] { stream->draw(last, make_sampler(), 1); }), "another sampler");
   check(is_busy([&] { stream.begin_append(last, logits); }), "another job");
-  check(is_busy([&] { score(*stream, last, 1, 0); }), "a score");
+  check(is_busy([&] { score(*stream, last, {}, 0); }), "a score");
   check(is_busy([&] { stream->rewind(0); }), "rewind");
   check(is_busy([&] { stream.fork(); }), "fork");
   check(is_busy([&] { model.stream()->draw(kPrompt, sampler, 0); }), "its sampler elsewhere");
@@ -346,8 +346,13 @@ void test_out_of_memory() {
 void test_scores() {
   constexpr int kTop = 4;
   const std::vector<int32_t> text = tokens_of(1, 0, 60);
+  const auto targets_from = [&](int first_target) {
+    std::vector<Target> targets;
+    for (int i = first_target; i < int(text.size()); ++i) targets.push_back({i - 1, text[i]});
+    return targets;
+  };
   const auto score_from = [&](const Client& stream, int first_target) {
-    const auto scores = score(*stream, text, first_target, kTop);
+    const auto scores = score(*stream, text, targets_from(first_target), kTop);
     stream.wait();
     return *scores;
   };
@@ -378,7 +383,7 @@ void test_scores() {
     std::shared_ptr<const Scores> scores;
     other.hold_batch_of([&] {
       company->draw(kPrompt, make_sampler(), 7);
-      scores = score(*stream, text, 1, kTop);
+      scores = score(*stream, text, targets_from(1), kTop);
     });
     other.backend->let_go();
     stream.wait();
@@ -389,6 +394,16 @@ void test_scores() {
     const Scores last = score_from(other.stream(), 59);
     check(last.logprobs == std::vector{expected.logprobs.back()}, "the last alone");
     check(score_from(other.stream(), 60).logprobs.empty(), "none");
+    const Client several = other.stream();
+    const auto after_one = score(*several, text, {{20, 3}, {20, text[21]}, {58, text[59]}}, kTop);
+    several.wait();
+    check(after_one->logprobs[1] == expected.logprobs[20], "one of several after a row");
+    check(after_one->logprobs[2] == expected.logprobs.back(), "after another row");
+    check(
+        code_of([&] { score(*several, text, {{1, 0}, {0, 0}}, 0); }) == ErrorCode::kInvalidArgument,
+        "rows out of order");
+    check(code_of([&] { score(*several, text, {{60, 0}}, 0); }) == ErrorCode::kInvalidArgument,
+          "a row beyond the tokens");
   }
 }
 
