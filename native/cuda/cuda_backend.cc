@@ -56,7 +56,6 @@ CudaBackend::CudaBackend(int device_index, DType kv_cache_dtype)
   const cudaDeviceProp properties = properties_of(device_index);
   name_ = properties.name;
   multiprocessors_ = properties.multiProcessorCount;
-  shared_memory_ = properties.sharedMemPerBlockOptin;
 }
 
 CudaBackend::~CudaBackend() {
@@ -72,15 +71,11 @@ static int widest_input(const Config& config) {
 
 // What the driver refuses, it refuses now, when another backend can still take the model.
 void CudaBackend::require(const Config& config) const {
-  const auto complain = [](const std::string& what, size_t limit) {
+  if (config.head_dim > kMaxHeadDim) {
     throw Error(ErrorCode::kBackendUnavailable,
-                what + " than " + std::to_string(limit) + " need backend 'cpu'");
-  };
-  if (config.head_dim > kMaxHeadDim) complain("heads wider", kMaxHeadDim);
-  const size_t widest = most_matvec_cols(shared_memory_);
-  if (size_t(widest_input(config)) > widest) complain("layers wider", widest);
+                "heads wider than " + std::to_string(kMaxHeadDim) + " need backend 'cpu'");
+  }
   select();
-  prepare_matvec(widest_input(config));
   prepare_matmul();
 }
 

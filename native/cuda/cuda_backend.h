@@ -77,7 +77,6 @@ class CudaBackend : public Backend {
   const DType kv_cache_dtype_;
   std::string name_;
   int multiprocessors_ = 0;
-  size_t shared_memory_ = 0;  // of a block, at most
   Stream stream_;
   HostThreads host_threads_;
   WeightLoader loader_{host_threads_};

@@ -15,13 +15,14 @@ __global__ void embed_kernel(BatchView batch, MatrixView embeddings, float* x) {
   const int row = batch.tokens[token].id;
   float* const to = x + size_t(token) * embeddings.cols;
   for (int chunk = threadIdx.x; chunk < embeddings.stride / Format::kChunk; chunk += kThreads) {
-    const typename Format::Packed packed = Format::load(embeddings, row, chunk);
+    typename Format::Packed packed = {};
+    Format::load(embeddings, row, chunk, true, packed);
     float v[Format::kChunk];
     Format::unpack(packed, v);
 #pragma unroll
     for (int i = 0; i < Format::kChunk; ++i) {
       const int col = chunk * Format::kChunk + i;
-      if (col < embeddings.cols) to[col] = v[i] * Format::scale(packed);
+      if (col < embeddings.cols) to[col] = (v[i] - Format::kBias) * Format::scale(packed);
     }
   }
 }

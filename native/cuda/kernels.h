@@ -67,7 +67,8 @@ enum class Epilogue : uint8_t {
   kSilu,    // y[t, r] = silu(value)
 };
 
-// y = epilogue(W norm(x)) for one token: x [cols].
+// y = epilogue(W norm(x)) for one token: x [cols], at a multiple of 16 bytes, of which up to the
+// next multiple can be read.
 struct MatvecArgs {
   MatrixView w;
   const float* x;
@@ -116,11 +117,7 @@ size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape
 bool has_tiled_attention(int head_dim, bool float32_cache);
 void tiled_attention(const Device& device, const BatchView& batch, const AttentionArgs& args);
 
-// How wide an input may be, given the shared memory that a block can have.
-size_t most_matvec_cols(size_t shared_memory);
-
-// Asks the driver for the shared memory that the kernels may need, which it refuses otherwise.
-void prepare_matvec(int most_cols);
+// Asks the driver for the shared memory that the kernels need, which it refuses otherwise.
 void prepare_matmul();
 
 }  // namespace openelm::cuda

@@ -1,3 +1,4 @@
+#include "block_loop.cuh"
 #include "epilogue.cuh"
 #include "formats.cuh"
 #include "kernels.h"
@@ -32,20 +33,20 @@ struct Stage {
 template <typename Element, typename Tile, typename S>
 __device__ void start_copy(const MatmulArgs& args, int first_token, int first_row, int k,
                            Stage<Element, Tile, S>& stage) {
-  for (int i = threadIdx.x; i < S::kTokens * kInputChunks; i += S::kThreads) {
+  for_each_in_block<S::kTokens * kInputChunks, S::kThreads>([&](int i) {
     const int token = first_token + i / kInputChunks;
     const int chunk = i % kInputChunks;
     const bool inside = token < args.num_rows;
     const Element* const from = static_cast<const Element*>(args.input) +
                                 size_t(inside ? token : 0) * args.w.stride + k * 32 + chunk * 8;
     cp_async_16(&stage.input[input_unit(i / kInputChunks, chunk)], from, inside);
-  }
-  for (int i = threadIdx.x; i < S::kRows * Tile::kChunks; i += S::kThreads) {
+  });
+  for_each_in_block<S::kRows * Tile::kChunks, S::kThreads>([&](int i) {
     const int row = first_row + i / Tile::kChunks;
     const int chunk = i % Tile::kChunks;
     const bool inside = row < args.w.rows;
     Tile::start_copy(args.w, inside ? row : 0, k, i / Tile::kChunks, chunk, inside, stage.weights);
-  }
+  });
 }
 
 // Y [tokens, rows] = epilogue(X Wᵀ), X in Element and W in what Tile makes Element of.

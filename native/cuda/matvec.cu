@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "epilogue.cuh"
 #include "formats.cuh"
 #include "kernels.h"
@@ -6,168 +8,240 @@
 namespace openelm::cuda {
 namespace {
 
-constexpr int kMaxWarps = 4;
-constexpr int kRows = 2;    // of the matrix, for each lane
-constexpr int kUnroll = 2;  // steps whose loads are in flight together
+constexpr int kMaxWarps =
+    8;  // of a block: two blocks, often of two kernels, share a multiprocessor
+constexpr int kMaxRows = 64;    // of a block
+constexpr int kStepCols = 256;  // that the lanes of a row take at a time: a chunk each
 
-// Lanes that share a row take 256 columns a step: each a chunk, 128 to 1024 bytes in a piece.
 template <typename Format>
-constexpr int kLanesPerRow = 256 / Format::kChunk;
+constexpr int kLanesPerRow = kStepCols / Format::kChunk;
 template <typename Format>
-constexpr int kRowsPerWarp = kRows * 32 / kLanesPerRow<Format>;
+constexpr int kRowsPerWarp = 32 / kLanesPerRow<Format>;
 
-// Where 16-byte unit `unit` of chunk `chunk` of the input stands in shared memory: a permutation
-// within 128 bytes that sends the units which neighbouring lanes read together to different banks.
+// What a lane holds in registers: kSteps chunks of the input, and of each of kDepth rows the chunks
+// that are to be multiplied with them, on their way from memory.
 template <typename Format>
-__device__ inline int staged_unit(int chunk, int unit) {
-  constexpr int kUnits = Format::kChunk / 4;
-  return chunk * kUnits + (unit ^ (chunk / (8 / kUnits) % kUnits));
+constexpr int kSteps = Format::kChunk == 32   ? 2
+                       : Format::kChunk == 16 ? 3
+                                              : 5;
+template <>
+constexpr int kSteps<Float32Format> = 3;
+template <typename Format>
+constexpr int kDepth = Format::kChunk == 32   ? 3
+                       : Format::kChunk == 16 ? 3
+                                              : 2;
+
+// How a launch divides a matrix. A slice is `steps` steps of a row. A warp takes one slice of some
+// of the block's rows, then the slice that comes `across` slices later, until all are done;
+// `across` warps take a row side by side. It does not depend on the device in which order a row is
+// added up.
+struct Division {
+  int rows;  // of a block, an even number
+  int steps;
+  int slices;
+  int across;
+};
+
+// Which chunks of a row a lane takes in a slice: `first`, first + kLanesPerRow, ..., `count` of
+// them.
+struct Chunks {
+  int first;
+  int count;
+};
+
+template <typename Format>
+__device__ inline Chunks chunks_of(const MatrixView& w, const Division& division, int slice) {
+  constexpr int kLanes = kLanesPerRow<Format>;
+  const int first = slice * division.steps * kLanes + int(threadIdx.x) % kLanes;
+  const int below = w.stride / Format::kChunk - first;
+  return {first, min((below + kLanes - 1) / kLanes, division.steps)};
 }
 
-// Some chunks of kRows rows, on their way from memory.
+// A lane's chunks of a row, on their way.
 template <typename Format>
-struct Tile {
-  typename Format::Packed packed[kUnroll][kRows];
+struct RowPart {
+  typename Format::Packed packed[kSteps<Format>] = {};
 
-  __device__ void load(const MatrixView& w, int row, int first_chunk) {
+  // The first `count` of them.
+  __device__ void load(const MatrixView& w, int row, int count, int first_chunk) {
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const int chunk = first_chunk + u * kLanesPerRow<Format>;
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        const bool inside = row + r < w.rows && chunk < w.stride / Format::kChunk;
-        packed[u][r] = inside ? Format::load(w, row + r, chunk) : Format::zeros();
-      }
-    }
-  }
-
-  __device__ void multiply(const float4* staged, int chunks, int first_chunk,
-                           float (&sums)[kRows]) const {
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const int chunk = first_chunk + u * kLanesPerRow<Format>;
-      if (chunk >= chunks) continue;
-      float4 x[Format::kChunk / 4];
-#pragma unroll
-      for (int i = 0; i < Format::kChunk / 4; ++i) x[i] = staged[staged_unit<Format>(chunk, i)];
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        float v[Format::kChunk];
-        Format::unpack(packed[u][r], v);
-        float sum = 0;
-#pragma unroll
-        for (int i = 0; i < Format::kChunk / 4; ++i) {
-          sum = fmaf(v[4 * i], x[i].x, sum);
-          sum = fmaf(v[4 * i + 1], x[i].y, sum);
-          sum = fmaf(v[4 * i + 2], x[i].z, sum);
-          sum = fmaf(v[4 * i + 3], x[i].w, sum);
-        }
-        sums[r] = fmaf(sum, Format::scale(packed[u][r]), sums[r]);
-      }
+    for (int s = 0; s < kSteps<Format>; ++s) {
+      Format::load(w, row, first_chunk + s * kLanesPerRow<Format>, s < count, packed[s]);
     }
   }
 };
 
-// Puts x * norm, filled up with zeros, into shared memory. Returns this thread's share of sum x^2.
-template <typename Format>
-__device__ float stage(const MatvecArgs& args, float4* staged) {
-  float squares = 0;
-  for (int i = threadIdx.x; i < args.w.stride / 4; i += blockDim.x) {
-    float v[4];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int col = 4 * i + j;
-      const bool inside = col < args.w.cols;
-      const float x = inside ? args.x[col] : 0;
-      squares = fmaf(x, x, squares);
-      v[j] = args.norm && inside ? x * args.norm[col] : x;
-    }
-    constexpr int kUnits = Format::kChunk / 4;
-    staged[staged_unit<Format>(i / kUnits, i % kUnits)] = make_float4(v[0], v[1], v[2], v[3]);
+// values[col] to values[col + 3], and zeros from `cols` on.
+__device__ inline float4 load_four(const float* values, int col, int cols) {
+  if (col >= cols) return make_float4(0, 0, 0, 0);
+  float4 v = *reinterpret_cast<const float4*>(values + col);
+  if (cols % 4 != 0) {
+    if (col + 1 >= cols) v.y = 0;
+    if (col + 2 >= cols) v.z = 0;
+    if (col + 3 >= cols) v.w = 0;
   }
-  return squares;
+  return v;
 }
 
-// y = epilogue(W norm(x)). RMSNorm divides by a number that is known only when all of x has been
-// seen, and the product is linear: so it is the sums that are divided, and the block waits once.
+// A lane's chunks of x * norm.
 template <typename Format>
-__global__ void __launch_bounds__(kMaxWarps * 32) matvec_kernel(MatvecArgs args) {
-  DYN_SHARED(float4, staged);
+struct InputPart {
+  float values[kSteps<Format>][Format::kChunk];
+  float bias[kSteps<Format>];  // what it adds to a product that the format's elements are biased
+
+  // Returns this lane's share of sum x^2.
+  __device__ float load(const MatvecArgs& args, Chunks chunks) {
+    float squares = 0;
+#pragma unroll
+    for (int s = 0; s < kSteps<Format>; ++s) {
+      const int chunk = chunks.first + s * kLanesPerRow<Format>;
+      const int cols = s < chunks.count ? args.w.cols : 0;
+      bias[s] = 0;
+#pragma unroll
+      for (int i = 0; i < Format::kChunk; i += 4) {
+        const int col = chunk * Format::kChunk + i;
+        float4 x = load_four(args.x, col, cols);
+        squares = fmaf(x.x, x.x, fmaf(x.y, x.y, fmaf(x.z, x.z, fmaf(x.w, x.w, squares))));
+        if (args.norm) {
+          const float4 norm = load_four(args.norm, col, cols);
+          x = {x.x * norm.x, x.y * norm.y, x.z * norm.z, x.w * norm.w};
+        }
+        values[s][i] = x.x;
+        values[s][i + 1] = x.y;
+        values[s][i + 2] = x.z;
+        values[s][i + 3] = x.w;
+        bias[s] -= Format::kBias * (x.x + x.y + x.z + x.w);
+      }
+    }
+    return squares;
+  }
+
+  __device__ float multiply(const RowPart<Format>& row) const {
+    float total = 0;
+#pragma unroll
+    for (int s = 0; s < kSteps<Format>; ++s) {
+      float v[Format::kChunk];
+      Format::unpack(row.packed[s], v);
+      float sum = Format::kBias == 0 ? 0 : bias[s];
+#pragma unroll
+      for (int i = 0; i < Format::kChunk; ++i) sum = fmaf(v[i], values[s][i], sum);
+      total = fmaf(sum, Format::scale(row.packed[s]), total);
+    }
+    return total;
+  }
+};
+
+// y = epilogue(W norm(x)). RMSNorm divides by a number that is known only when all of x has been
+// seen, and the product is linear: so it is the sums that are divided.
+template <typename Format>
+__global__ void __launch_bounds__(kMaxWarps * 32, 2)
+    matvec_kernel(MatvecArgs args, Division division) {
+  SHARED(float, sums, [kMaxWarps][kMaxRows]);
   SHARED(float, squares_of_warp, [kMaxWarps]);
   const int warp = threadIdx.x / 32;
-  const int warps = blockDim.x / 32;
   const int lane = threadIdx.x % 32;
-  const int lane_in_row = lane % kLanesPerRow<Format>;
-  const int row =
-      (blockIdx.x * warps + warp) * kRowsPerWarp<Format> + lane / kLanesPerRow<Format> * kRows;
-  const int chunks = args.w.stride / Format::kChunk;
+  const int groups = blockDim.x / 32 / division.across;  // of warps that share their rows
+  const int row_step = groups * kRowsPerWarp<Format>;
+  const int first_row = warp / division.across * kRowsPerWarp<Format>;
+  const int row_of_lane = lane / kLanesPerRow<Format>;
+  const int block_row = blockIdx.x * division.rows;
+  const int rows = min(division.rows, args.w.rows - block_row);
+  const int first_slice = warp % division.across;
 
-  // The weights depend on no other kernel: the first are under way while this one waits.
+  RowPart<Format> tile[kDepth<Format>];
+  const auto load = [&](int d, int row, Chunks chunks) {
+    const int in_block = row + d * row_step + row_of_lane;
+    tile[d].load(args.w, block_row + in_block, in_block < rows ? chunks.count : 0, chunks.first);
+  };
+
+  // Weights depend on no other kernel: all that the registers hold is under way while this waits.
   let_next_kernel_start();
-  Tile<Format> tile;
-  tile.load(args.w, row, lane_in_row);
+  Chunks chunks = chunks_of<Format>(args.w, division, first_slice);
+#pragma unroll
+  for (int d = 0; d < kDepth<Format>; ++d) load(d, first_row, chunks);
+
+  if (args.norm) {
+    for (int col = 8 * threadIdx.x; col < args.w.cols; col += 8 * blockDim.x)
+      prefetch(args.norm + col);
+  }
   wait_for_previous_kernel();
 
-  const float squares = warp_reduce_sum(stage<Format>(args, staged));
+  float squares = 0;
+  for (int slice = first_slice; slice < division.slices; slice += division.across) {
+    InputPart<Format> input;
+    squares += input.load(args, chunks);
+    for (int row = first_row; row < rows; row += kDepth<Format> * row_step) {
+      int next_row = row + kDepth<Format> * row_step;
+      if (next_row >= rows) {
+        next_row = first_row;
+        chunks = chunks_of<Format>(args.w, division, slice + division.across);
+      }
+#pragma unroll
+      for (int d = 0; d < kDepth<Format>; ++d) {
+        float sum = input.multiply(tile[d]);
+        load(d, next_row, chunks);
+        sum = warp_reduce_sum<kLanesPerRow<Format>>(sum);
+        const int in_block = row + d * row_step + row_of_lane;
+        if (lane % kLanesPerRow<Format> == 0 && in_block < rows) {
+          float& of_row = sums[warp][in_block];
+          of_row = slice == first_slice ? sum : of_row + sum;
+        }
+      }
+    }
+  }
+  squares = warp_reduce_sum<kLanesPerRow<Format>>(squares);
   if (lane == 0) squares_of_warp[warp] = squares;
   __syncthreads();
-
-  float sums[kRows] = {};
-  constexpr int kStep = kUnroll * kLanesPerRow<Format>;
-  for (int chunk = lane_in_row; chunk < chunks; chunk += kStep) {
-    Tile<Format> next;
-    next.load(args.w, row, chunk + kStep);
-    tile.multiply(staged, chunks, chunk, sums);
-    tile = next;
-  }
 
   float scale = 1;
   if (args.norm) {
     float total = 0;
-    for (int i = 0; i < warps; ++i) total += squares_of_warp[i];
+    for (int i = 0; i < division.across; ++i) total += squares_of_warp[i];
     scale = rsqrtf(total / args.w.cols + args.eps);
   }
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    sums[r] = warp_reduce_sum<kLanesPerRow<Format>>(sums[r]) * scale;
+  const auto product = [&](int row) {
+    if (row >= rows) return 0.0f;
+    const int first_warp = row / kRowsPerWarp<Format> % groups * division.across;
+    float sum = 0;
+    for (int i = 0; i < division.across; ++i) sum += sums[first_warp + i][row];
+    return sum * scale;
+  };
+  for (int row = 2 * threadIdx.x; row < rows; row += 2 * blockDim.x) {
+    finish_pair(args.epilogue, args.w, args.y, 0, block_row + row, product(row), product(row + 1));
   }
-  if (lane_in_row == 0) finish_pair(args.epilogue, args.w, args.y, 0, row, sums[0], sums[1]);
 }
 
-int shared_bytes(int cols) { return padded_to_groups(cols) * int(sizeof(float)); }
+int divide_up(int a, int b) { return (a + b - 1) / b; }
 
 }  // namespace
 
+// Every multiprocessor has to pull at memory, with as many bytes under way as it takes to fill the
+// time until they come.
 void matvec(const Device& device, const MatvecArgs& args) {
+  constexpr int kBytesUnderWay = 40 << 10;
   with_format(args.w, [&](auto format) {
     using Format = decltype(format);
-    const auto blocks = [&](int warps) {
-      const int rows = warps * kRowsPerWarp<Format>;
-      return (args.w.rows + rows - 1) / rows;
-    };
-    // Every multiprocessor has to pull at memory: smaller blocks where there are few rows.
-    int warps = kMaxWarps;
-    while (warps > 1 && blocks(warps) < 2 * device.multiprocessors) warps /= 2;
-    launch(device.stream, matvec_kernel<Format>, dim3(blocks(warps)), warps * 32,
-           shared_bytes(args.w.cols), args);
+    const int steps = divide_up(args.w.stride, kStepCols);
+    Division division;
+    division.slices = divide_up(steps, kSteps<Format>);
+    division.steps = divide_up(steps, division.slices);
+    division.across = divide_up(division.slices, divide_up(division.slices, kMaxWarps));
+    const int groups = kMaxWarps / division.across;
+    const int warps = groups * division.across;
+
+    const int bytes_of_block = warps * 32 * kDepth<Format> * division.steps * Format::kChunkBytes;
+    const int bytes_of_device =
+        int(std::min<size_t>(stride_bytes(args.w.dtype, args.w.cols) * args.w.rows,
+                             size_t(device.multiprocessors) * kBytesUnderWay));
+    const int resident =
+        std::clamp(divide_up(bytes_of_device, device.multiprocessors * bytes_of_block), 1,
+                   2 * kMaxWarps / warps);
+    const int blocks = device.multiprocessors * resident;
+    const int rounds = divide_up(args.w.rows, blocks * kMaxRows);
+    division.rows = 2 * divide_up(divide_up(args.w.rows, blocks * rounds), 2);
+    launch(device.stream, matvec_kernel<Format>, dim3(divide_up(args.w.rows, division.rows)),
+           warps * 32, 0, args, division);
   });
-}
-
-// Beside the input lie the sums of the warps.
-size_t most_matvec_cols(size_t shared_memory) {
-  const size_t cols = (shared_memory - kMaxWarps * sizeof(float)) / sizeof(float);
-  return cols / padded_to_groups(1) * padded_to_groups(1);
-}
-
-void prepare_matvec(int most_cols) {
-  for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kQ8, DType::kQ4}) {
-    MatrixView w;
-    w.dtype = dtype;
-    with_format(w, [&](auto format) {
-      const auto kernel = reinterpret_cast<const void*>(matvec_kernel<decltype(format)>);
-      allow_shared_memory(kernel, shared_bytes(most_cols));
-    });
-  }
 }
 
 }  // namespace openelm::cuda

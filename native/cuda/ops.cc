@@ -9,7 +9,7 @@ void CudaBackend::multiply(const Matrix& matrix, const float* x, const int* rows
   const MatrixView w = view(matrix);
   const float* const norm_weight = norm ? norm->as<float>() : nullptr;
   const float eps = weights_->config.rms_norm_eps;
-  if (num_rows == 1 && !rows) {
+  if (num_rows == 1 && !rows && uintptr_t(x) % 16 == 0) {
     return matvec(kernels(), {w, x, norm_weight, eps, y, epilogue});
   }
   auto* const row_scales = static_cast<float*>(row_scales_.get());

@@ -61,19 +61,46 @@ __device__ inline void let_next_kernel_start() {
 #endif
 }
 
-// Reads what is read once: weights, keys and values. Not for memory that this kernel writes.
+// Reads what is read once: weights, keys and values. The compiler must not move it behind
+// wait_for_previous_kernel(), as it does with what is not volatile, or read by ld.global.nc.
 __device__ inline uint4 load_streaming(const uint4* from) {
   uint4 v;
-  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-      : "l"(from));
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
   return v;
 }
 
-// Reads a scale that kLanes neighbouring lanes read together.
+// The same, or nothing.
+__device__ inline void load_streaming_if(bool wanted, uint4& to, const uint4* from) {
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %5, 0;\n"
+      "@wanted ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n"
+      "}"
+      : "+r"(to.x), "+r"(to.y), "+r"(to.z), "+r"(to.w)
+      : "l"(from), "r"(int(wanted)));
+}
+
+// Reads a scale that kLanes neighbouring lanes read together, or nothing.
 template <int kLanes>
-__device__ inline float load_scale(const __half* from) {
-  return __half2float(__ldg(from));
+__device__ inline void load_scale_if(bool wanted, __half& to, const __half* from) {
+  uint16_t bits = __half_as_ushort(to);
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %2, 0;\n"
+      "@wanted ld.global.u16 %0, [%1];\n"
+      "}"
+      : "+h"(bits)
+      : "l"(from), "r"(int(wanted)));
+  to = __ushort_as_half(bits);
+}
+
+// Brings the 32 bytes that hold this address closer.
+__device__ inline void prefetch(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
 // Starts to copy 16 bytes into shared memory, or zeros where there is nothing to copy. They are

@@ -101,6 +101,7 @@ void allow_shared_memory(const void* kernel, int bytes) {
 
 std::shared_ptr<void> allocate_device(size_t bytes) {
   if (bytes == 0) return nullptr;
+  bytes = (bytes + 15) / 16 * 16;  // which kernels read at a time
   int device = 0;
   void* memory = nullptr;
   check(cudaGetDevice(&device), "find the device");

@@ -1,3 +1,4 @@
+#include "block_loop.cuh"
 #include "kernels.h"
 #include "primitives.cuh"
 
@@ -30,14 +31,14 @@ template <int kHeadDim>
 __device__ void start_copy(const __half* k, const __half* v, size_t key_stride, int first_key,
                            int end, Stage<kHeadDim>& stage) {
   constexpr int kChunks = kHeadDim / 8;
-  for (int i = threadIdx.x; i < kKeys * kChunks; i += kThreads) {
+  for_each_in_block<kKeys * kChunks, kThreads>([&](int i) {
     const int row = i / kChunks;
     const int chunk = i % kChunks;
     const bool inside = first_key + row < end;
     const size_t from = (inside ? first_key + row : 0) * key_stride + chunk * 8;
     cp_async_16(&stage.k[unit<kHeadDim>(row, chunk)], k + from, inside);
     cp_async_16(&stage.v[unit<kHeadDim>(row, chunk)], v + from, inside);
-  }
+  });
 }
 
 __device__ inline uint32_t pack(float first, float second) {

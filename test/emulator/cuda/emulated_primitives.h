@@ -166,12 +166,19 @@ inline uint4 load_streaming(const uint4* from) {
   return *from;
 }
 
-template <int kLanes>
-float load_scale(const __half* from) {
-  static_assert(sizeof *from % kLanes == 0, "a fraction of a byte");
-  emulator::cuda::counters.loaded_bytes += sizeof *from / kLanes;
-  return __half2float(*from);
+inline void load_streaming_if(bool wanted, uint4& to, const uint4* from) {
+  if (wanted) to = load_streaming(from);
 }
+
+template <int kLanes>
+void load_scale_if(bool wanted, __half& to, const __half* from) {
+  static_assert(sizeof *from % kLanes == 0, "a fraction of a byte");
+  if (!wanted) return;
+  emulator::cuda::counters.loaded_bytes += sizeof *from / kLanes;
+  to = *from;
+}
+
+inline void prefetch(const void*) {}
 
 inline void cp_async_16(void* to, const void* from, bool valid,
                         const emulator::Site& site = emulator::Site::current()) {

@@ -20,7 +20,7 @@ struct Counters {
   uint64_t allocations = 0;
   uint64_t live_bytes = 0;    // of device memory
   uint64_t copied_bytes = 0;  // between host and device
-  uint64_t loaded_bytes = 0;  // by load_streaming() and load_scale(): weights, keys and values
+  uint64_t loaded_bytes = 0;  // by load_streaming() and load_scale_if(): weights, keys and values
 };
 inline Counters counters;
 
