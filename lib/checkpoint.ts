@@ -4,10 +4,9 @@ import { bundledModel } from './bundled-models.js'
 import { type OpenELMConfig, readConfig } from './config.js'
 import { describe, OpenELMError } from './errors.js'
 import { readEosTokenIds } from './generation-config.js'
-import type { SafetensorsEntry } from './safetensors.js'
+import { NamedTensors } from './named-tensors.js'
 import {
   type DType,
-  embeddingsName,
   floatTypes,
   groupSize,
   type TensorDType,
@@ -72,17 +71,11 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const eosTokenIds = await readEosTokenIds(root, config)
   const { files, source, remarks } = await readWeightFiles(root)
   const quantised = quantisedDType(files)
-  const { found, isCoreNet } = byHuggingFaceName(files, source)
-  const [example] = found.keys()
-
+  const stored = new NamedTensors(files.flatMap(tensorsOf), source)
   const tensors = new Map<string, CheckpointTensor>()
   for (const header of tensorHeaders(config, quantised ?? 'float32')) {
-    const tensor = found.get(header.name)
-    if (tensor === undefined) throw invalid(source, missing(header.name, example))
-    found.delete(header.name)
-    const dtype = checkDType(tensor, quantised ? [header.dtype] : Object.values(floatTypes))
-    checkShape(tensor, header, isCoreNet)
-    tensors.set(header.name, { ...tensor, dtype })
+    const types = quantised ? [header.dtype] : Object.values(floatTypes)
+    tensors.set(header.name, stored.take(header, types))
   }
 
   const all = [...tensors.values()]
@@ -93,7 +86,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     dtype: quantised ?? prevalentDType(all),
     tensors,
     byteLength: totalBytes(all),
-    unexpected: [...found.keys()].filter(name => !isDerivedBuffer(name)),
+    unexpected: stored.unexpected,
     remarks,
   }
 }
@@ -130,87 +123,8 @@ function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined 
   )
 }
 
-/** A tensor of the files; its dtype may be one that no model uses. */
-type FoundTensor = SafetensorsEntry & { readonly name: string; readonly file: string }
-
-function missing(name: string, example: string | undefined): string {
-  const there = example === undefined ? 'no tensor at all' : `${describe(example)}, for example`
-  return `there is no tensor ${name}; there is ${there}`
-}
-
-/**
- * What stands before the name of every tensor, such as the `_orig_mod.` of torch.compile or the
- * `module.` of DataParallel.
- */
-function sharedPrefix(files: readonly WeightFile[]): string {
-  const all = files.flatMap(({ tensors }) => [...tensors.keys()])
-  const names = all.filter(name => !isDerivedBuffer(name))
-  const coreNetName = fromHuggingFace(embeddingsName)
-  const prefixes = [embeddingsName, coreNetName].flatMap(embeddings =>
-    names
-      .filter(name => name.endsWith(`.${embeddings}`))
-      .map(name => name.slice(0, -embeddings.length)),
-  )
-  const isShared = (prefix: string) => names.every(name => name.startsWith(prefix))
-  return prefixes.find(prefix => prefix !== 'transformer.' && isShared(prefix)) ?? ''
-}
-
-/**
- * Collects the tensors under their Hugging Face names. Names of both kinds together are an error:
- * then a tensor could be there twice.
- */
-function byHuggingFaceName(files: readonly WeightFile[], source: string) {
-  const found = new Map<string, FoundTensor>()
-  const prefix = sharedPrefix(files)
-  let huggingFaceName: string | undefined
-  let coreNetName: string | undefined
-  for (const { file, tensors } of files) {
-    for (const [full, entry] of tensors) {
-      const stored = full.startsWith(prefix) ? full.slice(prefix.length) : full
-      const isCoreNet = /^(token_embeddings|layers|norm|classifier)\./.test(stored)
-      if (isCoreNet) coreNetName = stored
-      if (/^(transformer|lm_head)\./.test(stored)) huggingFaceName = stored
-      const name = isCoreNet ? fromCoreNet(stored) : stored
-      found.set(name, { ...entry, name, file })
-    }
-  }
-  if (huggingFaceName !== undefined && coreNetName !== undefined) {
-    const names = `${describe(huggingFaceName)} and ${describe(coreNetName)}`
-    throw invalid(source, `it mixes the names of Hugging Face and of CoreNet: ${names}`)
-  }
-  return { found, isCoreNet: coreNetName !== undefined }
-}
-
-function fromHuggingFace(name: string): string {
-  return name.replace(/^transformer\./, '')
-}
-
-function fromCoreNet(name: string): string {
-  return name.startsWith('classifier.')
-    ? name.replace('classifier.', 'lm_head.')
-    : `transformer.${name}`
-}
-
-/** Buffers that some versions of Apple's code save, and every version computes itself. */
-function isDerivedBuffer(name: string): boolean {
-  return /(^|\.)(inv_freq|causal_mask)$/.test(name)
-}
-
-function checkDType(tensor: FoundTensor, allowed: readonly TensorDType[]): TensorDType {
-  const dtype = allowed.find(dtype => dtype === tensor.dtype)
-  if (dtype !== undefined) return dtype
-  const expected = `expected ${tensor.name} to be ${allowed.join(' or ')}`
-  throw invalid(tensor.file, `${expected}, received ${tensor.dtype}`)
-}
-
-function checkShape(tensor: FoundTensor, { shape }: TensorHeader, isCoreNet: boolean): void {
-  // CoreNet aligns the vocabulary: 32128 rows for 32000 tokens.
-  const mayBeTaller = isCoreNet && tensor.name === embeddingsName
-  const fits = (length: number, axis: number) =>
-    length === shape[axis] || (mayBeTaller && axis === 0 && length > shape[0]!)
-  if (tensor.shape.length === shape.length && tensor.shape.every(fits)) return
-  const expected = `expected ${tensor.name} to be [${shape}]`
-  throw invalid(tensor.file, `${expected}, as config.json implies, received [${tensor.shape}]`)
+function tensorsOf({ file, tensors }: WeightFile) {
+  return [...tensors].map(([name, entry]) => ({ ...entry, name, file }))
 }
 
 function prevalentDType(tensors: readonly CheckpointTensor[]): DType {

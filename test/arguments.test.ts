@@ -204,9 +204,9 @@ const rows: Record<string, Row[]> = {
     measuring('onProgress', 'a function', notFunctions),
   ],
   average: [
-    ['directories', 'an array', ['dir', null, {}, undefined], v => average(v, 'out')],
-    ['directories', 'a list of at least one', [[]], v => average(v, 'out')],
-    ['directories[1]', 'a path', notStrings, v => average([tiny, v], 'out')],
+    ['sources', 'an array', ['dir', null, {}, undefined], v => average(v, 'out')],
+    ['sources', 'a list of at least one', [[]], v => average(v, 'out')],
+    ['sources[1]', 'a path', notStrings, v => average([tiny, v], 'out')],
     ['out', 'a path', notStrings, v => average([tiny], v)],
     ['options', 'an object', notObjects, v => average([tiny], 'out', v)],
     [

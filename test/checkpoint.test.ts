@@ -115,7 +115,7 @@ t.test('tensors that do not fit config.json', async t => {
       'transposed',
       tensors =>
         tensors.set('transformer.layers.0.attn.out_proj.weight', rawTensor('F32', [24, 40])),
-      /0\.attn\.out_proj\.weight to be \[40,24\], as config\.json implies, received \[24,40\]/,
+      /0\.attn\.out_proj\.weight to be \[40,24\], as the config implies, received \[24,40\]/,
     ],
     ['of another rank', tensors => tensors.set(outProj, rawTensor('F32', [1600])), /\[1600\]/],
     [

@@ -1,5 +1,6 @@
 /**
- * Making checkpoints of others: smaller ones, ones with random weights, and the files of llama.cpp.
+ * Making checkpoints of others: smaller ones, ones with random weights, and the files of llama.cpp and
+ * PyTorch.
  *
  * @module
  */
@@ -14,6 +15,7 @@ export {
   type WriteOptions,
   writeCheckpoint,
 } from '../checkpoint.js'
+export { isTorchFile } from '../torch/torch-checkpoint.js'
 export { type AdapterToGgufOptions, adapterToGguf } from './gguf/adapter-to-gguf.js'
 export {
   type CheckpointToGgufOptions,
@@ -24,3 +26,5 @@ export {
 export { type GgufToCheckpointOptions, ggufToCheckpoint } from './gguf/gguf-to-checkpoint.js'
 export { type InitializeOptions, initialize } from './initialize.js'
 export { type QuantizeOptions, quantize } from './quantize.js'
+export { type TorchToCheckpointOptions, torchToCheckpoint } from './torch-to-checkpoint.js'
+export { type TorchToSafetensorsOptions, torchToSafetensors } from './torch-to-safetensors.js'

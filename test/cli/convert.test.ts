@@ -1,7 +1,7 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { initTiny, succeed } from '../helpers/cli.js'
+import { initTiny, root, succeed } from '../helpers/cli.js'
 import { readSafetensors } from '../helpers/safetensors.js'
 
 const tiny = await initTiny(t)
@@ -15,3 +15,24 @@ t.test('convert makes a GGUF file and a checkpoint of it again', async t => {
   const tensors = (model: string) => readSafetensors(join(model, 'model.safetensors')).size
   t.equal(tensors(output), tensors(tiny))
 })
+
+t.test(
+  'convert makes a checkpoint or safetensors of a PyTorch file, and average means of several',
+  async t => {
+    const dir = t.testdir()
+    const data = join(root, 'test', 'torch', 'data')
+    const [file, shape] = [join(data, 'training.pt'), join(data, 'tiny.json')]
+    const [model, mean, adapter] = [
+      join(dir, 'model'),
+      join(dir, 'mean'),
+      join(dir, 'a.safetensors'),
+    ]
+    await succeed(t, 'convert', file, model, '--config', shape)
+    await succeed(t, 'average', file, file, mean, '--config', shape)
+    await succeed(t, 'convert', file, adapter)
+    const bytes = (directory: string) => readFileSync(join(directory, 'model.safetensors'))
+    t.ok(bytes(mean).equals(bytes(model)))
+    t.same(readSafetensors(adapter).get('norm.weight')!.shape, [8])
+    t.same(readSafetensors(adapter).get('token_embeddings.weight')!.shape, [16, 8])
+  },
+)

@@ -9,6 +9,7 @@ import { outcome } from '../helpers/compiled-cli.js'
 t.jobs = 4
 
 const tiny = await initTiny(t)
+const torchFiles = join(root, 'test', 'torch', 'data')
 
 t.test('help needs no addon and names every command and option', async t => {
   const commands = [
@@ -90,7 +91,7 @@ const misuses: [args: string[], message: string | RegExp][] = [
   ],
   [['bench', '-m', tiny, tiny], 'the model is named twice'],
   [['help', 'nope'], "unknown command 'nope'"],
-  [['average', 'out'], 'expected model directories and one to write'],
+  [['average', 'out'], 'expected checkpoints and a directory to write'],
   [['chat', '-m', tiny, '--template', 'none', '--system', 'x'], '--system needs a template'],
   [['init', 'x'], 'expected --preset or --config'],
   [
@@ -104,9 +105,18 @@ const misuses: [args: string[], message: string | RegExp][] = [
     ['bench', tiny, '-p', '4,x'],
     "option '-p, --prompts <n,...>' argument '4,x' is invalid. Expected an integer from 1 up.",
   ],
-  [['convert', tiny, 'x'], 'expected one of <in> and <out> to end in .gguf'],
-  [['convert', 'x.gguf', 'y.gguf'], 'expected one of <in> and <out> to end in .gguf'],
+  [['convert', tiny, 'x'], /^openelm: expected one of <in> and <out> to end in \.gguf/],
+  [['convert', 'x.gguf', 'y.gguf'], /^openelm: expected one of <in> and <out> to end in \.gguf/],
   [['convert', 'x.gguf', 'y', '--dtype', 'f32'], '--dtype is for GGUF files'],
+  [['convert', 'x.gguf', 'y', '--config', 'z'], '--config is for PyTorch files'],
+  [['convert', 'x.pt', 'y.gguf'], /^openelm: make a checkpoint of the PyTorch file/],
+  [['convert', 'x.pt', 'y', '--dtype', 'f32'], '--dtype is for GGUF files'],
+  [['convert', 'x.pt', 'y', '-m', tiny], '-m is for adapters that become GGUF files'],
+  [['convert', 'x.pt', 'y.safetensors', '--config', 'z'], '--config is for checkpoints'],
+  [
+    ['convert', join(torchFiles, 'training.pt'), 'x'],
+    /^openelm: expected --config, because the tensors of .* have the shapes of no released model \[/,
+  ],
 ]
 
 for (const [args, message] of misuses) {

@@ -8,6 +8,8 @@ import {
   initialize,
   openCheckpoint,
   quantize,
+  torchToCheckpoint,
+  torchToSafetensors,
 } from '../../lib/convert/index.js'
 import { presets } from '../../lib/index.js'
 
@@ -30,6 +32,13 @@ t.test('every argument is checked before anything is read or written', async t =
     ['options.dtype to be one of', () => checkpointToGguf('', out, { dtype: 'q8' as Anything })],
     ['options.signal', () => checkpointToGguf('', out, { signal: {} as Anything })],
     ['options.onProgress', () => ggufToCheckpoint('', out, { onProgress: 1 as Anything })],
+    [
+      'options.config to be an OpenELMConfig',
+      () => torchToCheckpoint('', out, { config: 1 as Anything }),
+    ],
+    ['no options.dtype', () => torchToCheckpoint('', out, { dtype: 'float32' } as Anything)],
+    ['out to be a path', () => torchToSafetensors('', 1 as Anything)],
+    ['no options.config', () => torchToSafetensors('', out, { config } as Anything)],
     ['no options.dtype', () => ggufToCheckpoint('', out, { dtype: 'q8_0' } as Anything)],
   ]
   for (const [message, call] of calls) {

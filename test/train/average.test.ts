@@ -1,6 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { readConfig } from '../../lib/config.js'
+import { torchToCheckpoint } from '../../lib/convert/index.js'
 import { average } from '../../lib/train/average.js'
 import { testConfigs, writeTestCheckpoint } from '../helpers/checkpoints.js'
 import {
@@ -57,6 +59,25 @@ t.test('the rows that CoreNet pads the vocabulary with are left out', async t =>
   await average([padded, padded], out)
   const mean = readSafetensors(join(out, 'model.safetensors')).get(`transformer.${name}`)!
   t.same(decodeFloats(mean.bytes, 'F32'), weights.get(`transformer.${name}`))
+})
+
+t.test('PyTorch files take part, in the shape that is given', async t => {
+  const dir = t.testdir()
+  const torch = join(import.meta.dirname, '..', 'torch', 'data')
+  const shape = await readConfig(join(torch, 'tiny.json'))
+  const files = ['training', 'bfloat16'].map(name => join(torch, `${name}.pt`))
+  await torchToCheckpoint(files[0]!, join(dir, 'a'), { config: shape })
+  await torchToCheckpoint(files[1]!, join(dir, 'b'), { config: shape })
+  await average(files, join(dir, 'files'), { config: shape })
+  await average([join(dir, 'a'), files[1]!], join(dir, 'mixed'), { config: shape })
+  await average([join(dir, 'a'), join(dir, 'b')], join(dir, 'directories'))
+  const weights = (name: string) => readFileSync(join(dir, name, 'model.safetensors'))
+  t.ok(weights('files').equals(weights('directories')))
+  t.ok(weights('mixed').equals(weights('directories')))
+  await t.rejects(average(files, join(dir, 'out')), {
+    code: 'INVALID_ARGUMENT',
+    argument: 'options.config',
+  })
 })
 
 t.test('an abort ends the writing, and nothing is left', async t => {
