@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { bundledModel } from './bundled-models.js'
 import { type OpenELMConfig, readConfig } from './config.js'
 import { describe, OpenELMError } from './errors.js'
 import { readEosTokenIds } from './generation-config.js'
+import { locateModel } from './locate-model.js'
 import { NamedTensors } from './named-tensors.js'
 import {
   type DType,
@@ -59,13 +59,14 @@ export interface Checkpoint {
  * `model.safetensors.index.json`, or one `.safetensors` file of another name. Tensors may have the
  * names of Hugging Face, or of CoreNet, which has no `transformer.` and calls an untied head
  * `classifier`. Only headers are read; that the data is all there follows from the file sizes.
- * The name of a bundled model stands for its directory.
+ * The name of a bundled model, and `owner/name` of one that was pulled from the hub, stand for their
+ * directories.
  *
  * @throws OpenELMError MODEL_NOT_FOUND when there is no such directory, IO_ERROR when a file cannot
  *   be read, INVALID_CONFIG or INVALID_CHECKPOINT naming the file and what is wrong with it.
  */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
-  const root = bundledModel(directory) ?? resolve(directory)
+  const root = (await locateModel(directory)) ?? resolve(directory)
   await requireDirectory(root)
   const config = await readConfig(join(root, 'config.json'))
   const eosTokenIds = await readEosTokenIds(root, config)

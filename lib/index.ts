@@ -25,6 +25,7 @@ export type {
   Sample,
   TokenLogprob,
 } from './generation-stream.js'
+export { type PullOptions, pull } from './hub/pull.js'
 export type { LoadOptions } from './load-options.js'
 export { type MachineInfo, type MachineSpeed, machineInfo, measureMachine } from './machine.js'
 export { OpenELM } from './model.js'

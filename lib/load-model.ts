@@ -2,8 +2,11 @@ import { abortable } from './abortable.js'
 import { type BackendName, backends } from './backends.js'
 import { type Checkpoint, type DType, openCheckpoint } from './checkpoint.js'
 import { OpenELMError, type OpenELMErrorCode } from './errors.js'
+import { pull } from './hub/pull.js'
+import { parseRepositoryName } from './hub/snapshot.js'
 import type { LoadOptions, readLoadOptions } from './load-options.js'
 import { loadTextParts, type TextParts } from './load-text-parts.js'
+import { locateModel } from './locate-model.js'
 import { loadNative, type NativeModel } from './native.js'
 import { nativeConfig } from './native-config.js'
 import { nativeTensors } from './native-tensors.js'
@@ -22,7 +25,11 @@ export async function loadModel(
   options: ReturnType<typeof readLoadOptions>,
 ): Promise<LoadedModel> {
   options.signal?.throwIfAborted()
-  const checkpoint = await openCheckpoint(source)
+  const { signal, report } = reporter(options.signal, options.onProgress)
+  const directory =
+    (await locateModel(source)) ??
+    (options.download && (await download(source, signal, report?.('download'))))
+  const checkpoint = await openCheckpoint(directory || source)
   const textParts = await loadTextParts(checkpoint, options)
   const dtype = options.dtype ?? checkpoint.dtype
   const nativeOptions = {
@@ -34,11 +41,10 @@ export async function loadModel(
     kvCacheDtype: options.kvCacheDtype,
     mmap: options.mmap,
   }
-  const { signal, report } = reporter(options.signal, options.onProgress)
   const { native, backend } = await loadOn(options.backend, backend =>
     abortable(
       signal,
-      () => loadNative().load({ ...nativeOptions, backend }, report),
+      () => loadNative().load({ ...nativeOptions, backend }, report?.('load')),
       native => native.dispose(),
     ),
   )
@@ -49,14 +55,30 @@ export async function loadModel(
 function reporter(signal: AbortSignal | undefined, onProgress: LoadOptions['onProgress']) {
   if (onProgress === undefined) return { signal, report: undefined }
   const failure = new AbortController()
-  const report = (loadedBytes: number, totalBytes: number) => {
+  const report = (phase: 'download' | 'load') => (doneBytes: number, totalBytes: number) => {
     try {
-      onProgress(loadedBytes, totalBytes)
+      onProgress(doneBytes, totalBytes, phase)
     } catch (error) {
       failure.abort(error)
     }
   }
   return { signal: AbortSignal.any([failure.signal, ...(signal ? [signal] : [])]), report }
+}
+
+/** What is named like a repository of the hub comes from there. */
+async function download(
+  source: string,
+  signal: AbortSignal | undefined,
+  onProgress: ((doneBytes: number, totalBytes: number) => void) | undefined,
+): Promise<string | undefined> {
+  if (parseRepositoryName(source) === undefined) return undefined
+  try {
+    return await pull(source, { signal, onProgress })
+  } catch (error) {
+    if (!(error instanceof OpenELMError) || error.code === 'INVALID_ARGUMENT') throw error
+    const message = `there is no directory ${source}, and ${error.message}`
+    throw new OpenELMError(error.code, message, { cause: error })
+  }
 }
 
 function preferredBackend(): BackendName {

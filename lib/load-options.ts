@@ -56,10 +56,20 @@ export interface LoadOptions {
    * process truncates a mapped file meanwhile, this process crashes. Default false.
    */
   mmap?: boolean | undefined
+  /**
+   * Whether a model named `owner/name` that is not on this machine is pulled from the Hugging Face hub.
+   * Default true.
+   */
+  download?: boolean | undefined
   /** Aborts the load, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined
-  /** Called now and then while weights are read. What it throws ends the load. */
-  onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined
+  /**
+   * Called now and then while files are downloaded, if they are, and then while weights are read. What it
+   * throws ends the load.
+   */
+  onProgress?:
+    | ((doneBytes: number, totalBytes: number, phase: 'download' | 'load') => void)
+    | undefined
 }
 
 export const contextLength = integer(1, 2 ** 20)
@@ -74,6 +84,7 @@ const rules = {
   tokenizer: optional(pathOrObject),
   chatTemplate: optional(string),
   mmap: optional(boolean, false),
+  download: optional(boolean, true),
   signal: optional(abortSignal),
   onProgress: optional(callback<NonNullable<LoadOptions['onProgress']>>()),
 } satisfies RulesOf<LoadOptions>

@@ -71,9 +71,10 @@ export class OpenELM {
    *
    * @param source A directory with config.json and *.safetensors: one file, or shards with an index. Or
    *   the name of the model that the package carries, 'openelm-nano'; a directory of that name is
-   *   './openelm-nano'.
+   *   './openelm-nano'. Or `owner/name` or `owner/name@revision` of a model of the Hugging Face hub: it is
+   *   taken as it was last pulled, and pulled if it never was.
    * @throws OpenELMError MODEL_NOT_FOUND, INVALID_CONFIG, INVALID_CHECKPOINT, INVALID_TOKENIZER,
-   *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT.
+   *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT; as `pull`.
    */
   static async load(source: string, options?: LoadOptions): Promise<OpenELM> {
     const settings = readLoadOptions(options)

@@ -9,11 +9,16 @@ export async function loadModel(
   signal: AbortSignal,
   more: LoadOptions = {},
 ): Promise<OpenELM> {
-  using bar = new Progress('Loading')
+  using downloading = new Progress('Downloading', undefined, { timeLeft: true })
+  using loading = new Progress('Loading')
   return await OpenELM.load(model, {
     ...more,
     ...pick(options, loadOptions),
     signal,
-    onProgress: bar.update,
+    onProgress(done, total, phase) {
+      if (phase === 'download') return downloading.update(done, total)
+      downloading[Symbol.dispose]()
+      loading.update(done, total)
+    },
   })
 }

@@ -17,6 +17,7 @@ import { Interrupt } from './interrupt.js'
 import { merge } from './merge.js'
 import { note, noteLine } from './output.js'
 import { perplexity } from './perplexity.js'
+import { pull } from './pull.js'
 import { quantize } from './quantize.js'
 import { trainCommand } from './train.js'
 import { version } from './version.js'
@@ -40,6 +41,7 @@ NODE_DEBUG=openelm shows where an error came from.`,
 const commands = [
   generate,
   chat,
+  pull,
   inspect,
   perplexity,
   evaluateCommand,
