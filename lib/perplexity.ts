@@ -60,14 +60,16 @@ export async function perplexity(
   const stride = integer(1, contextLength - 1)('options.stride', given.stride ?? halfWindow)
 
   const tokens = await model.tokenizer.encodeAsync(text, { signal })
+  const ids = Int32Array.from(tokens)
+  using session = model.createSession({ contextLength })
   let logprob = 0
   let begin = 0
   for (let scored = 1; scored < tokens.length; ) {
     const end = Math.min(begin + contextLength, tokens.length)
-    const part = await model.score(tokens.slice(begin, scored), tokens.slice(scored, end), {
-      signal,
-    })
-    logprob += part.logprob
+    const [context, continuation] = [ids.subarray(begin, scored), ids.subarray(scored, end)]
+    session.rewind(0)
+    const [score] = await session.scoreChoices(context, [continuation], signal)
+    logprob += score!.logprob
     scored = end
     begin += stride
     onProgress?.(scored - 1, tokens.length - 1)

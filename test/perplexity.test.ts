@@ -79,16 +79,21 @@ t.test('an abort in the middle of a window ends it', async t => {
 
   const controller = new AbortController()
   const { signal } = controller
-  const score = nano.score.bind(nano)
+  const createSession = nano.createSession.bind(nano)
   let windows = 0
-  nano.score = (...args) => {
-    windows++
-    setTimeout(() => controller.abort('enough'), whole / 100)
-    return score(...args)
+  nano.createSession = options => {
+    const session = createSession(options)
+    const score = session.scoreChoices.bind(session)
+    session.scoreChoices = (...args) => {
+      windows++
+      setTimeout(() => controller.abort('enough'), whole / 100)
+      return score(...args)
+    }
+    return session
   }
   const onProgress = () => t.fail('a window was completed')
   t.equal(await perplexity(nano, long, { signal, onProgress }).catch(error => error), 'enough')
   t.equal(windows, 1)
-  Reflect.deleteProperty(nano, 'score')
+  Reflect.deleteProperty(nano, 'createSession')
   t.ok((await perplexity(nano, 'and on')).tokens > 0)
 })

@@ -129,34 +129,35 @@ async function* run(
     const rows = await readRows(data, task, task.split, signal)
     const work = new TaskRun(model, { task, numFewshot }, settings)
     const documents = await work.prepare(rows)
-    const samples: EvaluationSample[] = []
+    const finished: { sample: EvaluationSample; chance: number }[] = []
     const totalTokens = documents.reduce((sum, document) => sum + document.numTokens, 0)
     let tokens = 0
-    for await (const { numTokens, sample } of work.score(documents, known)) {
-      samples.push(sample)
+    for await (const { numTokens, sample, chance } of work.score(documents, known)) {
+      finished.push({ sample, chance })
       tokens += numTokens
       yield {
         task: task.name,
         numFewshot,
         run: i,
         numRuns: runs.length,
-        documents: samples.length,
+        documents: finished.length,
         totalDocuments: documents.length,
         tokens,
         totalTokens,
         sample,
       }
     }
-    samples.sort((a, b) => a.doc_id - b.doc_id)
-    const valuesOf = (name: string) => samples.map(sample => sample[name] as number)
+    finished.sort((a, b) => a.sample.doc_id - b.sample.doc_id)
+    const valuesOf = (name: string) => finished.map(({ sample }) => sample[name] as number)
     scores.push({
       task: task.name,
       numFewshot,
       numDocuments: rows.length,
-      documents: samples.map(sample => sample.doc_id),
+      documents: finished.map(({ sample }) => sample.doc_id),
       metrics: Object.fromEntries(
         task.metrics.map(resultName).map(name => [name, valuesOf(name)] as const),
       ),
+      chances: finished.map(({ chance }) => chance),
     })
   }
   return resultsOf(scores, { model: 'openelm', limit: limit ?? null })

@@ -2,10 +2,13 @@ import type { EvaluationReport } from './report.js'
 
 type Cell = string
 
-const head = ['Tasks', 'Version', 'Filter', 'n-shot', 'Metric', 'Value', '', 'Stderr']
-const isRight = [false, true, false, true, false, true, false, true]
+const head = ['Tasks', 'Version', 'Filter', 'n-shot', 'Metric', 'Value', '', 'Stderr', 'Chance']
+const isRight = [false, true, false, true, false, true, false, true, true]
 
-/** The tables that lm-evaluation-harness prints of its results, in Markdown: of all, and of groups. */
+/**
+ * The tables that lm-evaluation-harness prints of its results, in Markdown: of all, and of groups. One
+ * column is ours: what chance would score.
+ */
 export function formatReport(report: EvaluationReport): string {
   const tables = [table(report, Object.keys(report.results), 'Tasks')]
   if (report.groups) tables.push(table(report, Object.keys(report.groups), 'Groups'))
@@ -38,7 +41,8 @@ function rowsOf(report: EvaluationReport, name: string): Cell[][] {
     const version = report.versions[name]
     const first = [String(entry.alias), version === undefined ? 'N/A' : String(version)]
     const shots = String(report['n-shot'][name])
-    return [...(i === 0 ? first : ['', '']), 'none', shots, metric, value!, '±', stderr!]
+    const chance = metric === 'likelihood_diff' ? '' : decimals(report.chance[name]!)
+    return [...(i === 0 ? first : ['', '']), 'none', shots, metric, value!, '±', stderr!, chance]
   })
 }
 

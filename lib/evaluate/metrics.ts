@@ -27,6 +27,16 @@ export const metrics: Readonly<Record<MetricName, Metric>> = {
   pct_stereotype: (_, [more, less]) => (more! > less! ? 1 : 0),
 }
 
+/** What a model that finds all choices equally likely would score of a document, on average. */
+export function chanceOf({ labels, continuations, contexts }: Question): number {
+  if (labels)
+    return metrics.mc2(
+      { labels, continuations, contexts, gold: 0 },
+      labels.map(() => 0),
+    )
+  return 1 / continuations.length
+}
+
 /** The name of a metric in results: mc2 is the accuracy of its task. */
 export function resultName(metric: MetricName): string {
   return metric === 'mc2' ? 'acc' : metric

@@ -13,6 +13,8 @@ export interface TaskScores {
   readonly documents: readonly number[]
   /** A value for each of `documents`, by the name of the metric in results. */
   readonly metrics: Readonly<Record<string, readonly number[]>>
+  /** What chance would score of each of `documents`, 1 being everything. */
+  readonly chances: readonly number[]
 }
 
 /** What lm-evaluation-harness writes of a task or a group: `acc,none`, `acc_stderr,none`, `alias`. */
@@ -26,6 +28,8 @@ export interface EvaluationReport {
   readonly configs: Readonly<Record<string, object>>
   readonly versions: Readonly<Record<string, number>>
   readonly 'n-shot': Readonly<Record<string, number>>
+  /** What a model without knowledge would score of a task or a group. Not of the harness. */
+  readonly chance: Readonly<Record<string, number>>
   readonly higher_is_better: Readonly<Record<string, Readonly<Record<string, boolean>>>>
   /** Documents that the split has, and documents that were scored. */
   readonly 'n-samples': Readonly<Record<string, { original: number; effective: number }>>
@@ -41,8 +45,10 @@ export function reportOf(
 ): EvaluationReport {
   const estimates = new Map<string, Estimates>()
   const shots = new Map<string, number>()
-  for (const { task, metrics, numFewshot } of scores) {
+  const chances = new Map<string, Estimate>()
+  for (const { task, metrics, numFewshot, chances: values } of scores) {
     estimates.set(task, mapValues(metrics, estimate))
+    chances.set(task, estimate(values))
     shots.set(task, numFewshot)
   }
   const whole = groups.flatMap(group => wholeGroups(group, new Set(shots.keys())))
@@ -51,6 +57,7 @@ export function reportOf(
     const names = Object.keys(parts[0]!)
     const pooled = names.map(name => [name, pool(parts.map(part => part[name]!))] as const)
     estimates.set(group.name, Object.fromEntries(pooled))
+    chances.set(group.name, pool(group.parts.map(part => chances.get(part.name)!)))
     shots.set(group.name, shots.get(tasksOf(group)[0]!.name)!)
   }
 
@@ -74,6 +81,9 @@ export function reportOf(
     configs: Object.fromEntries(scores.map(run => [run.task, configOf(run)])),
     versions: Object.fromEntries(tasks.map(({ name, version }) => [name, version])),
     'n-shot': Object.fromEntries(members.map(({ part }) => [part.name, shots.get(part.name)!])),
+    chance: Object.fromEntries(
+      members.map(({ part }) => [part.name, chances.get(part.name)!.mean]),
+    ),
     higher_is_better: Object.fromEntries(tasks.map(task => [task.name, directions(task)])),
     'n-samples': Object.fromEntries(
       scores.map(({ task, numDocuments, documents }) => {

@@ -77,8 +77,10 @@ async function readResultFile(file: string): Promise<EvaluationResults> {
 
 function areScores(value: unknown): value is TaskScores {
   if (!isRecord(value) || !isRecord(value.metrics) || !isNumbers(value.documents)) return false
-  const { documents, metrics, task, numDocuments, numFewshot } = value
+  const { documents, metrics, chances, task, numDocuments, numFewshot } = value
   return (
+    isNumbers(chances) &&
+    chances.length === documents.length &&
     typeof task === 'string' &&
     tasksNamed(task)?.length === 1 &&
     typeof numDocuments === 'number' &&

@@ -73,12 +73,12 @@ export function mergeResults(parts: readonly EvaluationResults[]): EvaluationRes
 
 function mergeScores(parts: readonly TaskScores[]): TaskScores {
   const [first] = parts as [TaskScores]
-  const places = parts.flatMap(({ documents, metrics, numDocuments }) => {
+  const places = parts.flatMap(({ documents, metrics, chances, numDocuments }) => {
     if (numDocuments !== first.numDocuments) {
       const sizes = `${first.numDocuments} and ${numDocuments}`
       throw new OpenELMError('INVALID_ARGUMENT', `${nameOf(first)}: parts of ${sizes} documents`)
     }
-    return documents.map((document, i) => ({ document, metrics, i }))
+    return documents.map((document, i) => ({ document, metrics, chances, i }))
   })
   const ordered = places.toSorted((a, b) => a.document - b.document)
   const wrong = ordered.findIndex(({ document }, i) => document !== i)
@@ -96,6 +96,7 @@ function mergeScores(parts: readonly TaskScores[]): TaskScores {
     metrics: Object.fromEntries(
       names.map(name => [name, ordered.map(({ metrics, i }) => metrics[name]![i]!)]),
     ),
+    chances: ordered.map(({ chances, i }) => chances[i]!),
   }
 }
 

@@ -8,7 +8,7 @@ import { type Document, documentsOf } from './documents.js'
 import { type EncodedRequest, harnessLength, RequestEncoder, truncate } from './encode-request.js'
 import { examplesNeeded } from './few-shot.js'
 import { inAnyOrder } from './in-any-order.js'
-import { metrics, resultName } from './metrics.js'
+import { chanceOf, metrics, resultName } from './metrics.js'
 import type { Row } from './row.js'
 import type { Run } from './suites.js'
 
@@ -180,7 +180,7 @@ export class TaskRun {
       filtered_resps: pairs,
       ...Object.fromEntries(scores),
     }
-    return { numTokens, sample }
+    return { numTokens, sample, chance: chanceOf(question) }
   }
 }
 

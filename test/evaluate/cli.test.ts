@@ -43,12 +43,12 @@ t.test('a table, results and samples', async t => {
   const stdout = await succeed(t, ...common, '--output', output, '--log-samples', samples)
   const lines = stdout.split('\n')
   t.same(lines.slice(0, 2), [
-    '|  Tasks   |Version|Filter|n-shot| Metric |Value |   |Stderr|',
-    '|----------|------:|------|-----:|--------|-----:|---|-----:|',
+    '|  Tasks   |Version|Filter|n-shot| Metric |Value |   |Stderr|Chance|',
+    '|----------|------:|------|-----:|--------|-----:|---|-----:|-----:|',
   ])
   t.match(
     lines[2],
-    /^\|hellaswag \| {6}1\|none {2}\| {5}0\|acc {5}\|\d\.\d{4}\|± {2}\|\d\.\d{4}\|$/,
+    /^\|hellaswag \| {6}1\|none {2}\| {5}0\|acc {5}\|\d\.\d{4}\|± {2}\|\d\.\d{4}\|0\.2500\|$/,
   )
   t.match(lines[3], /^\| {10}\| {7}\|none {2}\| {5}0\|acc_norm\|/)
   const { results, config } = readResultFile(output)

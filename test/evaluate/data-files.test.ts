@@ -2,7 +2,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { findFiles, readRows } from '../../lib/evaluate/data-files.js'
+import { evaluate } from '../../lib/evaluate/index.js'
 import { taskNamed, tasks } from '../../lib/evaluate/tasks.js'
+import { OpenELM } from '../../lib/model.js'
 
 const row = {
   id: 'a',
@@ -112,6 +114,56 @@ t.test('a list in JSON gives what its lines give', async t => {
     )
     t.match(read[5]!.place, /test\.json: row 6$/)
   }
+})
+
+t.test('what is wrong with data is said once, with the file and the row', async t => {
+  const lineOf = (change: object) => `${JSON.stringify({ ...row, ...change })}\n`
+  const parquet = readFileSync(join(import.meta.dirname, 'data/anatomy.parquet'))
+  const noAnswer = { question: 'Why?', choices: ['a', 'b', 'c', 'd'] }
+  const bad: [task: string, file: string, content: string | Uint8Array, message: RegExp][] = [
+    [
+      'arc_easy',
+      'arc_easy.test.jsonl',
+      line + lineOf({ question: undefined }),
+      /arc_easy\.test\.jsonl: row 2: expected question to be a text, received undefined$/,
+    ],
+    [
+      'arc_easy',
+      'arc_easy.test.jsonl',
+      line + line + lineOf({ answerKey: 'E' }),
+      /arc_easy\.test\.jsonl: row 3: expected answerKey to be one of A, B, received "E"$/,
+    ],
+    [
+      'mmlu_anatomy',
+      'mmlu/anatomy/test.jsonl',
+      `${JSON.stringify({ ...noAnswer, answer: 4 })}\n`,
+      /test\.jsonl: row 1: expected answer to be an integer from 0 to 3, received 4$/,
+    ],
+    ['arc_easy', 'arc_easy.test.jsonl', '', /arc_easy\.test\.jsonl: no document of arc_easy$/],
+    [
+      'arc_easy',
+      'arc_easy.test.jsonl',
+      line + line.slice(0, -9),
+      /arc_easy\.test\.jsonl: row 2: malformed JSON: [^\n]+$/,
+    ],
+    [
+      'mmlu_anatomy',
+      'mmlu/anatomy/test-00000-of-00001.parquet',
+      parquet.subarray(0, -9),
+      /test-00000-of-00001\.parquet: not a Parquet file that can be read: [^\n]+$/,
+    ],
+    ['arc_easy', 'x', '', /no test split of arc_easy in [^\n]+: expected allenai\/ai2_arc of/],
+  ]
+  await using model = await OpenELM.load('openelm-nano', { backend: 'cpu' })
+  for (const [name, file, content, message] of bad) {
+    const data = t.testdir()
+    write(data, file, content)
+    await t.rejects(evaluate(model, { tasks: [name], data }).next(), { message })
+  }
+  t.throws(() => evaluate(model, { tasks: ['arc_hard'], data: 'x' }), {
+    code: 'INVALID_ARGUMENT',
+    message: /^expected options\.tasks\[0\] to be one of zero-shot, [^\n]+, received "arc_hard"$/,
+  })
 })
 
 t.test('files that are malformed', async t => {

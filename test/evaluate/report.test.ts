@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { documentsOf } from '../../lib/evaluate/documents.js'
-import { metrics, resultName } from '../../lib/evaluate/metrics.js'
+import { chanceOf, metrics, resultName } from '../../lib/evaluate/metrics.js'
 import { reportOf, type TaskScores } from '../../lib/evaluate/report.js'
 import { taskNamed, tasks } from '../../lib/evaluate/tasks.js'
 import { type GoldenSet, goldenSets, hashScore, readRows } from './goldens.js'
@@ -49,7 +49,8 @@ function scoresOf(set: GoldenSet, name: string, numFewshot: number): TaskScores 
   const task = taskNamed(name)
   const rows = readRows(set, task, task.split)
   const pool = task.fewShot ? readRows(set, task, task.fewShot.split) : []
-  const values = [...documentsOf(task, rows, { numFewshot, pool })].map(document => {
+  const documents = [...documentsOf(task, rows, { numFewshot, pool })]
+  const values = documents.map(document => {
     const logprobs = document.requests.map(request => hashScore(request).logprob)
     return task.metrics.map(metric => metrics[metric](document.question, logprobs))
   })
@@ -61,23 +62,34 @@ function scoresOf(set: GoldenSet, name: string, numFewshot: number): TaskScores 
     metrics: Object.fromEntries(
       task.metrics.map((metric, i) => [resultName(metric), values.map(row => row[i]!)]),
     ),
+    chances: documents.map(({ question }) => chanceOf(question)),
   }
 }
 
 t.test('one document has no standard error, and neither has its group', async t => {
   const one = (task: string): TaskScores => {
-    return { task, numFewshot: 5, numDocuments: 9, documents: [3], metrics: { acc: [1] } }
+    const documents = { numDocuments: 9, documents: [3], metrics: { acc: [1] }, chances: [0.25] }
+    return { task, numFewshot: 5, ...documents }
   }
-  const { results, versions } = reportOf(
+  const { results, versions, chance } = reportOf(
     tasks.filter(({ name }) => name.startsWith('mmlu_')).map(({ name }) => one(name)),
   )
   t.equal(Object.keys(versions).length, 57)
+  t.equal(chance.mmlu, 0.25)
   t.strictSame(results.mmlu_anatomy, {
     'acc,none': 1,
     'acc_stderr,none': 'N/A',
     alias: '  - anatomy',
   })
   t.strictSame(results.mmlu, { 'acc,none': 1, 'acc_stderr,none': 'N/A', alias: 'mmlu' })
+})
+
+t.test('what chance would score', async t => {
+  const question = { contexts: ['a'], continuations: ['b', 'c', 'd'], gold: 1 }
+  t.equal(chanceOf(question), 1 / 3)
+  t.equal(chanceOf({ ...question, labels: [1, 0, 0] }), 1 / 3)
+  t.equal(chanceOf({ ...question, labels: [1, 1, 0] }), 2 / 3)
+  t.equal(chanceOf({ ...question, labels: [0, 1, 1] }), 0)
 })
 
 t.test('the sizes of the splits', async t => {
