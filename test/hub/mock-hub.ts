@@ -13,6 +13,8 @@ export interface Fault {
   /** An answer of this status, `times` times. */
   status?: number
   ignoresRanges?: boolean
+  /** Sends whoever asks back to where he is. */
+  redirectsToItself?: boolean
   /** Milliseconds between pieces of 1,000 bytes. */
   slowMs?: number
 }
@@ -82,6 +84,8 @@ export class MockHub {
     const name = /^\/apple\/tiny\/resolve\/[0-9a-f]{40}\/(.+)$/.exec(path)?.[1]
     if (name === undefined || !this.files.has(name)) {
       response.writeHead(404, { 'x-error-code': 'EntryNotFound' }).end()
+    } else if (this.faults.get(name)?.redirectsToItself) {
+      response.writeHead(302, { location: request.url! }).end()
     } else if (isLarge(name)) {
       const location = `${address(this.#cdn)}/${encodeURIComponent(name)}`
       response.writeHead(302, { location }).end()

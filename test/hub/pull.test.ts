@@ -262,6 +262,8 @@ t.test('what the hub refuses', async t => {
   await refuse(404, 'RevisionNotFound', { code: 'MODEL_NOT_FOUND', message: /no such revision/ })
   await refuse(400, undefined, { code: 'DOWNLOAD_FAILED', message: /answered 400/ })
   hub.refusal = undefined
+  hub.faults.set('model.safetensors', { redirectsToItself: true })
+  await t.rejects(pull(), { code: 'DOWNLOAD_FAILED', message: /redirect/ })
   hub.files.delete('config.json')
   await t.rejects(pull(), { code: 'MODEL_NOT_FOUND', message: /has no config.json/ })
 })
