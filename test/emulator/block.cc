@@ -6,7 +6,6 @@
 #include <exception>
 #include <memory>
 #include <new>
-#include <random>
 #include <vector>
 
 #include "fiber.h"
@@ -54,6 +53,21 @@ void for_each_bit(uint32_t bits, Visit visit) {
   for (; bits; bits &= bits - 1) visit(std::countr_zero(bits));
 }
 
+// Good enough for orders, and cheap to seed for each block (splitmix64).
+struct Random {
+  using result_type = uint64_t;
+  uint64_t state;
+
+  static constexpr uint64_t min() { return 0; }
+  static constexpr uint64_t max() { return ~uint64_t(0); }
+  uint64_t operator()() {
+    uint64_t bits = state += 0x9e3779b97f4a7c15u;
+    bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9u;
+    bits = (bits ^ bits >> 27) * 0x94d049bb133111ebu;
+    return bits ^ bits >> 31;
+  }
+};
+
 class Block {
  public:
   Block(int lanes, size_t shared_limit, const std::function<void(int)>& body)
@@ -63,7 +77,7 @@ class Block {
         shared_limit_(shared_limit),
         body_(body),
         fibers_(fibers(lanes)),
-        random_(seed()) {
+        random_{seed()} {
     for (int lane = 0; lane < lanes; ++lane) {
       warps_[lane / kWarpSize].ready |= 1u << lane % kWarpSize;
       fibers_[lane]->start([this, lane] { run_lane(lane); });
@@ -96,14 +110,14 @@ class Block {
     Warp& warp = warps_[current_ / kWarpSize];
     warp.in_barrier |= 1u << current_ % kWarpSize;
     warp.lanes[current_ % kWarpSize].site = site;
-    fibers_[current_]->suspend();
+    wait();
   }
 
   void wait_in_collective(const Lane& lane) {
     Warp& warp = warps_[current_ / kWarpSize];
     warp.in_collective |= 1u << current_ % kWarpSize;
     warp.lanes[current_ % kWarpSize] = lane;
-    fibers_[current_]->suspend();
+    wait();
   }
 
   void* shared(size_t bytes, const Site& site) {
@@ -143,6 +157,14 @@ class Block {
     return settings.seed * 0x9e3779b97f4a7c15u + ++blocks;
   }
 
+  // The lane waits: it is the turn of the next of its step.
+  void wait() {
+    Fiber& waiting = *fibers_[current_];
+    if (turn_ == turns_) return waiting.suspend();
+    current_ = order_[turn_++];
+    waiting.hand_over(*fibers_[current_]);
+  }
+
   void run_lane(int lane) {
     try {
       body_(lane);
@@ -155,14 +177,13 @@ class Block {
   // warp again while it can go on, which is the most that warps can drift apart.
   void step(int index) {
     Warp& warp = warps_[index];
-    int order[kWarpSize];
-    int count = 0;
-    for_each_bit(warp.ready, [&](int lane) { order[count++] = lane; });
-    if (settings.order == Order::kReverse) std::reverse(order, order + count);
-    if (settings.order == Order::kRandom) std::shuffle(order, order + count, random_);
+    turn_ = turns_ = 0;
+    for_each_bit(warp.ready, [&](int lane) { order_[turns_++] = index * kWarpSize + lane; });
+    if (settings.order == Order::kReverse) std::reverse(order_, order_ + turns_);
+    if (settings.order == Order::kRandom) std::shuffle(order_, order_ + turns_, random_);
     warp.ready = 0;
-    for (int i = 0; i < count; ++i) {
-      current_ = index * kWarpSize + order[i];
+    while (turn_ < turns_) {
+      current_ = order_[turn_++];
       fibers_[current_]->resume();
       if (error_) std::rethrow_exception(error_);
     }
@@ -172,14 +193,14 @@ class Block {
   // Lets every group of the warp go that is complete.
   void release_groups(Warp& warp) {
     for (uint32_t waiting = warp.in_collective; waiting;) {
-      const Lane* first = nullptr;
+      const Lane* first = &warp.lanes[std::countr_zero(waiting)];
       for_each_bit(waiting, [&](int lane) {
         const Lane& other = warp.lanes[lane];
-        if (!first || (!same(other.site, first->site) && before(other.site, first->site))) {
-          first = &other;
-        }
+        if (!same(other.site, first->site) && before(other.site, first->site)) first = &other;
       });
-      Group group{0, {}, first->site};
+      Group group;
+      group.lanes = 0;
+      group.site = first->site;
       for_each_bit(waiting, [&](int lane) {
         const Lane& other = warp.lanes[lane];
         if (!same(other.site, first->site) || other.mask != first->mask) return;
@@ -245,9 +266,13 @@ class Block {
   const size_t shared_limit_;
   const std::function<void(int)>& body_;
   std::unique_ptr<Fiber>* const fibers_;
-  std::mt19937_64 random_;
+  Random random_;
   std::exception_ptr error_;
   int current_ = 0;
+  // Of the step that runs: its lanes, how many they are, and whose turn is next.
+  int order_[kWarpSize];
+  int turns_ = 0;
+  int turn_ = 0;
 };
 
 thread_local Block* block = nullptr;

@@ -63,12 +63,14 @@ struct Fiber::Context {
   char* mapping = nullptr;
   char* stack = nullptr;
   size_t stack_size = 0;
+  // The caller is who resumed this fiber or the first of those that handed over to it.
 #ifdef EMULATOR_X86_64
-  void* fiber_sp = nullptr;
-  void* caller_sp = nullptr;
+  void* fiber = nullptr;
+  void* caller = nullptr;
 #else
   ucontext_t fiber;
-  ucontext_t caller;
+  ucontext_t own_caller;
+  ucontext_t* caller = nullptr;
 #endif
   // What AddressSanitizer wants to hear at each switch.
   void* fiber_fake_stack = nullptr;
@@ -113,12 +115,23 @@ Fiber::~Fiber() {
   delete context_;
 }
 
-void Fiber::enter(Fiber* fiber) {
-#ifdef EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(nullptr, &fiber->context_->caller_stack,
-                                  &fiber->context_->caller_stack_size);
-#endif
+void Fiber::enter() {
+  Fiber* const fiber = entering;
+  fiber->arrive(nullptr);
   fiber->run();
+}
+
+// Every switch to this fiber ends here. A fiber that hands over tells it where the caller's stack
+// is.
+void Fiber::arrive([[maybe_unused]] void* fake_stack) {
+#ifdef EMULATOR_ASAN
+  const void* from = nullptr;
+  size_t size = 0;
+  __sanitizer_finish_switch_fiber(fake_stack, &from, &size);
+  if (context_->caller_stack) return;
+  context_->caller_stack = from;
+  context_->caller_stack_size = size;
+#endif
 }
 
 void Fiber::run() {
@@ -129,9 +142,9 @@ void Fiber::run() {
   __sanitizer_start_switch_fiber(nullptr, c.caller_stack, c.caller_stack_size);
 #endif
 #ifdef EMULATOR_X86_64
-  emulator_switch_stack(&c.fiber_sp, c.caller_sp);
+  emulator_switch_stack(&c.fiber, c.caller);
 #else
-  setcontext(&c.caller);
+  setcontext(c.caller);
 #endif
   __builtin_unreachable();
 }
@@ -144,7 +157,7 @@ void Fiber::start(std::function<void()> body) {
   body_ = std::move(body);
   done_ = false;
   c.fiber_fake_stack = nullptr;
-  void (*entry)() = [] { enter(entering); };
+  void (*const entry)() = enter;
 #ifdef EMULATOR_X86_64
   // Six registers, the entry point, and no return address: the ABI wants the stack pointer at 8
   // modulo 16 where a function begins.
@@ -152,7 +165,7 @@ void Fiber::start(std::function<void()> body) {
   sp[0] = reinterpret_cast<void*>(entry);
   sp[1] = nullptr;
   for (int i = 0; i < 6; ++i) *--sp = nullptr;
-  c.fiber_sp = sp;
+  c.fiber = sp;
 #else
   getcontext(&c.fiber);
   c.fiber.uc_stack.ss_sp = c.stack;
@@ -166,12 +179,14 @@ void Fiber::resume() {
   Context& c = *context_;
   entering = this;
 #ifdef EMULATOR_ASAN
+  c.caller_stack = nullptr;
   __sanitizer_start_switch_fiber(&c.caller_fake_stack, c.stack, c.stack_size);
 #endif
 #ifdef EMULATOR_X86_64
-  emulator_switch_stack(&c.caller_sp, c.fiber_sp);
+  emulator_switch_stack(&c.caller, c.fiber);
 #else
-  swapcontext(&c.caller, &c.fiber);
+  c.caller = &c.own_caller;
+  swapcontext(c.caller, &c.fiber);
 #endif
 #ifdef EMULATOR_ASAN
   __sanitizer_finish_switch_fiber(c.caller_fake_stack, nullptr, nullptr);
@@ -184,13 +199,29 @@ void Fiber::suspend() {
   __sanitizer_start_switch_fiber(&c.fiber_fake_stack, c.caller_stack, c.caller_stack_size);
 #endif
 #ifdef EMULATOR_X86_64
-  emulator_switch_stack(&c.fiber_sp, c.caller_sp);
+  emulator_switch_stack(&c.fiber, c.caller);
 #else
-  swapcontext(&c.fiber, &c.caller);
+  swapcontext(&c.fiber, c.caller);
 #endif
+  arrive(c.fiber_fake_stack);
+}
+
+void Fiber::hand_over(Fiber& next) {
+  Context& c = *context_;
+  Context& other = *next.context_;
+  entering = &next;
+  other.caller = c.caller;
 #ifdef EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(c.fiber_fake_stack, &c.caller_stack, &c.caller_stack_size);
+  other.caller_stack = c.caller_stack;
+  other.caller_stack_size = c.caller_stack_size;
+  __sanitizer_start_switch_fiber(&c.fiber_fake_stack, other.stack, other.stack_size);
 #endif
+#ifdef EMULATOR_X86_64
+  emulator_switch_stack(&c.fiber, other.fiber);
+#else
+  swapcontext(&c.fiber, &other.fiber);
+#endif
+  arrive(c.fiber_fake_stack);
 }
 
 }  // namespace emulator
