@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs the tests that need no Node with a compiler's sanitizers. Takes CMake and
 #   threads  g++: what shares memory among threads, with ThreadSanitizer
-#   cpu      g++: all but the presets' shapes, whose widths are no other code, with AddressSanitizer and
-#            UndefinedBehaviorSanitizer
+#   cpu      g++: with AddressSanitizer and UndefinedBehaviorSanitizer all but the presets' shapes and the
+#            differences of gradients, which are no other code than the rest
 #   gpu      clang 19, Node and NVIDIA's headers: the GPU kernels, emulated, with the same two; takes long
 #
 #   scripts/test-sanitized.sh threads|cpu|gpu [arguments of kernel-tests, or of ctest for gpu]
@@ -29,7 +29,7 @@ threads)
 cpu)
   build kernel-tests -D NVCC=OFF -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS=-O1 \
     -D OPENELM_SANITIZE=address,undefined
-  [ $# -gt 0 ] || set -- --without=presets
+  [ $# -gt 0 ] || set -- --without=presets --without=differences
   "$folder/kernel-tests" "$@"
   ;;
 gpu)

@@ -5,6 +5,7 @@
 
 #include "environment.h"
 #include "model/load.h"
+#include "tensors.h"
 
 namespace openelm {
 
@@ -46,6 +47,11 @@ DType TestBackend::kv_cache_dtype(DType weights) const {
   if (backend_class == BackendClass::kCpu) return DType::kFloat32;
   if (backend_class == BackendClass::kCpuFloat16Cache) return DType::kFloat16;
   return default_kv_cache_dtype(backend_class == BackendClass::kCuda ? "cuda" : "metal", weights);
+}
+
+std::vector<DType> TestBackend::dtypes() const {
+  if (backend_class == BackendClass::kCpuFloat16Cache) return {DType::kFloat32};
+  return {std::begin(kDTypes), std::end(kDTypes)};
 }
 
 std::vector<TestBackend> test_backends() {

@@ -32,6 +32,8 @@ struct TestBackend {
     return backend_class == BackendClass::kCuda || backend_class == BackendClass::kMetal;
   }
   DType kv_cache_dtype(DType weights) const;
+  // Of weights. The CPU's matrices are no others beside a cache of float16.
+  std::vector<DType> dtypes() const;
 };
 
 // The backends to test: all that this machine has, or those of one name.

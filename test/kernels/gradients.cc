@@ -179,31 +179,41 @@ static std::string describe(const HeadShape& shape) {
          std::to_string(shape.num_kv_heads) + " KV heads of " + std::to_string(shape.head_dim);
 }
 
-#define TEST_GRADIENTS(name, op, ...) \
-  test_gradients_of(name, op<double>(__VA_ARGS__), op<float>(__VA_ARGS__))
+#define IN_BOTH_TYPES(op, ...) op<double>(__VA_ARGS__), op<float>(__VA_ARGS__)
 
-void test_gradients() {
-  TEST_GRADIENTS("embedding and head, tied", embed_and_head, 20, true);
-  TEST_GRADIENTS("embedding and head, untied", embed_and_head, 20, false);
+// visit(name, op in float64, the same in float32)
+template <typename Visit>
+static void for_each_op(const Visit& visit) {
+  visit("embedding and head, tied", IN_BOTH_TYPES(embed_and_head, 20, true));
+  visit("embedding and head, untied", IN_BOTH_TYPES(embed_and_head, 20, false));
   // Whole tiles and parts of them, and an inner dimension in one part and in two.
-  TEST_GRADIENTS("a linear layer of one by one", linear_op, 1, 1, 1, false);
-  TEST_GRADIENTS("a linear layer of whole tiles", linear_op, 12, 16, 64, false);
-  TEST_GRADIENTS("a linear layer of odd widths", linear_op, 13, 270, 35, false);
-  TEST_GRADIENTS("a linear layer and its residual", linear_op, 7, 19, 18, true);
-  TEST_GRADIENTS("RMSNorm", rms_norm_op, 70, 24);
-  TEST_GRADIENTS("RMSNorm of odd width", rms_norm_op, 5, 13);
+  visit("a linear layer of one by one", IN_BOTH_TYPES(linear_op, 1, 1, 1, false));
+  visit("a linear layer of whole tiles", IN_BOTH_TYPES(linear_op, 12, 16, 64, false));
+  visit("a linear layer of odd widths", IN_BOTH_TYPES(linear_op, 13, 270, 35, false));
+  visit("a linear layer and its residual", IN_BOTH_TYPES(linear_op, 7, 19, 18, true));
+  visit("RMSNorm", IN_BOTH_TYPES(rms_norm_op, 70, 24));
+  visit("RMSNorm of odd width", IN_BOTH_TYPES(rms_norm_op, 5, 13));
   // Layers of one model differ in their heads; multi-query and multi-head are the extremes.
   for (HeadShape shape : {HeadShape{2, 1, 8}, {8, 2, 16}, {4, 1, 6}, {3, 3, 10}}) {
     const std::string heads = describe(shape);
-    TEST_GRADIENTS("q/k norm and RoPE, " + heads, qk_norm_rope_op, shape, 2, 5, true);
-    TEST_GRADIENTS("RoPE alone, " + heads, qk_norm_rope_op, shape, 2, 5, false);
-    TEST_GRADIENTS("attention, " + heads, attention_op, shape, 2, 9);
+    visit("q/k norm and RoPE, " + heads, IN_BOTH_TYPES(qk_norm_rope_op, shape, 2, 5, true));
+    visit("RoPE alone, " + heads, IN_BOTH_TYPES(qk_norm_rope_op, shape, 2, 5, false));
+    visit("attention, " + heads, IN_BOTH_TYPES(attention_op, shape, 2, 9));
   }
-  TEST_GRADIENTS("attention in two blocks of queries", attention_op, HeadShape{2, 1, 8}, 1, 140);
-  TEST_GRADIENTS("SwiGLU", swiglu_op, true, 6, 21);
-  TEST_GRADIENTS("SiLU", swiglu_op, false, 6, 24);
-  TEST_GRADIENTS("cross-entropy", cross_entropy_op, 8, 37, 0);
-  TEST_GRADIENTS("cross-entropy and z-loss", cross_entropy_op, 8, 37, 0.01);
+  visit("attention in two blocks of queries",
+        IN_BOTH_TYPES(attention_op, HeadShape{2, 1, 8}, 1, 140));
+  visit("SwiGLU", IN_BOTH_TYPES(swiglu_op, true, 6, 21));
+  visit("SiLU", IN_BOTH_TYPES(swiglu_op, false, 6, 24));
+  visit("cross-entropy", IN_BOTH_TYPES(cross_entropy_op, 8, 37, 0));
+  visit("cross-entropy and z-loss", IN_BOTH_TYPES(cross_entropy_op, 8, 37, 0.01));
 }
+
+void test_differences() {
+  for_each_op([](const std::string& name, const Op<double>& exact, const Op<float>&) {
+    test_differences_of(name, exact);
+  });
+}
+
+void test_gradients() { for_each_op(test_gradients_of); }
 
 }  // namespace openelm

@@ -30,8 +30,10 @@ struct DifferentiableOp {
       backward;
 };
 
-// Checks the float64 op against central differences, element by element, and the float32 op, on
-// this processor's kernels, against the float64 one.
+// Checks the float64 op against central differences, element by element.
+void test_differences_of(const std::string& name, const DifferentiableOp<double>&);
+
+// Checks the float32 op, on this processor's kernels, against the float64 one.
 void test_gradients_of(const std::string& name, const DifferentiableOp<double>&,
                        const DifferentiableOp<float>&);
 

@@ -31,8 +31,8 @@ int main(int argc, char** argv) {
       {"oracle", test_oracle},       {"draws", test_draws},
       {"planted", test_planted},     {"invariance", test_invariance},
       {"scheduler", test_scheduler}, {"stream", test_streams},
-      {"sampler", test_sampler},     {"gradients", test_gradients},
-      {"training", test_training},
+      {"sampler", test_sampler},     {"differences", test_differences},
+      {"gradients", test_gradients}, {"training", test_training},
   };
   const auto unknown = [&](const std::string& what) {
     std::fprintf(stderr, "unknown: %s; the suites are", what.c_str());

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "check.h"
 #include "cpu/pack.h"
@@ -119,6 +120,8 @@ void test_accuracy(const Kernels& kernels, DType dtype) {
     const Inputs inputs(kernels, 7, cols);
     const bool quantized = matrix.dtype == DType::kQ8 || matrix.dtype == DType::kQ4;
     const auto acc = multiply(kernels, matrix, 0, matrix.panels, inputs.from(0), inputs.tokens);
+    Rows rows;
+    for (int row = 0; row < kRows; ++row) rows.push_back(loaded_row(matrix.source, dtype, row));
     for (int t = 0; t < inputs.tokens; ++t) {
       Row x(cols);
       for (int c = 0; c < cols; ++c) {
@@ -129,10 +132,7 @@ void test_accuracy(const Kernels& kernels, DType dtype) {
       }
       Row got, want;
       for (int row = 0; row < kRows; ++row) {
-        const Row w = loaded_row(matrix.source, dtype, row);
-        double sum = 0;
-        for (int c = 0; c < cols; ++c) sum += w[c] * x[c];
-        want.push_back(sum);
+        want.push_back(std::inner_product(x.begin(), x.end(), rows[row].begin(), 0.0));
         got.push_back(acc[size_t(t) * matrix.panels * kPanelRows + row]);
       }
       worst = std::max(worst, relative_error(got, want));

@@ -118,7 +118,7 @@ bool read_case(std::istream& file, Case& one) {
 
 void test_models() {
   for (const TestBackend& backend : test_backends()) {
-    for (DType dtype : kDTypes) {
+    for (DType dtype : backend.dtypes()) {
       const std::string name = backend.name + ", " + dtype_name(dtype);
       test("sessions, " + name, [&] { check_sessions(backend, dtype); });
       test("a long session, " + name, [&] { check_long_session(backend, dtype); });

@@ -19,6 +19,7 @@ void test_invariance();
 void test_scheduler();
 void test_streams();
 void test_sampler();
+void test_differences();
 void test_gradients();
 void test_training();
 

@@ -31,7 +31,7 @@ static std::vector<float> weights_after_steps(int threads, bool recompute) {
   for (size_t i = 0; i < trainer->num_parameters(); ++i) weights[i] = 0.1f * random_float(1, i);
   AdamWOptions adamw;
   adamw.learning_rate = 1e-2;
-  for (adamw.step = 1; adamw.step <= 3; ++adamw.step) {
+  for (adamw.step = 1; adamw.step <= 2; ++adamw.step) {
     std::vector<int32_t> tokens(kSequences * kLength);
     for (size_t i = 0; i < tokens.size(); ++i) {
       tokens[i] = int32_t(random_bits(adamw.step, i) % kVocabSize);
@@ -52,7 +52,7 @@ static double logit_of(Trainer& trainer, const std::vector<int32_t>& tokens, int
 
 // Both passes after each token of a sequence, of the same float32 weights.
 static void compare_with_inference(const Config& config) {
-  const std::vector<int32_t> tokens = {5, 42, 7, 7, 96, 0, 13, 3, 60};
+  const std::vector<int32_t> tokens = {5, 12, 7, 7, 28, 0, 13, 3, 20};
   const std::vector<TensorSource> tensors = make_tensors(config, DType::kFloat32);
   TrainerOptions options;
   options.config = config;
@@ -78,8 +78,8 @@ static void compare_with_inference(const Config& config) {
 
 void test_training() {
   test("training computes the logits of inference", [] {
-    compare_with_inference(make_config(44, 10, 97, {{4, 2, 75}, {6, 3, 32}}));
-    Config plain = make_config(40, 8, 97, {{3, 3, 33}, {4, 1, 40}});
+    compare_with_inference(make_config(44, 10, 29, {{4, 2, 75}, {6, 3, 32}}));
+    Config plain = make_config(40, 8, 29, {{3, 3, 33}, {4, 1, 40}});
     plain.ffn_with_glu = false;
     plain.normalize_qk_projections = false;
     plain.share_input_output_layers = false;
