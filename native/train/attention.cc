@@ -84,6 +84,7 @@ void attention(Workers<T>& workers, const HeadShape& shape, const T* qk, const T
           for (int begin = 0; begin < sequence_length; begin += kQueryBlock) {
             const int rows = std::min(kQueryBlock, sequence_length - begin);
             const int keys = begin + rows;
+            if (workers.pool.cancelled()) return;
             score(group, scratch, qk, head, begin, rows);
             for (int row = 0; row < rows; ++row) {
               T* scores = scratch.scores.data() + size_t(row) * sequence_length;
@@ -157,6 +158,7 @@ void attention_backward(Workers<T>& workers, const HeadShape& shape, const T* qk
                }
                for (int i = 0; i < group.size(); ++i) {
                  for (int begin = 0; begin < sequence_length; begin += kQueryBlock) {
+                   if (workers.pool.cancelled()) return;
                    attend_backward(workers, group, scratch, qk, qkv, a, lse, da,
                                    group.query_head(i), begin, dqk, dqkv);
                  }

@@ -17,9 +17,12 @@ class TaskPool {
   template <typename Body>
   void run(int tasks, const Body& body) {
     pool_.run(tasks, [&](int task, int thread) {
-      if (!cancelled_.load(std::memory_order_relaxed)) body(task, thread);
+      if (!cancelled()) body(task, thread);
     });
   }
+
+  // For tasks of many parts, of which the rest may be left out as well.
+  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
   // Runs all tasks, for what must not be done by half.
   template <typename Body>

@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { countParameters, parseConfig, presets } from '../../lib/config.js'
 import { OpenELM } from '../../lib/model.js'
@@ -217,6 +218,40 @@ t.test('a cancelled trainer keeps its weights, and a disposed one its peace', as
   trainer.cancel()
   t.throws(() => trainer.read('weights', 0, read), { code: 'DISPOSED' })
   t.throws(() => trainer.evaluate(ids, ids), { code: 'DISPOSED' })
+})
+
+t.test('a cancelled trainer leaves the rest of its attention out', async t => {
+  const length = 4096
+  const wide = { ...tinyJson, max_context_length: length, model_dim: 256, head_dim: 16 }
+  const heads = { num_gqa_groups: 16, qkv_multipliers: 1, ffn_multipliers: 0.25 }
+  const config = nativeConfig(
+    parseConfig({ ...wide, ...heads, vocab_size: 64, num_transformer_layers: 1 }),
+  )
+  const options = { config, threads: 1, maxSequences: 1, sequenceLength: length }
+  const tokens = new Int32Array(length).fill(5)
+  /** Milliseconds of processor since then: a busy machine adds none. */
+  const spent = (since: NodeJS.CpuUsage) => {
+    const { user, system } = process.cpuUsage(since)
+    return (user + system) / 1000
+  }
+  const start = () => {
+    const since = process.cpuUsage()
+    const trainer = new (loadNative().Trainer)({ ...options, recompute: false, float64: false })
+    return { trainer, since, ended: trainer.accumulate(tokens, tokens, 1, 0) }
+  }
+  const whole = start()
+  await whole.ended
+  const total = spent(whole.since)
+  await whole.trainer.dispose()
+
+  const { trainer, since, ended } = start()
+  while (spent(since) < total / 10) await pause(5)
+  const cancelled = process.cpuUsage()
+  trainer.cancel()
+  await t.rejects(ended, { code: 'ABORTED' })
+  const rest = spent(cancelled)
+  t.ok(rest < total / 20, `${rest} ms after the cancel, of ${total} ms`)
+  await trainer.dispose()
 })
 
 t.test('a run that is left gives its memory back', async t => {
