@@ -147,11 +147,39 @@ __device__ void take_keys(const Cache* k, const Cache* v, size_t key_stride, int
   }
 }
 
+// a = the values of all splits together, over their sum, for the heads of an item.
+template <int kHeadDim>
+__device__ void merge_splits(const AttentionArgs& args, const Item& item, int count) {
+  const AttentionShape& shape = args.shape;
+  for (int i = threadIdx.x; i < item.heads * kHeadDim; i += kWarps * 32) {
+    const int head = item.first_head + i / kHeadDim;
+    const int dim = i % kHeadDim;
+    const size_t row = size_t(blockIdx.z) * shape.num_query_heads + head;
+    const float* const partials = args.scratch + row * gridDim.y * (kHeadDim + 2);
+    float largest = kLeastScore;
+    for (int split = 0; split < count; ++split) {
+      largest = fmaxf(largest, partials[split * (kHeadDim + 2) + kHeadDim]);
+    }
+    float value = 0;
+    float sum = 0;
+    for (int split = 0; split < count; ++split) {
+      const float* const partial = partials + split * (kHeadDim + 2);
+      const float factor = exp2f(partial[kHeadDim] - largest);
+      value = fmaf(partial[dim], factor, value);
+      sum = fmaf(partial[kHeadDim + 1], factor, sum);
+    }
+    if (dim < shape.head_dim) {
+      args.a[(size_t(item.token) * shape.num_query_heads + head) * shape.head_dim + dim] =
+          value / sum;
+    }
+  }
+}
+
 // One block for one token, up to kMaxQueries heads of one KV head, and one split of the keys. A key
 // is shared by kHeadDim / 8 lanes. Leaves the softmax in progress in scratch [lone token, Hq,
-// splits, kHeadDim + 2]: values, largest score, sum.
+// splits, kHeadDim + 2]: values, largest score, sum. The last split that is ready merges all.
 template <typename Cache, int kHeadDim>
-__global__ void __launch_bounds__(kWarps * 32)
+__global__ void __launch_bounds__(kWarps * 32, 3)
     split_attention_kernel(BatchView batch, AttentionArgs args) {
   constexpr int kLanes = kHeadDim / 8;
   constexpr int kKeysOfWarp = 32 / kLanes;
@@ -222,35 +250,16 @@ __global__ void __launch_bounds__(kWarps * 32)
     args.scratch[(row * gridDim.y + blockIdx.y) * (kHeadDim + 2) + j] =
         j == kHeadDim ? largest : total;
   }
-}
 
-// One block for one head of one token: a = the values of all splits together, over their sum.
-template <int kHeadDim>
-__global__ void __launch_bounds__(kHeadDim)
-    attention_reduce_kernel(BatchView batch, AttentionArgs args, int most_splits) {
-  let_next_kernel_start();
-  wait_for_previous_kernel();
-  const AttentionShape shape = args.shape;
-  const int token = batch.lone_tokens[blockIdx.y];
-  const Splits splits(batch.tokens[token].position + 1, most_splits);
-  const size_t row = size_t(blockIdx.y) * shape.num_query_heads + blockIdx.x;
-  const float* const partials = args.scratch + row * most_splits * (kHeadDim + 2);
-  float largest = kLeastScore;
-  for (int i = 0; i < splits.count; ++i) {
-    largest = fmaxf(largest, partials[i * (kHeadDim + 2) + kHeadDim]);
+  SHARED(int, splits_before, [1]);
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    int* const counter = args.splits_done + blockIdx.z * gridDim.x + blockIdx.x;
+    splits_before[0] = count_block(counter);
+    if (splits_before[0] == splits.count - 1) *counter = 0;  // for the next launch
   }
-  float value = 0;
-  float sum = 0;
-  for (int i = 0; i < splits.count; ++i) {
-    const float* const partial = partials + i * (kHeadDim + 2);
-    const float factor = exp2f(partial[kHeadDim] - largest);
-    value = fmaf(partial[threadIdx.x], factor, value);
-    sum = fmaf(partial[kHeadDim + 1], factor, sum);
-  }
-  if (int(threadIdx.x) < shape.head_dim) {
-    args.a[(size_t(token) * shape.num_query_heads + blockIdx.x) * shape.head_dim + threadIdx.x] =
-        value / sum;
-  }
+  __syncthreads();
+  if (splits_before[0] == splits.count - 1) merge_splits<kHeadDim>(args, item, splits.count);
 }
 
 int num_items(const AttentionShape& shape) {
@@ -270,8 +279,6 @@ void split_attention(const Device& device, const BatchView& batch, const Attenti
   const int splits = num_splits(device, shape, batch.num_lone_tokens);
   launch(device.stream, split_attention_kernel<Cache, kHeadDim>,
          dim3(num_items(shape), splits, batch.num_lone_tokens), kWarps * 32, 0, batch, args);
-  launch(device.stream, attention_reduce_kernel<kHeadDim>,
-         dim3(shape.num_query_heads, batch.num_lone_tokens), kHeadDim, 0, batch, args, splits);
 }
 
 template <typename Cache>
@@ -299,10 +306,15 @@ size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape
   return most * shape.num_query_heads * partial;
 }
 
+size_t attention_counters_bytes(const AttentionShape& shape, int max_tokens) {
+  return size_t(max_tokens) * num_items(shape) * sizeof(int);
+}
+
 void CudaBackend::attention(const Layer& layer, const Batch&, const Buffer& q, const Buffer& a) {
   const BatchView& batch = batch_->view();
   const AttentionArgs args = {shape(layer), q.as<float>(), a.as<float>(),
-                              static_cast<float*>(attention_scratch_.get())};
+                              static_cast<float*>(attention_scratch_.get()),
+                              static_cast<int*>(splits_done_.get())};
   if (batch.num_lone_tokens > 0) {
     if (args.shape.float32_cache) {
       split_attention<float>(kernels(), batch, args);

@@ -60,6 +60,7 @@ CudaBackend::CudaBackend(int device_index, DType kv_cache_dtype)
 
 CudaBackend::~CudaBackend() {
   cudaSetDevice(device_index_);
+  end_given_up_pass();
   cudaStreamSynchronize(stream_.get());  // an aborted pass may still run
 }
 
@@ -141,10 +142,13 @@ void CudaBackend::reserve(int tokens) {
   input_ = allocate_device(size * sizeof(float) * padded_to_groups(widest_input(config)));
   row_scales_ = allocate_device(size * sizeof(float));
   size_t scratch = 0;
+  size_t counters = 0;
   for (const Layer& layer : weights_->layers) {
     scratch = std::max(scratch, attention_scratch_bytes(kernels(), shape(layer), size));
+    counters = std::max(counters, attention_counters_bytes(shape(layer), size));
   }
   attention_scratch_ = allocate_device(scratch);
+  splits_done_ = allocate_device(counters);
   reserved_ = size;
 }
 
@@ -207,7 +211,6 @@ bool CudaBackend::replay(const Batch& batch) {
   } else if (step_->has_run) {
     step_->graph.begin_capture(stream_);
   }
-  step_->has_run = true;
   return replayed_;
 }
 
@@ -220,6 +223,7 @@ Output CudaBackend::end(const Batch& batch, const Buffer& logits) {
     step_->graph.end_capture();
     step_->graph.launch(stream_);
   }
+  if (step_) step_->has_run = true;
   if (draws) return {nullptr, batch_->read_sampled(stream_, int(count))};
   return {read_logits(logits, count * weights_->config.vocab_size), nullptr};
 }

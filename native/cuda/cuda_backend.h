@@ -94,6 +94,7 @@ class CudaBackend : public Backend {
   std::shared_ptr<void> input_;       // [T, widest input]
   std::shared_ptr<void> row_scales_;  // [T]
   std::shared_ptr<void> attention_scratch_;
+  std::shared_ptr<void> splits_done_;
   RopeTable<float> rope_;
   std::shared_ptr<void> turns_;  // the same on the device: [positions, h / 2] of cosine and sine
   std::shared_ptr<void> host_logits_;  // page-locked

@@ -105,13 +105,16 @@ void matmul_float32(const Device& device, const MatmulArgs& args);
 
 struct AttentionArgs {
   AttentionShape shape;
-  const float* q;  // [T, Hq h]
-  float* a;        // [T, Hq h]
-  float* scratch;  // for lone tokens: [lone token, Hq, splits, padded head + 2]
+  const float* q;    // [T, Hq h]
+  float* a;          // [T, Hq h]
+  float* scratch;    // for lone tokens: [lone token, Hq, splits, padded head + 2]
+  int* splits_done;  // [lone token, items of the layer], zeros before and after the kernel
 };
 
-// What the scratch takes for any number of lone tokens up to max_tokens.
+// What the scratch and the counters take for any number of lone tokens up to max_tokens.
 size_t attention_scratch_bytes(const Device& device, const AttentionShape& shape, int max_tokens);
+
+size_t attention_counters_bytes(const AttentionShape& shape, int max_tokens);
 
 // The tiled kernel, for runs of several tokens and float16 caches.
 bool has_tiled_attention(int head_dim, bool float32_cache);

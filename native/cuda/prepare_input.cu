@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kThreads) prepare_input_kernel(InputArgs args,
 
   // A power of two, so that it rounds nothing.
   const float over = totals.largest * norm / kMaxInput;
-  const float row_scale = sizeof(T) == sizeof(__half) && over > 1 ? exp2f(ceilf(log2f(over))) : 1;
+  const float row_scale = sizeof(T) == sizeof(__half) && over > 1 ? ldexpf(1, ilogbf(over) + 1) : 1;
   if (threadIdx.x == 0) args.row_scales[blockIdx.x] = row_scale;
 
   T* const to = static_cast<T*>(args.input) + size_t(blockIdx.x) * stride;

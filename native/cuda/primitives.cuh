@@ -103,6 +103,17 @@ __device__ inline void prefetch(const void* address) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 }
 
+// Counts a block at `counter`, and returns how many came before. What it wrote before a barrier
+// that precedes, those that are counted later see after a barrier that follows.
+__device__ inline int count_block(int* counter) {
+  int before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(counter)
+               : "memory");
+  return before;
+}
+
 // Starts to copy 16 bytes into shared memory, or zeros where there is nothing to copy. They are
 // there after cp_async_wait() for their group and a barrier.
 __device__ inline void cp_async_16(void* to, const void* from, bool valid) {

@@ -18,8 +18,8 @@ void check(cudaError_t status, const char* action) {
                   what + "; use a smaller dtype or contextLength, or free some of its memory");
     case cudaErrorInsufficientDriver:
       throw Error(ErrorCode::kBackendUnavailable,
-                  "the NVIDIA driver is missing or too old; install one for CUDA " +
-                      std::to_string(CUDART_VERSION / 1000) + " or later");
+                  std::string("the NVIDIA driver is missing or older than version ") +
+                      (CUDART_VERSION >= 13000 ? "580" : "550"));
     case cudaErrorNoDevice:
     case cudaErrorInvalidDevice:
     case cudaErrorDevicesUnavailable:
@@ -102,17 +102,11 @@ void allow_shared_memory(const void* kernel, int bytes) {
 std::shared_ptr<void> allocate_device(size_t bytes) {
   if (bytes == 0) return nullptr;
   bytes = (bytes + 15) / 16 * 16;  // which kernels read at a time
-  int device = 0;
   void* memory = nullptr;
-  check(cudaGetDevice(&device), "find the device");
   check(cudaMalloc(&memory, bytes), "allocate memory");
-  std::shared_ptr<void> owner(memory, [device](void* p) {
-    int current = 0;
-    cudaGetDevice(&current);
-    cudaSetDevice(device);
-    cudaFree(p);
-    cudaSetDevice(current);
-  });
+  // The address says of which device it is. Another must not be selected for it: that would take
+  // hundreds of megabytes of a device that nobody uses.
+  std::shared_ptr<void> owner(memory, [](void* p) { cudaFree(p); });
   check(cudaMemset(memory, 0, bytes), "clear memory");
   check(cudaStreamSynchronize(nullptr), "clear memory");  // our streams do not wait for this one
   return owner;

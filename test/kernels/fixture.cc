@@ -205,7 +205,7 @@ ModelRun::ModelRun(const Model& model, int context_length) : Sessions(model, con
 }
 
 void ModelRun::renew_decoder() {
-  decoder_ = std::make_unique<Decoder>(*model_.backend, model_.weights, 64);
+  decoder_ = std::make_unique<Decoder>(*model_.backend, model_.weights, 512);
 }
 
 Output ModelRun::run(int index, const std::vector<int>& tokens, const std::vector<DrawArgs>& draws,

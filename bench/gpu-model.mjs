@@ -1,0 +1,205 @@
+// What a decode step should take on a GPU, predicted from what its kernels launch, so that the first
+// measurement has something to be laid beside:
+//   node bench/gpu-model.mjs [--card H100] [--launches]
+// Prints tokens a second, greedy, at position 512, for each size and dtype: the limit, which is the time
+// to read the weights and the live cache; the kernels as they were before any ran on a GPU, for which an
+// expert's own model gave 2,050 tokens a second for 270M in bfloat16 on an H100; and as they are.
+// --launches prints each product of a layer.
+import { parseArgs } from 'node:util'
+import { presets } from '../dist/index.js'
+
+/**
+ * Bandwidth is what a large copy reaches, about 90% of the data sheet's; clocks are the boost clocks of
+ * the data sheets; latencies are those of published microbenchmarks, 270 cycles to L2 and 600 to memory
+ * on an H100, and about the same time on the others.
+ */
+const cards = {
+  H100: { multiprocessors: 132, bandwidth: 3.0e12, clock: 1.755e9, overlaps: true },
+  'RTX 4090': { multiprocessors: 128, bandwidth: 0.93e12, clock: 2.52e9, overlaps: false },
+  A100: { multiprocessors: 108, bandwidth: 1.75e12, clock: 1.41e9, overlaps: false },
+}
+const memoryLatency = 0.342e-6
+/** One trip to L2 and what a loop does between two of them. */
+const trip = 0.25e-6
+/**
+ * From the end of a kernel to the first instruction of the next that may read its results, in a graph.
+ * What comes from memory meanwhile is not taken off the time of the rest: on an H100 somebody's graph
+ * of 100 kernels that load before they wait took 979 us for 824 us of bytes, 1.55 us a kernel more.
+ */
+const gap = { overlapped: 0.8e-6, apart: 1.3e-6 }
+/** The sums over lanes and warps, the epilogue, and the store that others see. */
+const tail = 0.35e-6
+/** Copies, the launch of the graph and JavaScript, for each token. */
+const host = 14e-6
+/** Instructions a warp issues in a cycle, with a few independent chains; a multiprocessor issues 4. */
+const issuedByWarp = 0.75
+const registersOfMultiprocessor = 65536
+const position = 512
+const vocabulary = 32000
+
+/** Of a weight, in bytes, with its scale; and of a lane's chunk, in weights. */
+const formats = {
+  bfloat16: { bytes: 2, chunk: 8 },
+  q8: { bytes: 1 + 2 / 32, chunk: 16 },
+  q4: { bytes: 0.5 + 2 / 32, chunk: 32 },
+}
+
+const divideUp = (a, b) => Math.ceil(a / b)
+
+/**
+ * How the first version launched a product: a warp took two rows a lane and all columns, after the
+ * block had put the input into shared memory.
+ */
+function before({ rows, cols }, dtype, { multiprocessors }) {
+  const rowsOfWarp = (2 * 32) / (256 / formats[dtype].chunk)
+  const blocksOf = warps => divideUp(rows, warps * rowsOfWarp)
+  let warps = 4
+  while (warps > 1 && blocksOf(warps) < 2 * multiprocessors) warps /= 2
+  return {
+    blocks: blocksOf(warps),
+    warps,
+    registers: { bfloat16: 56, q8: 78, q4: 80 }[dtype],
+    underWay: warps * 32 * 4 * 16 * 1.5, // the next tile is loaded while this one is multiplied
+    trips: divideUp(cols / 4, warps * 32),
+    instructions: { bfloat16: 4.4, q8: 5.6, q4: 4.7 }[dtype],
+    early: false,
+  }
+}
+
+/** As matvec() of native/cuda/matvec.cu divides it; its instructions, test/cuda-machine-code.test.ts. */
+function now({ rows, cols }, dtype, { multiprocessors, overlaps }) {
+  const { bytes } = formats[dtype]
+  const { steps: mostSteps, depth } = {
+    bfloat16: { steps: 5, depth: 2 },
+    q8: { steps: 3, depth: 3 },
+    q4: { steps: 2, depth: 3 },
+  }[dtype]
+  const allSteps = divideUp(cols, 256)
+  const slices = divideUp(allSteps, mostSteps)
+  const steps = divideUp(allSteps, slices)
+  const passes = divideUp(slices, 8)
+  const across = divideUp(slices, passes)
+  const warps = Math.floor(8 / across) * across
+  const ofBlock = warps * 32 * depth * steps * 16
+  const needed = Math.min((rows * cols * bytes) / multiprocessors, 40 * 1024)
+  const resident = Math.min(Math.max(divideUp(needed, ofBlock), 1), Math.floor(16 / warps))
+  const blocks = multiprocessors * resident
+  const rounds = divideUp(rows, blocks * 64)
+  const rowsOfBlock = 2 * divideUp(divideUp(rows, blocks * rounds), 2)
+  return {
+    blocks: divideUp(rows, rowsOfBlock),
+    warps,
+    registers: { bfloat16: 125, q8: 128, q4: 128 }[dtype],
+    underWay: ofBlock,
+    trips: passes,
+    instructions: { bfloat16: 278 / 80, q8: 673 / 144, q4: 627 / 192 }[dtype],
+    early: overlaps,
+  }
+}
+
+/** What of a launch is on a multiprocessor at a time, and how fast that is, in bytes a second. */
+function rates(launch, dtype, card) {
+  const registers = launch.registers * 32 * launch.warps
+  const resident = Math.floor(registersOfMultiprocessor / registers)
+  const average = launch.blocks / card.multiprocessors
+  const blocks = Math.min(resident, average)
+  // Where all blocks run at once, some multiprocessors have one more than others.
+  const balance = average < resident ? average / Math.ceil(average) : 1
+  const underWay = blocks * launch.underWay
+  const issued = Math.min(4, blocks * launch.warps * issuedByWarp) * card.clock
+  const weights = (issued * 32) / launch.instructions
+  return {
+    underWay,
+    latency: (balance * card.multiprocessors * underWay) / memoryLatency,
+    issue: balance * card.multiprocessors * weights * formats[dtype].bytes,
+  }
+}
+
+function timeOfProduct(matrix, dtype, card, design) {
+  const launch = design(matrix, dtype, card)
+  const { underWay, latency, issue } = rates(launch, dtype, card)
+  const bytes = matrix.rows * matrix.cols * formats[dtype].bytes
+  const start = card.overlaps ? gap.overlapped : gap.apart
+  const first = launch.early ? 0 : memoryLatency
+  const stream = bytes / Math.min(card.bandwidth, latency, issue)
+  return { ...launch, underWay, bytes, time: start + launch.trips * trip + first + stream + tail }
+}
+
+function products(config, layer) {
+  const { modelDim, headDim } = config
+  const q = config.numQueryHeads[layer] * headDim
+  const kv = config.numKvHeads[layer] * headDim
+  const ffn = config.ffnDims[layer]
+  return {
+    qkv_proj: { rows: q + 2 * kv, cols: modelDim },
+    out_proj: { rows: modelDim, cols: q },
+    proj_1: { rows: 2 * ffn, cols: modelDim },
+    proj_2: { rows: modelDim, cols: ffn },
+  }
+}
+
+/** Seconds for a token. `smallTrips`: dependent trips to L2 of each kernel of a layer without weights. */
+function step(config, dtype, card, { design, smallTrips }) {
+  const start = card.overlaps ? gap.overlapped : gap.apart
+  const small = trips => start + trips * trip + tail
+  let time = host
+  for (let layer = 0; layer < config.numLayers; ++layer) {
+    for (const matrix of Object.values(products(config, layer))) {
+      time += timeOfProduct(matrix, dtype, card, design).time
+    }
+    for (const trips of smallTrips) time += small(trips)
+  }
+  const head = { rows: vocabulary, cols: config.modelDim }
+  return time + timeOfProduct(head, dtype, card, design).time + small(2) + small(10)
+}
+
+/** Seconds to read the weights and the live cache. */
+function limit(config, dtype, card) {
+  let weights = vocabulary * config.modelDim
+  let cache = 0
+  for (let layer = 0; layer < config.numLayers; ++layer) {
+    for (const { rows, cols } of Object.values(products(config, layer))) weights += rows * cols
+    cache += 2 * position * config.numKvHeads[layer] * config.headDim * 2
+  }
+  return (weights * formats[dtype].bytes + cache) / card.bandwidth
+}
+
+// Norm, RoPE and append; attention over splits of the keys, with what its products take, and their
+// merge, which had been a kernel.
+const versions = [
+  { design: before, smallTrips: [3, 6, 3] },
+  { design: now, smallTrips: [3, 10] },
+]
+
+function printLaunches(name, card) {
+  for (const dtype of Object.keys(formats)) {
+    for (const layer of [0, presets[name].numLayers - 1]) {
+      for (const [product, matrix] of Object.entries(products(presets[name], layer))) {
+        const { blocks, warps, underWay, bytes, time } = timeOfProduct(matrix, dtype, card, now)
+        console.log(
+          `${name} ${dtype} layer ${layer} ${product}: ${matrix.rows} x ${matrix.cols},`,
+          `${(bytes / 1e6).toFixed(1)} MB, ${blocks} blocks of ${warps} warps,`,
+          `${(underWay / 1024).toFixed(0)} of ${(bytes / card.multiprocessors / 1024).toFixed(0)} KB`,
+          `under way on a multiprocessor, ${(time * 1e6).toFixed(1)} us`,
+        )
+      }
+    }
+  }
+}
+
+const { values } = parseArgs({
+  options: { card: { type: 'string' }, launches: { type: 'boolean', default: false } },
+})
+for (const [name, card] of Object.entries(cards)) {
+  if (values.card && values.card !== name) continue
+  console.log(`\n${name}: tokens a second: limit, before, now`)
+  for (const [size, config] of Object.entries(presets)) {
+    const perSecond = Object.keys(formats).map(dtype => {
+      const steps = versions.map(version => step(config, dtype, card, version))
+      const all = [limit(config, dtype, card), ...steps]
+      return `${dtype} ${all.map(seconds => (1 / seconds).toFixed(0).padStart(6)).join(' ')}`
+    })
+    console.log(`${size.padEnd(5)} ${perSecond.join('   ')}`)
+  }
+  if (values.launches) for (const size of Object.keys(presets)) printLaunches(size, card)
+}
