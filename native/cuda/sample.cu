@@ -9,6 +9,7 @@ namespace {
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / 32;
 static_assert(kWarps == 32, "each lane of a warp takes what one warp has found");
+constexpr int kProbes = 7;  // numbers that a search asks about in one pass over the row
 
 template <typename T, typename Combine>
 __device__ T warp_reduce(T value, const Combine& combine) {
@@ -36,16 +37,28 @@ __device__ inline float larger_of(float a, float b) { return fmaxf(a, b); }
 __device__ inline int least_of(int a, int b) { return min(a, b); }
 __device__ inline int most_of(int a, int b) { return max(a, b); }
 
-// The first of low .. high for which `holds` does, as it does for all above it, and for `high`
-// without being asked. All threads search together.
-template <typename Holds>
-__device__ int find_first(int low, int high, const Holds& holds) {
+// The first of low .. high for which something holds, as it does for all above it, and for `high`
+// without being asked: ask(probes, holds) says it of numbers in ascending order. All threads search
+// together.
+template <typename Ask>
+__device__ int find_first(int low, int high, const Ask& ask) {
   while (low < high) {
-    const int middle = low + (high - low) / 2;
-    if (holds(middle)) {
-      high = middle;
-    } else {
-      low = middle + 1;
+    const int part = (high - low) / (kProbes + 1);
+    const int rest = (high - low) % (kProbes + 1);
+    int probes[kProbes];
+    bool holds[kProbes];
+#pragma unroll
+    for (int i = 0; i < kProbes; ++i) {
+      probes[i] = low + part * (i + 1) + rest * (i + 1) / (kProbes + 1);
+    }
+    ask(probes, holds);
+#pragma unroll
+    for (int i = kProbes - 1; i >= 0; --i) {
+      if (holds[i]) high = probes[i];
+    }
+#pragma unroll
+    for (int i = 0; i < kProbes; ++i) {
+      if (!holds[i]) low = probes[i] + 1;
     }
   }
   return low;
@@ -88,14 +101,19 @@ class Row {
     });
     bar_ = {1, size_ - 1};  // the least weight above zero
     if (args.top_k > 0) raise_bar(float(args.top_k), [](float) { return 1.0f; });
-    if (args.top_p < 1) raise_bar(args.top_p * kept_weight(size_ - 1), [](float w) { return w; });
+    if (args.top_p < 1) raise_bar(args.top_p * kept_weight(), [](float w) { return w; });
     const int least = __float_as_int(args.min_p);
     if (least > bar_.weight) bar_ = {least, size_ - 1};
 
-    const float total = kept_weight(size_ - 1);
-    return find_first(0, size_ - 1, [&](int id) {
-      const float reached = kept_weight(id);
-      return reached > args.uniform * total || reached == total;
+    const float total = kept_weight();
+    return find_first(0, size_ - 1, [&](const int(&ids)[kProbes], bool(&holds)[kProbes]) {
+      float reached[kProbes];
+      sum_each([&](int i, int weight, int id) { return id <= ids[i] && bar_.admits(weight, id); },
+               [](float weight) { return weight; }, reached);
+#pragma unroll
+      for (int i = 0; i < kProbes; ++i) {
+        holds[i] = reached[i] > args.uniform * total || reached[i] == total;
+      }
     });
   }
 
@@ -106,29 +124,47 @@ class Row {
     for (int id = threadIdx.x; id < size_; id += kThreads) visit(id, values_[id]);
   }
 
-  // The sum over the tokens that the bar admits, up to id `last`. The terms are always added in the
-  // same places, so that with more of them it is never less.
-  template <typename Mass>
-  __device__ float sum(Bar bar, int last, const Mass& mass) const {
-    float mine = 0;
+  // sums[i]: over the tokens for which admits(i, weight, id). Terms are always added in the same
+  // places, so that with more of them a sum is never less.
+  template <typename Admits, typename Mass>
+  __device__ void sum_each(const Admits& admits, const Mass& mass, float (&sums)[kProbes]) const {
+#pragma unroll
+    for (int i = 0; i < kProbes; ++i) sums[i] = 0;
     for_each([&](int id, float weight) {
-      if (id <= last && bar.admits(__float_as_int(weight), id)) mine += mass(weight);
+      const float term = mass(weight);
+#pragma unroll
+      for (int i = 0; i < kProbes; ++i) {
+        if (admits(i, __float_as_int(weight), id)) sums[i] += term;
+      }
     });
-    return block_reduce(mine, sum_of);
+#pragma unroll
+    for (int i = 0; i < kProbes; ++i) sums[i] = block_reduce(sums[i], sum_of);
   }
 
-  __device__ float kept_weight(int last) const {
-    return sum(bar_, last, [](float weight) { return weight; });
+  __device__ float kept_weight() const {
+    float mine = 0;
+    for_each([&](int id, float weight) {
+      if (bar_.admits(__float_as_int(weight), id)) mine += weight;
+    });
+    return block_reduce(mine, sum_of);
   }
 
   // Leaves the fewest most likely tokens whose masses reach the target.
   template <typename Mass>
   __device__ void raise_bar(float target, const Mass& mass) {
-    const auto reaches = [&](Bar bar) { return sum(bar, size_ - 1, mass) >= target; };
+    const auto find = [&](int low, int high, bool reaching, const auto& bar_of) {
+      return find_first(low, high, [&](const int(&probes)[kProbes], bool(&holds)[kProbes]) {
+        float sums[kProbes];
+        sum_each([&](int i, int weight, int id) { return bar_of(probes[i]).admits(weight, id); },
+                 mass, sums);
+#pragma unroll
+        for (int i = 0; i < kProbes; ++i) holds[i] = (sums[i] >= target) == reaching;
+      });
+    };
     const int above_best = __float_as_int(1.0f) + 1;
-    const int weight = find_first(bar_.weight + 1, above_best,
-                                  [&](int bits) { return !reaches({bits, size_ - 1}); }) -
-                       1;
+    const int weight =
+        find(bar_.weight + 1, above_best, false, [&](int bits) { return Bar{bits, size_ - 1}; }) -
+        1;
     int first = size_;
     int last = 0;
     for_each([&](int id, float other) {
@@ -138,7 +174,7 @@ class Row {
     });
     first = block_reduce(first, least_of);
     last = block_reduce(last, most_of);
-    bar_ = {weight, find_first(first, last, [&](int id) { return reaches({weight, id}); })};
+    bar_ = {weight, find(first, last, true, [&](int id) { return Bar{weight, id}; })};
   }
 
   float* const values_;  // logits, then weights e^((logit - best) / temperature)
