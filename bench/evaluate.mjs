@@ -1,8 +1,9 @@
 // Documents a second of `evaluate`, beside the same requests scored one by one:
 //   node bench/evaluate.mjs MODEL DATA TASK[:SHOTS]... [--dtype q8] [--threads 2] [--rounds 5]
 // The two take turns, so that a machine whose speed changes is as fast for one as for the other. Prints
-// the medians of the rounds, the median of their ratios, and the longest time that the event loop was
-// held during `evaluate`.
+// the medians of the rounds and of their ratios, those of processor time as well, which other programs
+// change less (with `--threads 1`, for threads that wait for each other spend it, too); and the longest
+// time that the event loop was held during `evaluate`.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { parseArgs } from 'node:util'
 import { evaluate } from '../dist/evaluate/index.js'
@@ -29,21 +30,27 @@ async function measure(task, shots = '0') {
     const samples = []
     const delay = monitorEventLoopDelay({ resolution: 1 })
     delay.enable()
-    const together = await secondsOf(async () => {
+    const together = await timesOf(async () => {
       for await (const { sample } of evaluate(model, options)) samples.push(sample)
     })
     delay.disable()
-    const alone = await secondsOf(() => scoreAlone(samples))
-    const speeds = [together, alone].map(seconds => samples.length / seconds)
-    rounds.push({ speeds, ratio: alone / together, held: delay.max / 1e6 })
+    const alone = await timesOf(() => scoreAlone(samples))
+    const speeds = [together, alone].map(({ seconds }) => samples.length / seconds)
+    const ratios = ['seconds', 'processorSeconds'].map(name => alone[name] / together[name])
+    rounds.push({ speeds, ratios, held: delay.max / 1e6 })
   }
-  const [together, alone] = [0, 1].map(i => median(rounds.map(({ speeds }) => speeds[i])))
-  const held = rounds.map(({ held }) => held.toFixed(1)).join(', ')
+  const of = (figures, digits) => {
+    const all = figures.map(figure => figure.toFixed(digits)).join(', ')
+    return `${median(figures).toFixed(digits)} (${all})`
+  }
+  const column = (name, i) => rounds.map(round => round[name][i])
+  console.log(`${task} ${shots}-shot, documents a second: ${of(column('speeds', 0), 2)}`)
+  console.log(`  one by one ${of(column('speeds', 1), 2)}`)
   console.log(
-    `${task} ${shots}-shot: ${together.toFixed(2)} documents a second, one by one ` +
-      `${alone.toFixed(2)}: ${median(rounds.map(({ ratio }) => ratio)).toFixed(2)} times as many ` +
-      `(${rounds.map(({ ratio }) => ratio.toFixed(2)).join(', ')}); event loop held ${held} ms`,
+    `  ratio ${of(column('ratios', 0), 2)}, of processor time ${of(column('ratios', 1), 2)}`,
   )
+  const held = rounds.map(round => round.held)
+  console.log(`  event loop held at most ${of(held, 1)} ms`)
 }
 
 /** Every request by itself, whose answers must be the same. */
@@ -56,10 +63,13 @@ async function scoreAlone(samples) {
   }
 }
 
-async function secondsOf(work) {
+async function timesOf(work) {
+  const before = process.cpuUsage()
   const start = performance.now()
   await work()
-  return (performance.now() - start) / 1000
+  const seconds = (performance.now() - start) / 1000
+  const { user, system } = process.cpuUsage(before)
+  return { seconds, processorSeconds: (user + system) / 1e6 }
 }
 
 function median(list) {

@@ -108,8 +108,9 @@ export class TaskRun {
     signal: AbortSignal,
   ): Promise<void> {
     const front = commonFront(documents)
-    const count = this.#settings.sessions ?? numSessionsFor(documents, front.length)
     const contextLength = Math.min(longest(documents), this.#maxLength)
+    const { sessions: given } = this.#settings
+    const count = given ?? numSessionsFor(documents, front.length, contextLength)
     const session = this.#model.createSession({ contextLength })
     sessions.push(session)
     if (front.length > 0) await session.scoreChoices(front, [], signal)
@@ -232,28 +233,32 @@ function longest(documents: readonly PreparedDocument[]): number {
  * all share, which the longest ones may have lost when they were cut.
  */
 function commonFront(documents: readonly PreparedDocument[]): Int32Array {
-  const contexts = documents
-    .slice(Math.floor(documents.length / 2))
-    .flatMap(({ encoded }) => encoded.map(({ context }) => context))
-  const [first = new Int32Array(0)] = contexts
-  const lengths = contexts.map(context => {
-    const end = context.findIndex((token, i) => token !== first[i])
-    return end < 0 ? context.length : end
+  const shorter = documents.slice(Math.floor(documents.length / 2))
+  const contexts = shorter.map(({ encoded: [request] }) => request!.context)
+  return contexts.reduce((front, context) => {
+    const end = front.findIndex((token, i) => token !== context[i])
+    return end < 0 ? front : front.subarray(0, end)
   })
-  return first.slice(0, Math.min(...lengths))
 }
 
 /** Tokens of several batches, so that the next batch is full while the results of one are taken. */
 const tokensUnderWay = 512
 
+/** What all sessions hold at most, where that leaves as many as are worth while. */
+const mostPositions = 16384
+
 /** How many sessions have so many tokens under way, when each computes a context or a choice. */
-function numSessionsFor(documents: readonly PreparedDocument[], frontLength: number): number {
+function numSessionsFor(
+  documents: readonly PreparedDocument[],
+  frontLength: number,
+  contextLength: number,
+): number {
   const sum = (of: (document: PreparedDocument) => number) => {
     return documents.reduce((total, document) => total + of(document), 0)
   }
-  const calls = sum(
-    ({ encoded }) => encoded.filter(({ continuation }) => continuation.length > 1).length + 1,
-  )
+  const isLong = ({ continuation }: EncodedRequest) => continuation.length > 1
+  const calls = sum(({ encoded }) => Math.max(1, encoded.filter(isLong).length))
   const tokens = sum(({ numTokens }) => Math.max(1, numTokens - frontLength))
-  return Math.min(Math.max(Math.ceil((tokensUnderWay * calls) / tokens), 4), 32)
+  const wanted = Math.ceil((tokensUnderWay * calls) / tokens)
+  return Math.max(4, Math.min(wanted, 32, Math.floor(mostPositions / contextLength)))
 }
