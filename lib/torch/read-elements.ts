@@ -62,7 +62,9 @@ async function gather(
   width: number,
 ): Promise<Uint8Array> {
   const gathered = new Uint8Array(places.length * width)
-  const order = Uint32Array.from(places.keys()).sort((a, b) => places[a]! - places[b]!)
+  const order = new Uint32Array(places.length)
+  for (let i = 0; i < order.length; i++) order[i] = i
+  order.sort((a, b) => places[a]! - places[b]!)
   const bytesBetween = (i: number, j: number) => (places[order[j]!]! - places[order[i]!]!) * width
   await withFile(file, async handle => {
     for (let first = 0, next = 0; first < order.length; first = next) {

@@ -130,5 +130,7 @@ async function meanOf(
     const values = await source.read(name, begin, end)
     for (let i = 0; i < values.length; i++) sum[i]! += values[i]!
   }
-  return Float32Array.from(sum, value => value / sources.length)
+  const mean = new Float32Array(sum.length) // Float32Array.from takes a hundred times as long
+  for (let i = 0; i < mean.length; i++) mean[i] = sum[i]! / sources.length
+  return mean
 }
