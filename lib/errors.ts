@@ -5,7 +5,7 @@
 export const errorCodes = {
   INVALID_ARGUMENT: 'an argument has the wrong type or is out of its range',
   INVALID_CONFIG: 'config.json is not a valid OpenELM configuration',
-  INVALID_CHECKPOINT: 'a safetensors file or index is malformed or does not fit config.json',
+  INVALID_CHECKPOINT: 'a safetensors or PyTorch file is malformed or does not fit the config',
   INVALID_GGUF: 'a GGUF file is malformed',
   NOT_CONVERTIBLE: 'the model has something that the format asked for cannot express',
   INVALID_TOKENIZER:

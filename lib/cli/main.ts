@@ -17,6 +17,7 @@ import { Interrupt } from './interrupt.js'
 import { merge } from './merge.js'
 import { note, noteLine } from './output.js'
 import { perplexity } from './perplexity.js'
+import { plot } from './plot.js'
 import { pull } from './pull.js'
 import { quantize } from './quantize.js'
 import { trainCommand } from './train.js'
@@ -51,6 +52,7 @@ const commands = [
   convert,
   trainCommand,
   average,
+  plot,
   merge,
   doctor,
   completion,

@@ -11,6 +11,7 @@ export {
   merge,
 } from '../adapters/merge.js'
 export { type AverageOptions, average } from './average.js'
+export { plotLog } from './plot-log.js'
 export { hyperparameters } from './presets.js'
 export { type RecipeOptions, readRecipe } from './read-recipe.js'
 export type { TrainOptions } from './recipe.js'

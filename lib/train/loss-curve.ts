@@ -7,8 +7,11 @@ const maxPoints = 400
 
 type Point = [step: number, loss: number]
 
+/** What a curve shows of a step. */
+export type LossPoint = Pick<TrainStep, 'step' | 'loss' | 'validationLoss'>
+
 /** An SVG of the loss over the steps: the training loss as a line, the validation loss as dots. */
-export function lossCurve(steps: readonly TrainStep[]): string {
+export function lossCurve(steps: readonly LossPoint[]): string {
   const training = smooth(steps.map(({ step, loss }) => [step, loss]))
   const validation = steps
     .filter(({ validationLoss }) => validationLoss !== undefined)

@@ -65,7 +65,7 @@ export class TrainingLog {
 }
 
 /** Undefined for what is no step: a kill can leave the last line incomplete. */
-function parseStep(line: string): TrainStep | undefined {
+export function parseStep(line: string): TrainStep | undefined {
   try {
     const step = JSON.parse(line)
     return typeof step?.step === 'number' ? step : undefined

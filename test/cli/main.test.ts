@@ -24,6 +24,7 @@ t.test('help needs no addon and names every command and option', async t => {
     'convert',
     'train',
     'average',
+    'plot',
     'doctor',
     'completion',
   ]
