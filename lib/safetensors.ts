@@ -89,7 +89,7 @@ export async function readSafetensorsHeader(file: string): Promise<SafetensorsHe
 export function encodeSafetensorsHeader(
   tensors: readonly { name: string; dtype: SafetensorsDType; shape: readonly number[] }[],
   metadata: Record<string, string>,
-): Buffer {
+): Uint8Array {
   let end = 0
   const entries = tensors.map(({ name, dtype, shape }) => {
     const begin = end

@@ -1,5 +1,5 @@
-// Installs the packed package with each package manager, where no compiler is, and runs it; then runs
-// it under test runners and bundlers. Prints a table and fails when a row does. Needs the network, and
+// Installs the packed package with each package manager, where no compiler is, and runs it; compiles
+// it where one is; then runs it under test runners and bundlers. Prints a table and fails when a row does. Needs the network, and
 // a prebuild of this platform.
 //   node scripts/test-install.mjs [openelm.tgz]
 import { execFile } from 'node:child_process'
@@ -180,6 +180,18 @@ for (const { name, command, install, node, files } of managers) {
     return 'nothing compiled; import and require generate'
   })
 }
+
+await row('npm, compiled by hand', async () => {
+  const directory = project('compiled', consumer)
+  await run(directory, 'npm', 'install')
+  const withCompiler = { PATH: process.env.PATH }
+  const build = ['explore', 'openelm', '--', 'npm', 'run', 'build:native']
+  await runWith(withCompiler, directory, 'npm', ...build)
+  const addon = join('node_modules', 'openelm', 'build', 'Release', 'openelm.node')
+  expectText(await run(directory, 'npx', 'openelm', 'doctor'), addon)
+  expectText(await run(directory, 'node', 'import.mjs'), 'generated 3')
+  return 'npm explore openelm -- npm run build:native makes the addon that is used'
+})
 
 // Test runners and bundlers, in one project that npm installed.
 const module = `import { OpenELM } from 'openelm'

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
@@ -76,3 +76,28 @@ for (const [name, options] of Object.entries(settings)) {
     t.same(complaints(program), [])
   })
 }
+
+t.test(
+  'a CommonJS program requires the package, where the compiler knows that Node can',
+  async t => {
+    const file = join(scratch, 'require.cts')
+    const code = (openelm: string) =>
+      `${openelm}\nexport const info: string = openelm.machineInfo().addon\n`
+    const compile = (openelm: string, module: ts.ModuleKind) => {
+      writeFileSync(file, code(openelm))
+      const options = { module, target: ts.ScriptTarget.ES2022, strict: true, noEmit: true }
+      const types = {
+        skipLibCheck: true,
+        types: ['node'],
+        typeRoots: [join(root, 'node_modules', '@types')],
+      }
+      return complaints(ts.createProgram([file], { ...options, ...types }))
+    }
+    const required = `import * as openelm from 'openelm'`
+    t.same(compile(required, Node20), [])
+    t.same(compile(required, NodeNext), [])
+    t.match(compile(required, Node16), [
+      /CommonJS module whose imports will produce 'require' calls/,
+    ])
+  },
+)
