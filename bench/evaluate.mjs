@@ -1,5 +1,5 @@
 // Documents a second of `evaluate`, beside the same requests scored one by one:
-//   node bench/evaluate.mjs MODEL DATA TASK[:SHOTS]... [--dtype q8] [--threads 2] [--rounds 5]
+//   node bench/evaluate.mjs MODEL DATA TASK[:SHOTS]... [--dtype q8] [--limit n] [--threads 2] [--rounds 5]
 // The two take turns, so that a machine whose speed changes is as fast for one as for the other. Prints
 // the medians of the rounds and of their ratios, those of processor time as well, which other programs
 // change less (with `--threads 1`, for threads that wait for each other spend it, too); and the longest
@@ -13,6 +13,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     dtype: { type: 'string' },
+    limit: { type: 'string' },
     threads: { type: 'string', default: '2' },
     rounds: { type: 'string', default: '5' },
   },
@@ -24,7 +25,8 @@ for (const task of tasks) await measure(...task.split(':'))
 await model.dispose()
 
 async function measure(task, shots = '0') {
-  const options = { tasks: [task], data, numFewshot: Number(shots) }
+  const limit = values.limit && Number(values.limit)
+  const options = { tasks: [task], data, numFewshot: Number(shots), limit }
   const rounds = []
   for (let round = 0; round < Number(values.rounds); round++) {
     const samples = []

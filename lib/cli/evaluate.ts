@@ -91,7 +91,7 @@ async function tell(
   const more = { git_hash: version, date: Date.now() / 1000 }
   if (output !== undefined) await writeResults(output, results, more)
   if (json) console.log(JSON.stringify({ reports: results.reports, suites: results.suites }))
-  else print(formatResults(results, basename(model)))
+  else print(formatResults(results, basename(model).replace(/@.*/, '')))
   const warning = warningOf(results)
   if (warning !== undefined) note(warning)
 }
