@@ -49,6 +49,10 @@ export interface LoadOptions {
    * chat_template.jinja or the chat_template of tokenizer_config.json beside the weights, and without
    * one 'zephyr', which Apple's Instruct models were tuned with: there, a conversation without a system
    * message begins with an empty one.
+   *
+   * The template of a checkpoint is a program of whoever made it. It reaches nothing but the messages and
+   * is ended after a second, which it can hold the event loop for; a server that loads checkpoints of
+   * strangers names a template itself.
    */
   chatTemplate?: string | undefined
   /**

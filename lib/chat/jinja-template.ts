@@ -7,9 +7,15 @@ import type { ChatTemplate } from './template.js'
 /** What a template may take of the clock, also on a busy machine; a usual one takes less than 1 ms. */
 const limitMs = 1000
 
+/** How often a template may take longer, which a pause of the whole machine can also cause. */
+const maxTimeouts = 3
+
 /**
  * The chat template of a checkpoint, in Jinja. Special tokens that the template itself writes become
  * tokens; those that a message spells out stay text.
+ *
+ * A template is a program of whoever made the checkpoint, and runs on the event loop. It reaches nothing
+ * but its variables; it is ended after a second, and no longer run once that has happened three times.
  *
  * @param name of the template, for errors.
  * @param variables what the template may name beside `messages`, as transformers has it: `bos_token` and
@@ -32,6 +38,7 @@ export async function jinjaTemplate(
   } catch (cause) {
     throw invalid(cause)
   }
+  let timeouts = 0
   return {
     render(messages, tokenizer, addGenerationPrompt) {
       const { specialTokens, bosTokenId, eosTokenId } = tokenizer
@@ -43,6 +50,8 @@ export async function jinjaTemplate(
         add_generation_prompt: addGenerationPrompt,
         messages: messages.map(({ role, content }) => ({ role, content: guard.protect(content) })),
       }
+      const tooSlow = () => invalid(new Error(`it takes longer than ${limitMs} ms`))
+      if (timeouts === maxTimeouts) throw tooSlow()
       try {
         return guard.split(
           withinLimit(() => template.render(given)),
@@ -50,7 +59,8 @@ export async function jinjaTemplate(
         )
       } catch (cause) {
         if ((cause as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
-          throw invalid(new Error(`it takes longer than ${limitMs} ms`))
+          timeouts++
+          throw tooSlow()
         }
         const message = `${name} refuses the messages: ${(cause as Error).message}`
         throw new OpenELMError('INVALID_ARGUMENT', message, { cause })

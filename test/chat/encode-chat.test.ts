@@ -192,12 +192,16 @@ t.test('a template that refuses, loops, or is none', async t => {
   const loops =
     '{% for i in range(3000) %}{% for j in range(3000) %}{{ i }}{% endfor %}{% endfor %}'
   const endless = await jinjaTemplate('it', loops, {})
-  const start = performance.now()
-  t.throws(() => encodeChat(llama, endless, [user('Hi')]), {
-    code: 'INVALID_TOKENIZER',
-    message: /longer than 1000 ms/,
-  })
-  t.ok(performance.now() - start < 5000)
+  const refusal = { code: 'INVALID_TOKENIZER', message: /longer than 1000 ms/ }
+  for (let time = 1; time <= 3; time++) {
+    const start = process.cpuUsage().user
+    t.throws(() => encodeChat(llama, endless, [user('Hi')]), refusal)
+    const spentMs = (process.cpuUsage().user - start) / 1000
+    t.ok(spentMs < 5000, `${spentMs} ms`)
+  }
+  const start = process.cpuUsage().user
+  t.throws(() => encodeChat(llama, endless, [user('Hi')]), refusal)
+  t.ok(process.cpuUsage().user - start < 50_000, 'it is not run a fourth time')
   t.same([...encodeChat(llama, handbook, [user('Hi')])].length, 18, 'and the next one works')
   await t.rejects(jinjaTemplate('it', '{% for %}', {}), {
     code: 'INVALID_TOKENIZER',
