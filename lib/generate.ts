@@ -1,59 +1,104 @@
 import { onAbort } from './abortable.js'
+import type { CachedSequence } from './cached-sequence.js'
 import type { GenerateSettings } from './generate-options.js'
 import type { GenerateChunk, GenerateResult } from './generation-stream.js'
-import type { NativeSampler, NativeSession } from './native-session.js'
+import { loadNative } from './native.js'
+import type { NativeSampler } from './native-session.js'
+import type { CheckedPrompt, PromptEncoder } from './prompt.js'
 import { toSample } from './sampler.js'
 import { StopSequences } from './stop-sequences.js'
 import type { TokenStream } from './token-stream.js'
 
+/**
+ * Continues a sequence with a prompt and what the model makes of it. When it ends, or is left, the
+ * sequence holds what was given so far; where that is nothing, it is as it was.
+ */
+export async function* generate(
+  sequence: CachedSequence,
+  prompts: PromptEncoder,
+  prompt: CheckedPrompt,
+  settings: GenerateSettings,
+): AsyncGenerator<GenerateChunk, GenerateResult> {
+  sequence.begin()
+  const before = sequence.tokens
+  const { signal } = settings
+  const room = sequence.contextLength - before.length
+  let tokens: number[] = []
+  try {
+    const ids = await prompts.encodeBehind(before.length, prompt, { room, signal })
+    tokens = [...before, ...ids]
+    const missing = await sequence.prepare(tokens, tokens.length - 1)
+    const held = sequence.cachedLength
+    const isContinued = before.length > 0 || ids.some(id => id !== prompts.bosTokenId)
+    const stopSequences = [...prompts.stopSequences(prompt), ...settings.stopSequences]
+    const sampler = new (loadNative().Sampler)(prompts.vocabSize, settings.sampler)
+    sampler.accept(Int32Array.from(tokens.slice(0, held)))
+    const start = {
+      sequence,
+      sampler,
+      missing,
+      tokens,
+      characters: prompts.characters(stopSequences, isContinued),
+      eosTokenIds: prompts.eosTokenIds,
+      usage: { promptTokens: ids.length, cachedTokens: Math.max(0, held - before.length) },
+    }
+    return yield* decode(start, { ...settings, stopSequences })
+  } finally {
+    // The last token drawn is not in the cache.
+    await sequence.end(sequence.tokens === tokens ? tokens.slice(0, -1) : undefined, signal)
+  }
+}
+
 /** What a generation begins with. */
-export interface GenerationStart {
-  readonly session: NativeSession
+interface GenerationStart {
+  readonly sequence: CachedSequence
   readonly sampler: NativeSampler
-  /** What the session does not hold yet of the text to continue. */
-  readonly tokens: Int32Array
+  /** What the cache does not hold yet of the text to continue. */
+  readonly missing: Int32Array
+  /** The text to continue, and then all of it. */
+  readonly tokens: number[]
   /** Makes text of the tokens drawn. */
   readonly characters: TokenStream
   /** The tokens that end the text, whether they are to be heeded or not. */
   readonly eosTokenIds: readonly number[]
   readonly usage: Omit<GenerateResult['usage'], 'completionTokens'>
-  /** Told of each token drawn before anyone else. */
-  readonly onToken: (token: number) => void
 }
 
 /**
- * The decode loop: appends the tokens to the session, then one token after the other, each drawn by the
+ * The decode loop: appends the tokens that are missing, then one token after the other, each drawn by the
  * sampler from the scores of those before. The last token drawn is not appended, once the session is
  * idle.
  */
-export async function* decode(
+async function* decode(
   start: GenerationStart,
   settings: GenerateSettings,
 ): AsyncGenerator<GenerateChunk, GenerateResult> {
-  const { session, sampler, characters } = start
+  const { sequence, sampler, characters } = start
+  const { native, contextLength } = sequence
   const { maxTokens, signal } = settings
   const ends = new Set([...settings.stopTokens, ...(settings.ignoreEos ? [] : start.eosTokenIds)])
   const stop = new StopSequences(settings.stopSequences)
   const clock = new Clock()
   const tokens: number[] = []
   let text = ''
-  let next = start.tokens
+  let next = start.missing
 
-  const forget = onAbort(signal, () => session.cancel())
+  const forget = onAbort(signal, () => native.cancel())
   try {
     for (;;) {
       const goesOn = tokens.length + 1 < maxTokens
       signal?.throwIfAborted()
-      const sample = toSample(await clock.time(session.sample(next, sampler, goesOn)))
+      const sample = toSample(await clock.time(native.sample(next, sampler, goesOn)))
       signal?.throwIfAborted()
-      start.onToken(sample.token)
+      start.tokens.push(sample.token)
+      sequence.tokens = start.tokens
       tokens.push(sample.token)
       next = Int32Array.of(sample.token)
 
       const isEnd = ends.has(sample.token)
       let piece = isEnd ? '' : stop.push(characters.push(sample.token))
       const isStopped = isEnd || stop.found
-      const isFull = tokens.length === maxTokens || session.position === session.contextLength
+      const isFull = tokens.length === maxTokens || native.position === contextLength
       if (!stop.found && (isEnd || isFull)) piece += stop.push(characters.end()) + stop.end()
       text += piece
       yield { text: piece, ...sample }
@@ -64,7 +109,7 @@ export async function* decode(
           tokens,
           finishReason: isStopped ? 'stop' : 'length',
           usage: { ...start.usage, completionTokens: tokens.length },
-          timings: clock.timings(start.tokens.length, tokens.length),
+          timings: clock.timings(start.missing.length, tokens.length),
         }
       }
     }

@@ -1,5 +1,6 @@
 import { abortable } from './abortable.js'
 import type { BackendName } from './backends.js'
+import { CachedSequence } from './cached-sequence.js'
 import { type CallOptions, callRules } from './call-options.js'
 import { Chat, type ChatOptions, chatRules } from './chat/chat.js'
 import { type EncodeChatOptions, encodeChat } from './chat/encode-chat.js'
@@ -223,7 +224,8 @@ export class OpenELM {
   }
 
   #open(contextLength: number): Session {
-    return new Session(this.#native.createSession(contextLength), this.#prompts)
+    const native = this.#native.createSession(contextLength)
+    return new Session(new CachedSequence(native), this.#prompts)
   }
 
   /** A generation whose arguments were checked. */

@@ -2,7 +2,7 @@ import { needsBos, renderChat } from './chat/encode-chat.js'
 import { type Message, type PlainMessage, readMessages } from './chat/message.js'
 import type { ChatTemplate } from './chat/template.js'
 import type { OpenELMConfig } from './config.js'
-import { OpenELMError } from './errors.js'
+import { invalidArgument, OpenELMError } from './errors.js'
 import type { TextParts } from './load-text-parts.js'
 import { tokenIds } from './options.js'
 import type { TokenStream } from './token-stream.js'
@@ -89,6 +89,25 @@ export class PromptEncoder {
     const parts = renderChat(this.tokenizer, this.chatTemplate, prompt)
     const isBare = needsBos(parts, this.tokenizer)
     return Int32Array.from(await this.tokenizer.encodeAsync(parts, { addBos: isBare, signal }))
+  }
+
+  /**
+   * The tokens of a prompt that comes after so many others; a text begins with BOS where there are none.
+   *
+   * @throws OpenELMError INVALID_ARGUMENT for messages that come after tokens, or when there is no token
+   *   at all; CONTEXT_OVERFLOW.
+   */
+  async encodeBehind(
+    position: number,
+    prompt: CheckedPrompt,
+    options: Omit<EncodePromptOptions, 'addBos'>,
+  ): Promise<Int32Array> {
+    if (position > 0 && Array.isArray(prompt)) {
+      throw invalidArgument('prompt', 'text or token ids once a session holds tokens', prompt)
+    }
+    const ids = await this.encode(prompt, { ...options, addBos: position === 0 })
+    if (position + ids.length === 0) throw invalidArgument('prompt', 'at least 1 token', prompt)
+    return ids
   }
 
   /**

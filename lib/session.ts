@@ -1,7 +1,7 @@
-import { abortable } from './abortable.js'
+import type { CachedSequence } from './cached-sequence.js'
 import { type CallOptions, callRules } from './call-options.js'
-import { invalidArgument, OpenELMError } from './errors.js'
-import { decode } from './generate.js'
+import { invalidArgument } from './errors.js'
+import { generate } from './generate.js'
 import {
   type GenerateOptions,
   type GenerateSettings,
@@ -14,7 +14,6 @@ import {
   generationStream,
   resultOf,
 } from './generation-stream.js'
-import { loadNative } from './native.js'
 import type { NativeSession } from './native-session.js'
 import { integer, readOptions, tokenIds } from './options.js'
 import type { CheckedPrompt, Prompt, PromptEncoder } from './prompt.js'
@@ -35,32 +34,23 @@ import type { TokenIds } from './tokenizer.js'
  * stream is neither at its end nor left, every other call throws BUSY.
  */
 export class Session {
-  /** Tokens that it can hold; one more can be generated. */
-  readonly contextLength: number
-  /** @internal */
-  readonly native: NativeSession
+  readonly #sequence: CachedSequence
   readonly #prompts: PromptEncoder
-  /** The sequence. */
-  #tokens: readonly number[]
-  /** What the cache holds: the sequence or its beginning, or what the sequence was before. */
-  #cached: readonly number[]
-  /** Settled when the cache may be used again after a call that failed. */
-  #idle: Promise<void> | undefined
-  #isBusy = false
-  #isDisposed = false
 
   /** @internal Use `OpenELM.createSession`. */
-  constructor(
-    native: NativeSession,
-    prompts: PromptEncoder,
-    tokens: readonly number[] = [],
-    cached: readonly number[] = [],
-  ) {
-    this.native = native
-    this.contextLength = native.contextLength
+  constructor(sequence: CachedSequence, prompts: PromptEncoder) {
+    this.#sequence = sequence
     this.#prompts = prompts
-    this.#tokens = tokens
-    this.#cached = cached
+  }
+
+  /** Tokens that it can hold; one more can be generated. */
+  get contextLength(): number {
+    return this.#sequence.contextLength
+  }
+
+  /** @internal */
+  get native(): NativeSession {
+    return this.#sequence.native
   }
 
   /**
@@ -68,12 +58,12 @@ export class Session {
    * which is computed by the next call. 0 after `dispose`.
    */
   get position(): number {
-    return this.#isDisposed ? 0 : this.#tokens.length
+    return this.#sequence.tokens.length
   }
 
   /** The tokens of the sequence: a copy. */
   get tokens(): number[] {
-    return this.#isDisposed ? [] : [...this.#tokens]
+    return [...this.#sequence.tokens]
   }
 
   /**
@@ -114,11 +104,11 @@ export class Session {
   async append(tokens: TokenIds, options?: CallOptions): Promise<Float32Array> {
     const ids = tokenIds(this.#prompts.vocabSize)('tokens', tokens)
     const { signal } = readOptions(options, callRules)
-    const sequence = [...this.#tokens, ...ids]
-    const logits = await this.#call(sequence, sequence.length - 1, signal, missing =>
+    const sequence = [...this.#sequence.tokens, ...ids]
+    const logits = await this.#sequence.call(sequence, sequence.length - 1, signal, missing =>
       this.native.logits(missing, false),
     )
-    this.#tokens = sequence
+    this.#sequence.tokens = sequence
     return logits
   }
 
@@ -157,8 +147,9 @@ export class Session {
    *   DISPOSED.
    */
   rewind(position: number): void {
-    this.#checkIdle()
-    this.#tokens = this.#tokens.slice(0, integer(0, this.position)('position', position))
+    this.#sequence.checkIdle()
+    const kept = integer(0, this.position)('position', position)
+    this.#sequence.tokens = this.#sequence.tokens.slice(0, kept)
   }
 
   /**
@@ -168,14 +159,12 @@ export class Session {
    *   takes to end.
    */
   fork(): Session {
-    this.#checkIdle()
-    return new Session(this.native.fork(), this.#prompts, this.#tokens, this.#cached)
+    return new Session(this.#sequence.fork(), this.#prompts)
   }
 
   /** Gives the memory of the cache back. Idempotent; a call under way rejects with DISPOSED. */
   dispose(): void {
-    this.#isDisposed = true
-    this.native.dispose()
+    this.#sequence.dispose()
   }
 
   /** As `dispose`, for `using`. */
@@ -184,64 +173,18 @@ export class Session {
   }
 
   /** @internal A generation whose arguments were checked. */
-  async *run(
+  run(
     prompt: CheckedPrompt,
     settings: GenerateSettings,
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
-    this.#begin()
-    const before = this.#tokens
-    let sequence: number[] = []
-    try {
-      const ids = await this.#encode(prompt, settings.signal)
-      sequence = [...before, ...ids]
-      const tokens = await this.#prepare(sequence, sequence.length - 1)
-      const held = this.#cached
-      const isContinued = before.length > 0 || ids.some(id => id !== this.#prompts.bosTokenId)
-      const stopSequences = [...this.#prompts.stopSequences(prompt), ...settings.stopSequences]
-      const sampler = new (loadNative().Sampler)(this.#prompts.vocabSize, settings.sampler)
-      sampler.accept(Int32Array.from(held))
-      const start = {
-        session: this.native,
-        sampler,
-        tokens,
-        characters: this.#prompts.characters(stopSequences, isContinued),
-        eosTokenIds: this.#prompts.eosTokenIds,
-        usage: {
-          promptTokens: ids.length,
-          cachedTokens: Math.max(0, held.length - before.length),
-        },
-        onToken: (token: number) => {
-          this.#tokens = sequence
-          sequence.push(token)
-        },
-      }
-      return yield* decode(start, { ...settings, stopSequences })
-    } finally {
-      // The last token drawn is not in the cache.
-      if (this.#tokens === sequence) this.#cached = sequence.slice(0, -1)
-      this.#isBusy = false
-      this.#idle = this.native.whenIdle()
-      // Whoever aborts does not wait for a batch that other sessions need.
-      if (!settings.signal?.aborted) await this.#idle
-    }
-  }
-
-  async #encode(prompt: CheckedPrompt, signal: AbortSignal | undefined): Promise<Int32Array> {
-    const { position } = this
-    if (position > 0 && Array.isArray(prompt)) {
-      throw invalidArgument('prompt', 'text or token ids once a session holds tokens', prompt)
-    }
-    const room = this.contextLength - position
-    const ids = await this.#prompts.encode(prompt, { addBos: position === 0, room, signal })
-    if (position + ids.length === 0) throw invalidArgument('prompt', 'at least 1 token', prompt)
-    return ids
+    return generate(this.#sequence, this.#prompts, prompt, settings)
   }
 
   async #scores(ids: Int32Array, top: number, signal: AbortSignal | undefined) {
-    const sequence = [...this.#tokens, ...ids]
-    const first = Math.max(1, this.#tokens.length)
+    const sequence = [...this.#sequence.tokens, ...ids]
+    const first = Math.max(1, this.position)
     const targets = Int32Array.from(sequence.slice(first))
-    return this.#call(sequence, first - 1, signal, (missing, held) =>
+    return this.#sequence.call(sequence, first - 1, signal, (missing, held) =>
       this.native.scores(missing, rowsFrom(first - 1 - held, targets.length), targets, top),
     )
   }
@@ -257,16 +200,16 @@ export class Session {
     choices: readonly Int32Array[],
     signal?: AbortSignal,
   ): Promise<Score[]> {
-    const start = [...this.#tokens, ...context]
+    const start = [...this.#sequence.tokens, ...context]
     const [choice = new Int32Array(0), ...others] = choices
     const targets = Int32Array.from([...others.map(([token]) => token!), ...choice])
     const sequence = [...start, ...choice.slice(0, -1)]
-    const result = await this.#call(sequence, start.length - 1, signal, missing => {
+    const result = await this.#sequence.call(sequence, start.length - 1, signal, missing => {
       const row = missing.length - Math.max(1, choice.length)
       const rows = [...others.map(() => row), ...rowsFrom(row, choice.length)]
       return this.native.scores(missing, Int32Array.from(rows), targets, 1)
     })
-    this.#tokens = start
+    this.#sequence.tokens = start
     const scored = tokenScores(targets, result)
     const scores = choices.slice(0, 1).map(() => scoreOf(scored.slice(others.length)))
     for (const [i, other] of others.entries()) {
@@ -280,64 +223,9 @@ export class Session {
     const targets = choice.slice(1)
     if (targets.length === 0) return []
     const sequence = [...start, ...choice.slice(0, -1)]
-    const result = await this.#call(sequence, start.length, signal, missing =>
+    const result = await this.#sequence.call(sequence, start.length, signal, missing =>
       this.native.scores(missing, rowsFrom(0, missing.length), targets, 1),
     )
     return tokenScores(targets, result)
-  }
-
-  /** Runs a native call that appends what the cache lacks of a sequence. */
-  async #call<Result>(
-    sequence: readonly number[],
-    most: number,
-    signal: AbortSignal | undefined,
-    start: (missing: Int32Array, held: number) => Promise<Result>,
-  ): Promise<Result> {
-    this.#begin()
-    try {
-      const missing = await this.#prepare(sequence, most)
-      const result = await abortable(signal, () => ({
-        promise: start(missing, this.#cached.length),
-        cancel: () => this.native.cancel(),
-      }))
-      this.#cached = sequence
-      return result
-    } catch (error) {
-      this.#idle = this.native.whenIdle()
-      throw error
-    } finally {
-      this.#isBusy = false
-    }
-  }
-
-  /**
-   * Lets the cache hold what it has of a sequence, at most the first `most` tokens, and nothing else.
-   * Returns the others.
-   */
-  async #prepare(sequence: readonly number[], most: number): Promise<Int32Array> {
-    if (sequence.length > this.contextLength) {
-      const { position, contextLength } = this
-      throw new OpenELMError(
-        'CONTEXT_OVERFLOW',
-        `${sequence.length - position} tokens at position ${position} do not fit in a context of ` +
-          `${contextLength}`,
-      )
-    }
-    await this.#idle
-    const held = this.#cached.slice(0, most)
-    const differs = held.findIndex((token, i) => token !== sequence[i])
-    this.#cached = differs < 0 ? held : held.slice(0, differs)
-    if (this.#cached.length < this.native.position) this.native.rewind(this.#cached.length)
-    return Int32Array.from(sequence.slice(this.#cached.length))
-  }
-
-  #begin(): void {
-    this.#checkIdle()
-    this.#isBusy = true
-  }
-
-  #checkIdle(): void {
-    if (this.#isDisposed) throw new OpenELMError('DISPOSED', 'the session is disposed')
-    if (this.#isBusy) throw new OpenELMError('BUSY', 'the session already has a call under way')
   }
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { CachedSequence } from '../../lib/cached-sequence.js'
 import { Chat, type ChatOptions } from '../../lib/chat/chat.js'
 import { jinjaTemplate } from '../../lib/chat/jinja-template.js'
 import { noTemplate, zephyr } from '../../lib/chat/template.js'
@@ -36,7 +37,13 @@ function watchedChat(options: ChatOptions = {}, chatTemplate = zephyr, given = t
   const prompts = new PromptEncoder(model.config, tokenizer.eosTokenIds, parts)
   const messages = [...(options.messages ?? [])] as never
   const truncate = options.truncate ?? 'oldest'
-  return { chat: new Chat(new Session(session, prompts), prompts, { messages, truncate }), passes }
+  return {
+    chat: new Chat(new Session(new CachedSequence(session), prompts), prompts, {
+      messages,
+      truncate,
+    }),
+    passes,
+  }
 }
 
 t.test('a turn costs only its new tokens', async t => {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { CachedSequence } from '../../lib/cached-sequence.js'
 import type { EncodedRequest } from '../../lib/evaluate/encode-request.js'
 import { truncate } from '../../lib/evaluate/encode-request.js'
 import type { NativeSession } from '../../lib/native-session.js'
@@ -64,7 +65,9 @@ class FormulaSession {
 }
 
 function sessionOn(native: FormulaSession): Session {
-  return new Session(native as unknown as NativeSession, { vocabSize } as PromptEncoder)
+  return new Session(new CachedSequence(native as unknown as NativeSession), {
+    vocabSize,
+  } as PromptEncoder)
 }
 
 t.test('cut requests and their scores, as the harness has them', async t => {
