@@ -224,7 +224,10 @@ Output CudaBackend::end(const Batch& batch, const Buffer& logits) {
     step_->graph.launch(stream_);
   }
   if (step_) step_->has_run = true;
-  if (draws) return {nullptr, batch_->read_sampled(stream_, int(count))};
+  if (draws) {
+    stream_.synchronize();
+    return {nullptr, batch_->sampled()};
+  }
   return {read_logits(logits, count * weights_->config.vocab_size), nullptr};
 }
 

@@ -76,14 +76,6 @@ void DeviceBatch::upload_step(const Stream& stream, const Batch& batch) {
   }
 }
 
-const int32_t* DeviceBatch::read_sampled(const Stream& stream, int count) const {
-  check(cudaMemcpyAsync(column(kSampled), sampled(), size_t(count) * sizeof(int),
-                        cudaMemcpyDeviceToHost, stream.get()),
-        "copy tokens");
-  stream.synchronize();
-  return column(kSampled);
-}
-
 bool DeviceBatch::fill_caches(const KvCache& cache, int session) {
   CachePointers* const pointers = host_caches() + size_t(session) * num_layers_;
   bool changed = false;

@@ -28,9 +28,9 @@ class DeviceBatch {
   const int* logit_rows() const { return device_column(kLogitRows); }
   const DrawArgs* draws() const { return reinterpret_cast<const DrawArgs*>(device_column(kDraws)); }
 
-  // Where kernels leave the tokens drawn, and the first of them on the host once all has run.
-  int* sampled() const { return device_column(kSampled); }
-  const int32_t* read_sampled(const Stream& stream, int count) const;
+  // Where kernels leave the tokens drawn: on the host, whose page-locked memory they reach at the
+  // same address.
+  int32_t* sampled() const { return column(kSampled); }
 
  private:
   // Columns of the table of integers, each [max_tokens]; some take more than one.
