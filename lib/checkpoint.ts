@@ -94,12 +94,14 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
 
 async function requireDirectory(root: string): Promise<void> {
   let cause: unknown
+  let advice = ''
   try {
     if ((await stat(root)).isDirectory()) return
+    advice = '; openelm convert makes one of a file of llama.cpp or PyTorch'
   } catch (error) {
     cause = error
   }
-  throw new OpenELMError('MODEL_NOT_FOUND', `${root} is not a directory`, { cause })
+  throw new OpenELMError('MODEL_NOT_FOUND', `${root} is not a directory${advice}`, { cause })
 }
 
 /** The format that the metadata of every file names; undefined for a float checkpoint. */

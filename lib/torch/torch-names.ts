@@ -123,7 +123,9 @@ function rebuildTensor([storage, offset, shape, strides]: readonly unknown[], fi
     const tensor = `a tensor [${shape}] with the strides [${strides}] from ${offset} on`
     throw invalid(file, `it has ${tensor} in a storage of ${storage.length} numbers`)
   }
-  return new TorchTensor(storage, shape, strides, offset * elementBytes[storage.dtype])
+  // Copies: the pickle may go on to change its lists.
+  const byteOffset = offset * elementBytes[storage.dtype]
+  return new TorchTensor(storage, [...shape], [...strides], byteOffset)
 }
 
 function isNatural(value: unknown): value is number {

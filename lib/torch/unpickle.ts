@@ -187,8 +187,8 @@ class Unpickler {
   #global(): void {
     const name = `${this.#line()}.${this.#line()}`
     if (!this.#names.knows(name)) {
-      const advice = 'only tensors and plain values are read; nothing was executed'
-      throw this.#fail(`${describeJson(name)}: ${advice}`)
+      const advice = 'only tensors and plain values are read, and nothing is executed'
+      throw this.#fail(`the name ${describeJson(name)}; ${advice}`)
     }
     this.#push(new PickleGlobal(name))
   }

@@ -133,6 +133,10 @@ for (const [args, message] of misuses) {
 
 const failures: [args: string[], message: string | RegExp][] = [
   [
+    ['inspect', join(torchFiles, 'training.pt')],
+    /training\.pt is not a directory; openelm convert makes one of .* PyTorch \[MODEL_NOT_FOUND\]$/,
+  ],
+  [
     ['generate', '-m', 'no/such/model', 'x'],
     /no\/such\/model is not a directory \[MODEL_NOT_FOUND\]$/,
   ],

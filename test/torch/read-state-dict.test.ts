@@ -6,7 +6,7 @@ import { torchToSafetensors } from '../../lib/convert/index.js'
 import { readStateDict } from '../../lib/torch/read-state-dict.js'
 import { readSafetensors } from '../helpers/safetensors.js'
 import { invalidCheckpoint } from '../helpers/tiny-checkpoint.js'
-import { dict, pickle, tensor, writeZip } from '../helpers/torch-zip.js'
+import { dict, integer, pickle, tensor, writeZip } from '../helpers/torch-zip.js'
 
 const data = join(import.meta.dirname, 'data')
 const names = ['types', 'views', 'training', 'bfloat16', 'mixed']
@@ -90,6 +90,21 @@ t.test('a zip without the records of zip64, and one with entries that no tensor 
   ]
   writeZip(file, parts, { zip64: false })
   t.match(await readStateDict(file), [{ name: 'w', dtype: 'F32', shape: [2, 3], strides: [3, 1] }])
+})
+
+t.test('a shape is what it was when the tensor was made', async t => {
+  const file = join(t.testdir(), 'x.pt')
+  const lists = tensor({ shape: [], strides: [] })
+    .toString('latin1')
+    .replace('(t(t', ']q\x00]q\x01')
+  const longer = ['h\x00', integer(2 ** 30), 'a', 'h\x01', integer(1), 'a']
+  const made = dict({ w: Buffer.from(lists, 'latin1') })
+  writeZip(file, [
+    { name: 'x/data.pkl', data: pickle(made, 'q\x02', ...longer, 'h\x02.') },
+    { name: 'x/data/0', data: Buffer.alloc(24) },
+  ])
+  const [{ shape, strides } = {}] = await readStateDict(file)
+  t.same([shape, strides], [[], []])
 })
 
 t.test('an abort writes no file', async t => {
