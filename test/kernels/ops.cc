@@ -153,8 +153,8 @@ void test_ops() {
 }
 
 // The widths of the first and of the last layer of each preset. An emulator multiplies several
-// tokens by such matrices for minutes: there they are those of the smallest preset, and all only as
-// what the presets are most often run as.
+// tokens by such matrices for minutes: there they are those of the smallest preset. How a matrix is
+// shared out goes by its widths for one token alone.
 void test_presets() {
   for (const TestBackend& backend : test_backends()) {
     if (backend.backend_class == BackendClass::kCpuFloat16Cache) continue;  // has the same widths
@@ -167,12 +167,11 @@ void test_presets() {
       config.num_layers = 2;
       config.vocab_size = 320;
       for (DType dtype : kDTypes) {
-        const bool often = dtype == DType::kBFloat16 || dtype == DType::kQ4;
         report(name_of(backend, preset.name, dtype), [&](OpErrors& errors) {
           const Model model(backend, config, dtype, make_tensors(config, format_of(dtype)), 97);
           OpRun run(model, errors);
           run.batch({{0, 1}});
-          if (!emulated || often || &preset == kPresets) run.batch({{0, 2}, {1, 3}});
+          if (!emulated || &preset == kPresets) run.batch({{0, 2}, {1, 3}});
         });
       }
     }
