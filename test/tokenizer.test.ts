@@ -73,7 +73,7 @@ t.test('any text has the ids of llama-tokenizer-js and comes back', async t => {
 })
 
 t.test('lone surrogates are read as U+FFFD', async t => {
-  t.same(tokenizer.encode('a\ud800\u{1f999}\udc00'), tokenizer.encode('a\ufffd\u{1f999}\ufffd'))
+  t.same(tokenizer.encode('a\ud800\ud83e\udd99\udc00'), tokenizer.encode('a\ufffd\u{1f999}\ufffd'))
   const surrogates = fc.string({ unit: fc.constantFrom('\ud83e', '\udd99', 'a') })
   const property = fc.property(surrogates, text => {
     assert.equal(tokenizer.decode(tokenizer.encode(text)), readable(text))
