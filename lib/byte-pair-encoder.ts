@@ -16,7 +16,7 @@ export interface BytePairVocabulary {
   /** Of those pieces alone. */
   merges: Merges
   /** The tokens that stand for a character that is no piece: its bytes, the unknown token or none. */
-  spell(character: string): readonly number[]
+  fallbackTokens(character: string): readonly number[]
 }
 
 // V8 copies a slice this short; a longer one, as a key of the cache, would keep its whole text alive.
@@ -30,7 +30,7 @@ const stepLength = 2048
  * of equals, is merged until none is left. O(n log n) in the length of the word, whatever it holds.
  */
 export class BytePairEncoder {
-  readonly #spell: BytePairVocabulary['spell']
+  readonly #fallbackTokens: BytePairVocabulary['fallbackTokens']
   readonly #vocabSize: number
   readonly #characters = new Map<string, number>()
   readonly #ranks = new Map<number, number>()
@@ -38,9 +38,9 @@ export class BytePairEncoder {
   readonly #adjacent = new Set<number>()
   readonly #cache = new Map<string, readonly number[]>()
 
-  constructor({ vocabSize, pieces, merges, spell }: BytePairVocabulary) {
+  constructor({ vocabSize, pieces, merges, fallbackTokens }: BytePairVocabulary) {
     this.#vocabSize = vocabSize
-    this.#spell = spell
+    this.#fallbackTokens = fallbackTokens
     this.#merged = merges.merged
     const firstUnits = new Uint16Array(pieces.length)
     const lastUnits = new Uint16Array(pieces.length)
@@ -96,7 +96,7 @@ export class BytePairEncoder {
     for (const character of span) {
       const id = this.#characters.get(character)
       if (id !== undefined) tokens.push(id)
-      else for (const token of this.#spell(character)) tokens.push(token)
+      else for (const token of this.#fallbackTokens(character)) tokens.push(token)
       if (pauses()) yield ''
     }
     const end = tokens.length
@@ -122,7 +122,7 @@ export class BytePairEncoder {
       if (rankAt(index) !== rank) continue
       const right = next[index]!
       tokens[index] = this.#merged[rank]!
-      tokens[right] = gone
+      tokens[right] = mergedAway
       next[index] = next[right]!
       if (next[index]! < end) previous[next[index]!] = index
       if (index > 0) offer(previous[index]!)
@@ -141,7 +141,7 @@ export class BytePairEncoder {
 }
 
 // No pair with it has a rank.
-const gone = -1
+const mergedAway = -1
 
 function unitsAround(text: string, index: number): number {
   return (text.charCodeAt(index - 1) << 16) | text.charCodeAt(index)

@@ -1,6 +1,6 @@
 import { abortSignal, optional, type RulesOf } from './options.js'
 
-/** How a call is ended early. */
+/** Options of calls that can be aborted. */
 export interface CallOptions {
   /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined

@@ -46,11 +46,11 @@ export interface Checkpoint {
    * checkpoint may have more rows than the vocabulary: only the first `vocabSize` count.
    */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
-  /** Of all tensors together. */
+  /** Bytes of all tensors together. */
   readonly byteLength: number
   /** Names of tensors that the model has no use for. */
   readonly unexpected: readonly string[]
-  /** What is odd about the files and changes nothing, a sentence each. */
+  /** Oddities of the files that do not change the model, one sentence for each. */
   readonly remarks: readonly string[]
 }
 
@@ -107,9 +107,9 @@ async function requireDirectory(root: string): Promise<void> {
 /** The format that the metadata of every file names; undefined for a float checkpoint. */
 function quantisedDType(files: readonly WeightFile[]): 'q8' | 'q4' | undefined {
   const [first, ...others] = files.map(file => ({ ...file, dtype: declaredDType(file) }))
-  const stranger = others.find(file => file.dtype !== first?.dtype)
-  if (stranger === undefined) return first?.dtype
-  throw invalid(stranger.file, `its openelm.dtype differs from that of ${first?.file}`)
+  const differing = others.find(file => file.dtype !== first?.dtype)
+  if (differing === undefined) return first?.dtype
+  throw invalid(differing.file, `its openelm.dtype differs from that of ${first?.file}`)
 }
 
 function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined {

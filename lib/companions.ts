@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ioError } from './files.js'
 
-/** What a model directory may hold beside config and weights that still holds for another form of them. */
+/** Files of a model directory that also fit a converted or quantised copy of its weights. */
 const companionNames = [
   'tokenizer.json',
   'tokenizer_config.json',

@@ -56,7 +56,7 @@ function share(quota: number, period: number): number {
   return quota > 0 && period > 0 ? quota / period : Infinity
 }
 
-/** None of a file that is not there. */
+/** The lines of a file; an empty list where there is no such file. */
 function readLines(file: string): string[] {
   try {
     return readFileSync(file, 'utf8').split('\n')

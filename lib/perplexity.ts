@@ -21,13 +21,13 @@ export interface PerplexityOptions {
 
 /** What {@link perplexity} measures. */
 export interface Perplexity {
-  /** e to the mean of -log p(token): what depends on the vocabulary. */
+  /** e to the mean of -log p(token). Comparable only between models with the same vocabulary. */
   perplexity: number
-  /** The sum of -log2 p(token) over the bytes of the text: what does not. */
+  /** The sum of -log2 p(token), divided by the bytes of the text. Comparable between all models. */
   bitsPerByte: number
   /** Tokens scored. */
   tokens: number
-  /** Of the text in UTF-8. */
+  /** Bytes of the text in UTF-8. */
   bytes: number
 }
 

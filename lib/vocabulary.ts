@@ -72,7 +72,7 @@ export function createVocabulary(
     vocabSize,
     pieces,
     merges: parts.merges,
-    spell: character => {
+    fallbackTokens: character => {
       if (byteFallback) return Array.from(utf8.encode(character), byte => byteTokens[byte]!)
       return unknown === undefined ? [] : [unknown]
     },

@@ -47,7 +47,7 @@ Example:
   .action(async (argument: string | undefined, options, command: Command) => {
     const threads = options.threads ?? machineInfo().threads
     const result = await loadAndMeasure(namedModel(argument, options, command)!, options)
-    // Afterwards, for it takes more memory than a small model.
+    // The measurement needs more memory than a small model: before, it would count in peakMemory.
     const machine = await measureMachine(threads)
     interruptSignal().throwIfAborted()
     if (options.json) console.log(JSON.stringify({ machine, threads, ...result }))
@@ -66,7 +66,7 @@ interface BenchResult {
   readonly peakMemory: number
 }
 
-/** The bars are gone before anything else is written. */
+/** Loads and measures a model. The progress bars are removed before the results are printed. */
 async function loadAndMeasure(source: string, plan: BenchPlan): Promise<BenchResult> {
   const signal = interruptSignal()
   const start = performance.now()
@@ -85,7 +85,7 @@ async function loadAndMeasure(source: string, plan: BenchPlan): Promise<BenchRes
   }
 }
 
-// The plan says how long contexts are.
+// The context length follows from the lengths to measure.
 const modelOptions = loadOptions.filter(option => option.attributeName() !== 'contextLength')
 addOptions(bench, [modelOption, ...modelOptions])
 
@@ -127,7 +127,7 @@ function describeTimes(tokenMs: readonly number[]): string {
   return `median ${quantile(tokenMs, 0.5).toFixed(2)} ms, p99 ${quantile(tokenMs, 0.99).toFixed(2)} ms`
 }
 
-/** Of the machine's reading speed for tg, of its multiply-adds for pp. */
+/** The share of what the machine can do: of its multiply-adds for pp, of its memory bandwidth for tg. */
 function shareOf(
   { name, tokensPerSecond }: BenchTest,
   { config, dtype }: BenchResult,

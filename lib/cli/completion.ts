@@ -1,6 +1,6 @@
 import { Argument, Command, Help, type Option } from 'commander'
 
-/** Made of the commands and options themselves, so that none is forgotten. */
+/** The scripts are made from the definitions of the commands, so they always list all of them. */
 export const completion = new Command('completion')
   .description('print a script that completes commands and options in a shell')
   .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
@@ -17,7 +17,7 @@ Examples:
     console.log(shell === 'fish' ? fishScript(commands) : bashScript(commands, shell))
   })
 
-/** With --help. */
+/** The options of a command, --help included. */
 function optionsOf(command: Command): Option[] {
   return new Help().visibleOptions(command)
 }
@@ -26,13 +26,13 @@ function optionsOf(command: Command): Option[] {
 function choicesOf(command: Command) {
   const values = [
     ...optionsOf(command).map(option => [option.long!, option.argChoices] as const),
-    // The word before the first argument is the command.
+    // A first argument follows the name of the command, as a value follows its option.
     ...command.registeredArguments.map(argument => [command.name(), argument.argChoices] as const),
   ]
   return values.filter((entry): entry is [string, string[]] => entry[1] !== undefined)
 }
 
-/** Words are completed by bash itself; zsh takes the same script through its emulation. */
+/** A script for bash. zsh runs the same script with bashcompinit. */
 function bashScript(commands: readonly Command[], shell: 'bash' | 'zsh'): string {
   const options = commands.map(
     command => [command.name(), optionsOf(command).map(({ long }) => long!)] as const,

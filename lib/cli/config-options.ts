@@ -1,7 +1,7 @@
 import { Option } from 'commander'
 import { type OpenELMConfig, presets, readConfig } from '../index.js'
 
-/** A model shape without weights. */
+/** Options that name the shape of a model without weights. */
 export const configOptions = [
   new Option('--preset <size>', 'the shape of a released model')
     .choices(Object.keys(presets))

@@ -82,7 +82,7 @@ Examples:
   })
 addOptions(evaluateCommand, [modelOption, ...loadOptions])
 
-/** Says and writes what was found. */
+/** Prints the results, and writes them where --output asks for it. */
 async function tell(
   results: EvaluationResults,
   model: string,
@@ -103,7 +103,7 @@ function withConfig(results: EvaluationResults, config: object): EvaluationResul
   return { ...results, reports }
 }
 
-/** The bars are gone before anything else is written. */
+/** Evaluates with a progress bar for each task, which is removed before the results are printed. */
 async function evaluateWithBar(
   model: OpenELM,
   options: EvaluateOptions,

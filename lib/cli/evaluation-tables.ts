@@ -9,7 +9,7 @@ import {
 import { formatCount } from './format.js'
 import { formatTable } from './table.js'
 
-/** The tables of results: the harness' own, then those of the paper, beside Apple's figures if there are. */
+/** The tables of the harness, then those of the paper, with Apple's figures for Apple's models. */
 export function formatResults(results: EvaluationResults, model: string): string {
   const reports = results.reports.map(formatReport)
   const tables = Object.keys(results.suites).map(suite => suiteTable(results, suite, model))
@@ -41,7 +41,7 @@ function signed(value: number): string {
   return `${value < 0 ? '' : '+'}${value.toFixed(2)}`
 }
 
-/** That results are not of the documents that Apple scored; undefined when they are. */
+/** A warning where only some of a task's documents were scored; undefined where all were. */
 export function warningOf({ reports }: EvaluationResults): string | undefined {
   const counts = reports.flatMap(report => Object.entries(report['n-samples']))
   const partial = counts.filter(([task, { effective }]) => effective !== numDocumentsOf(task))

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { OpenELMError } from '../index.js'
 
-/** What went wrong, with the options of the API under the names that they have in a command. */
+/** The message of an error, with the names of a command's flags in place of those of the API's options. */
 export function explain(error: unknown, command: Command | undefined): string {
   if (!(error instanceof OpenELMError))
     return error instanceof Error ? error.message : String(error)
@@ -10,7 +10,7 @@ export function explain(error: unknown, command: Command | undefined): string {
   for (const option of command?.options ?? []) {
     const name = option.attributeName()
     if (name === argument) message = message.replaceAll(error.argument!, option.long!)
-    // One of several words joined is nothing but a name.
+    // A name in camel case cannot be an ordinary word of the message.
     else if (/[A-Z]/.test(name))
       message = message.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), option.long!)
   }

@@ -73,7 +73,7 @@ async function readPrompt(argument: string | undefined, file: string | undefined
 
 type Chunks = AsyncGenerator<GenerateChunk, GenerateResult>
 
-/** Prints the text as it comes. The shell's next prompt begins a line, also after half a text. */
+/** Prints the text as it is generated, and a newline, also where an error or a signal ends it early. */
 async function printText(chunks: Chunks): Promise<GenerateResult> {
   let hasText = false
   try {
@@ -95,7 +95,7 @@ async function printJson(chunks: Chunks): Promise<GenerateResult> {
   return result
 }
 
-/** Calls `visit` with each chunk. `for await` would lose the result. */
+/** Calls `visit` with each chunk and returns the result, which `for await` would drop. */
 async function forEach(chunks: Chunks, visit: (chunk: GenerateChunk) => void) {
   let step = await firstOf(chunks)
   for (; !step.done; step = await chunks.next()) visit(step.value)
@@ -107,7 +107,7 @@ async function firstOf(chunks: Chunks) {
   return await chunks.next()
 }
 
-/** The first token comes of the prompt, so its time is the prompt's. */
+/** The first token is computed with the prompt, so its time counts as prefill. */
 function describeSpeed({ usage, timings, finishReason }: GenerateResult): string {
   const speed = (tokens: number, perSecond: number) =>
     `${tokens} ${tokens === 1 ? 'token' : 'tokens'}, ${perSecond.toFixed(1)} tokens/s`

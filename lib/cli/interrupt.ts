@@ -4,7 +4,7 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Thrown when a signal ends a command: Ctrl-C, a request to end, or a terminal that is closed. */
 export class Interrupt extends Error {
-  /** What shells report of a program that the signal has ended. */
+  /** The exit code that shells give a program that was ended by this signal: 128 + its number. */
   readonly exitCode: number
 
   constructor(signal: (typeof signals)[number] = 'SIGINT') {

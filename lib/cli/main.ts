@@ -69,18 +69,18 @@ for (const command of [...commands, help]) {
   program.addCommand(command.copyInheritedSettings(program))
 }
 
-/** The subcommand, once its options are read. */
+/** The subcommand that runs; undefined before the arguments are parsed. */
 let running: Command | undefined
 program.hook('preAction', (_, command) => {
   running = command
 })
 
-// A reader that has seen enough, as in `openelm generate … | head -1`, is no error.
+// It is no error when the reader closes the pipe early, as in `openelm generate … | head -1`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : report(error))
 })
 
-// Nothing can be said when standard error is closed, and no answer depends on it.
+// A closed standard error loses messages, but must not end a command that still has an answer to print.
 process.stderr.on('error', () => {})
 
 try {
@@ -89,7 +89,7 @@ try {
   process.exitCode = report(error)
 }
 
-/** Says in one line what went wrong, unless it has been said, and returns the exit code. */
+/** Prints an error in one line, unless commander has printed it already, and returns the exit code. */
 function report(error: unknown): number {
   if (error instanceof Interrupt) return error.exitCode
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2

@@ -16,7 +16,7 @@ export interface BenchPlan {
 export interface BenchTest {
   /** pp512 processes 512 tokens, tg128 generates 128, tg32@d2048 generates 32 after 2,048. */
   readonly name: string
-  /** Of each repetition. */
+  /** One value for each repetition. */
   readonly tokensPerSecond: number[]
   /**
    * Milliseconds from one token to the next, of each repetition, for tg without a depth. What comes
@@ -102,7 +102,7 @@ export async function measureSpeed(
   return tests
 }
 
-/** Bytes of the weights that a token needs, each once. */
+/** Bytes of weights that generating one token reads from memory. */
 export function bytesPerToken(config: OpenELMConfig, dtype: DType): number {
   // Of an embedding that is not also the output matrix, a token reads one row.
   const isRead = ({ name }: { name: string }) =>
@@ -111,7 +111,7 @@ export function bytesPerToken(config: OpenELMConfig, dtype: DType): number {
   return headers.reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
-/** Operations of a prompt of so many tokens, of which the last alone gets logits. */
+/** Operations of processing a prompt of this many tokens. Logits are computed for the last one only. */
 export function promptOperations(config: OpenELMConfig, tokens: number): number {
   const matrices = tensorHeaders(config, 'float32').filter(
     ({ name, shape }) => name.includes('.layers.') && shape.length === 2,
@@ -132,7 +132,7 @@ export function quantile(values: readonly number[], fraction: number): number {
   return sorted[below]! + (place - below) * (sorted[above]! - sorted[below]!)
 }
 
-/** Token ids that no model finds special. */
+/** Token ids without control tokens, which come first in a vocabulary. */
 export function arbitraryTokens(length: number, { vocabSize }: { vocabSize: number }): number[] {
   return Array.from({ length }, (_, i) => 3 + ((i * 7919) % (vocabSize - 3)))
 }

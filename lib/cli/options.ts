@@ -68,7 +68,7 @@ export function addOptions(command: Command, options: readonly Option[]): Comman
   return command
 }
 
-/** The values that were given of the options, under their API names. */
+/** The values of these options, under their names in the API. Options that were not given are left out. */
 export function pick(
   values: Record<string, unknown>,
   options: readonly Option[],
@@ -77,7 +77,7 @@ export function pick(
   return Object.fromEntries(Object.entries(values).filter(([name]) => names.has(name)))
 }
 
-/** An option with a number. Its range is the library's to check. */
+/** An option that takes a number. The library checks its range. */
 export function numeric(flags: string, description: string, group?: string): Option {
   const option = new Option(flags, description).argParser(toNumber)
   return group === undefined ? option : option.helpGroup(group)
@@ -109,7 +109,7 @@ export function integer(min: number): (text: string) => number {
   }
 }
 
-/** A seed, which has more digits than a number holds. */
+/** Parses a seed: a bigint, because a number cannot hold all of 64 bits. */
 function seed(text: string): bigint {
   if (/^\d{1,20}$/.test(text) && BigInt(text) < 2n ** 64n) return BigInt(text)
   throw new InvalidArgumentError('Expected an integer from 0 to 2^64 - 1.')

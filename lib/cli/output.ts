@@ -6,7 +6,7 @@ export function print(text: string): void {
   process.stdout.write(process.stdout.isTTY ? withoutControls(text) : text)
 }
 
-/** Writes what is not output proper, as one line on standard error. */
+/** Writes a message for the user as one line on standard error. */
 export function note(message: string): void {
   process.stderr.write(noteLine(message))
 }

@@ -1,7 +1,7 @@
 import type { Interface, Key } from 'node:readline'
 import { canDrawBars } from './progress.js'
 
-/** What makes a terminal mark what is pasted, with the keys `paste-start` and `paste-end` of readline. */
+/** Asks a terminal to mark pastes, which readline reports as the keys `paste-start` and `paste-end`. */
 const markPastes = '\x1b[?2004h'
 const markNoPastes = '\x1b[?2004l'
 

@@ -43,7 +43,7 @@ Example:
   })
 addOptions(perplexity, [modelOption, ...loadOptions])
 
-/** The bar is gone before anything else is written. */
+/** Measures with a progress bar, which is removed before the result is printed. */
 async function measureWithBar(model: OpenELM, text: string, options: PerplexityOptions) {
   using bar = new Progress('Reading', formatCount)
   using waiting = new Waiting('Splitting the text into tokens')

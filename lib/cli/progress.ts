@@ -1,10 +1,10 @@
 import { SingleBar } from 'cli-progress'
 import { formatBytes } from './format.js'
 
-/** Whether a bar can be drawn: a dumb terminal shows the codes that move its cursor as text. */
+/** False for a dumb terminal, which would show the codes that move its cursor as text. */
 export const canDrawBars = process.env.TERM !== 'dumb'
 
-/** A bar on stderr that counts, and leaves no trace; nothing at all where that cannot be drawn. */
+/** A progress bar on stderr, removed when it is disposed. Draws nothing where stderr is no terminal. */
 export class Progress {
   readonly #bar: SingleBar
 
@@ -26,7 +26,7 @@ export class Progress {
     })
   }
 
-  /** Draws the bar; the shape of `onProgress` of the library. */
+  /** Draws the bar. Can be given to the library as `onProgress`. */
   readonly update = (done: number, total: number): void => {
     if (!canDrawBars) return
     if (!this.#bar.isActive) this.#bar.start(total, done)

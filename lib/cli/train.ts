@@ -24,7 +24,7 @@ const runOptions = [
   numeric('--validation-steps <n>', 'steps between validations (default: those of checkpoints)'),
 ].map(option => option.helpGroup('Run:'))
 
-/** What a recipe can hold, under the same names in camel case. */
+/** The options that a file of a recipe usually holds. */
 const recipeOptions = [
   numeric('--steps <n>', 'steps of the optimiser (default: 350000)'),
   numeric('--batch-size <n>', 'sequences of a step (default: 2048)'),
@@ -89,7 +89,7 @@ Examples:
   })
 addOptions(trainCommand, [...runOptions, ...recipeOptions])
 
-/** Says so when much of the data is never learned from. */
+/** Warns when a tenth of the data or more is left out. */
 function warnOfLoss({ leftOutTokens, tokens, step }: TrainStep): void {
   const share = leftOutTokens / (leftOutTokens + tokens / step)
   if (share < 0.1) return
@@ -99,7 +99,7 @@ function warnOfLoss({ leftOutTokens, tokens, step }: TrainStep): void {
   )
 }
 
-/** Draws the bar and keeps the log. */
+/** Runs the training, draws its bar and keeps its log. */
 async function follow(
   steps: AsyncIterable<TrainStep>,
   out: string,

@@ -4,7 +4,7 @@ import { formatCount } from './format.js'
 import { canDrawBars, Progress } from './progress.js'
 import { Waiting } from './waiting.js'
 
-/** What a run does, on stderr: a bar with the loss and the time left; nothing where none can be drawn. */
+/** The progress of a training on stderr, with the loss and the time left. */
 export class TrainingProgress {
   #waiting = new Waiting('Preparing the first step')
   readonly #learning = new Progress('Learning a vocabulary', formatCount)
@@ -17,7 +17,7 @@ export class TrainingProgress {
     stream: process.stderr,
   })
 
-  /** The shape of `onTokenizerProgress`. */
+  /** Draws the bar of the vocabulary. Can be given to the library as `onTokenizerProgress`. */
   readonly learn = (tokens: number, vocabSize: number): void => {
     this.#waiting[Symbol.dispose]()
     this.#learning.update(tokens, vocabSize)

@@ -1,9 +1,9 @@
 import { canDrawBars } from './progress.js'
 
-/** Shorter waits are not worth a line. */
+/** A wait that is shorter than this shows no line. */
 const delayMs = 300
 
-/** A line on stderr while something of unknown length goes on; none where a bar cannot be drawn. */
+/** A line on stderr during work of unknown length; none where stderr is no terminal. */
 export class Waiting {
   readonly #timer: NodeJS.Timeout
   #isShown = false
@@ -16,7 +16,7 @@ export class Waiting {
     }, delayMs)
   }
 
-  /** Takes the line away. */
+  /** Removes the line. */
   [Symbol.dispose](): void {
     clearTimeout(this.#timer)
     if (this.#isShown) process.stderr.write('\r\x1b[K')

@@ -54,9 +54,9 @@ export async function openGguf(file: string): Promise<Gguf> {
       offset: dataStart + Number(info.offset),
     }
   })
-  const [stranger] = found.keys()
-  if (stranger !== undefined) {
-    const message = `${file}: OpenELM has no tensor such as ${describe(stranger)}`
+  const [unknown] = found.keys()
+  if (unknown !== undefined) {
+    const message = `${file}: OpenELM has no tensor such as ${describe(unknown)}`
     throw new OpenELMError('NOT_CONVERTIBLE', message)
   }
   checkPlaces(tensors, parsed.tensorInfoByteRange[1], size, read)
