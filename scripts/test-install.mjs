@@ -1,6 +1,6 @@
 // Installs the packed package with each package manager, where no compiler is, and runs it; compiles
-// it where one is; then runs it under test runners and bundlers. Prints a table and fails when a row does. Needs the network, and
-// a prebuild of this platform.
+// it where one is; then runs it under test runners and bundlers. Prints a table and fails when a row
+// does. Needs the network, and a prebuild of this platform.
 //   node scripts/test-install.mjs [openelm.tgz]
 import { execFile } from 'node:child_process'
 import {

@@ -10,6 +10,7 @@ import { embeddingsName, floatTypes } from '../tensor-headers.js'
 import type { Adapter, AdapterTarget } from './adapter.js'
 import { type AdapterConfig, readAdapterConfig } from './adapter-config.js'
 import { type AdapterFormat, type Part, parseTensorName } from './tensor-names.js'
+import { transpose } from './transpose.js'
 
 /**
  * Reads a LoRA or DoRA adapter for a model of this shape: a directory of PEFT or of mlx-lm, or a
@@ -165,14 +166,7 @@ async function readMatrix(
     throw invalid(file, `${name} holds a value that is not finite`)
   const [rows, columns = 1] = shape as [number, number?]
   if (!isTransposed) return values.subarray(0, rows * columns)
-  const stride = stored.shape[1]!
-  const transposed = new Float32Array(rows * columns)
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      transposed[row * columns + column] = values[column * stride + row]!
-    }
-  }
-  return transposed
+  return transpose(values, stored.shape[1]!, rows)
 }
 
 function misshapen(file: string, stored: Stored, expected: readonly number[]): OpenELMError {

@@ -4,6 +4,7 @@ import { ioError, writeWhole } from '../files.js'
 import { encodeSafetensorsHeader } from '../safetensors.js'
 import { embeddingsName } from '../tensor-headers.js'
 import type { Adapter, AdapterTarget } from './adapter.js'
+import { transpose } from './transpose.js'
 
 /**
  * Writes an adapter as PEFT does, in float32: adapter_model.safetensors and, last, adapter_config.json.
@@ -39,11 +40,11 @@ function tensorsOf(name: string, { rank, a, b, magnitudes }: AdapterTarget) {
   const [columns, rows] = [a.length / rank, b.length / rank]
   if (name === embeddingsName) {
     return [
-      { name: `${module}.lora_embedding_A`, shape: [rank, rows], values: transposed(b, rank) },
+      { name: `${module}.lora_embedding_A`, shape: [rank, rows], values: transpose(b, rank) },
       {
         name: `${module}.lora_embedding_B`,
         shape: [columns, rank],
-        values: transposed(a, columns),
+        values: transpose(a, columns),
       },
     ]
   }
@@ -57,18 +58,6 @@ function tensorsOf(name: string, { rank, a, b, magnitudes }: AdapterTarget) {
 
 function moduleOf(name: string): string {
   return name.replace(/\.weight$/, '')
-}
-
-/** Of a matrix with so many columns. */
-function transposed(values: Float32Array, columns: number): Float32Array {
-  const rows = values.length / columns
-  const result = new Float32Array(values.length)
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      result[column * rows + row] = values[row * columns + column]!
-    }
-  }
-  return result
 }
 
 /**

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { setTimeout } from 'node:timers/promises'
 import { ioError } from '../files.js'
+import { pause } from './pause.js'
 
 const touchMs = 5_000
 const staleMs = 30_000
@@ -23,7 +23,7 @@ export async function withLock<Result>(
   while (!(await take(file, owner))) {
     signal?.throwIfAborted()
     if (await isStale(file)) await takeAway(file)
-    else await setTimeout(waitMs, undefined, { ...(signal && { signal }) }).catch(() => {})
+    else await pause(waitMs, signal)
   }
   const touch = setInterval(() => {
     const now = new Date()

@@ -1,7 +1,4 @@
-import { mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { invalidArgument, OpenELMError } from '../errors.js'
-import { ioError } from '../files.js'
 import {
   abortSignal,
   boolean,
@@ -106,12 +103,8 @@ async function pullFrom(
     done += count
     onProgress?.(done, total)
   }
-  const repository = dirname(cached.lockFile)
-  await mkdir(repository, { recursive: true }).catch(cause => {
-    throw ioError('write', repository, cause)
-  })
+  await cached.makeDirectories(commit)
   await withLock(cached.lockFile, signal, async () => {
-    await cached.makeDirectories(commit)
     await forEachAtOnce(
       distinct(files),
       async (file, signal) => {

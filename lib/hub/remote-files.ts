@@ -12,8 +12,8 @@ export interface RemoteFile {
 }
 
 /** What a model is made of here: no code, and no weights in formats that are not read. */
-const wanted =
-  /^((generation_)?config\.json|tokenizer(_config)?\.json|chat_template\.jinja|[\w-][\w.-]*\.safetensors(\.index\.json)?)$/
+const wanted = /^((generation_)?config\.json|tokenizer(_config)?\.json|chat_template\.jinja)$/
+const weights = /^[\w-][\w.-]*\.safetensors(\.index\.json)?$/
 
 /**
  * The files of a model at a revision, and the commit that it is: one request tells all names, sizes and
@@ -35,7 +35,9 @@ export async function listRemoteFiles(
   const { sha, siblings } = answer
   if (typeof sha !== 'string' || !isCommit(sha)) return fail(`no commit: ${describe(sha)}`)
   if (!Array.isArray(siblings)) return fail('no list of files')
-  const files = siblings.filter(isWanted).map(file => readFile(file) ?? fail('a file has no hash'))
+  const files = siblings
+    .filter(isWanted)
+    .map(file => toRemoteFile(file) ?? fail('a file has no hash'))
   if (!files.some(({ name }) => name === 'config.json')) {
     throw new OpenELMError('MODEL_NOT_FOUND', `${repository} has no config.json: it is no model`)
   }
@@ -43,10 +45,11 @@ export async function listRemoteFiles(
 }
 
 function isWanted(file: unknown): file is JsonObject {
-  return isJsonObject(file) && typeof file.rfilename === 'string' && wanted.test(file.rfilename)
+  const name = isJsonObject(file) ? file.rfilename : undefined
+  return typeof name === 'string' && (wanted.test(name) || weights.test(name))
 }
 
-function readFile({ rfilename, size, blobId, lfs }: JsonObject): RemoteFile | undefined {
+function toRemoteFile({ rfilename, size, blobId, lfs }: JsonObject): RemoteFile | undefined {
   const large = isJsonObject(lfs) ? lfs : undefined
   const hash = large ? large.sha256 : blobId
   const bytes = large?.size ?? size

@@ -1,5 +1,5 @@
-import { setTimeout } from 'node:timers/promises'
 import { OpenELMError } from '../errors.js'
+import { pause } from './pause.js'
 import type { HubSettings } from './settings.js'
 
 /** The hub, and the signal that ends what is asked of it. */
@@ -42,10 +42,8 @@ export async function withRetries<Result>(
           cause: error.cause ?? error,
         })
       }
-      const pause = error.retryAfterMs ?? 250 * 2 ** (attempt - 1)
-      await setTimeout(Math.min(pause, 30_000), undefined, { ...(signal && { signal }) }).catch(
-        () => {},
-      )
+      const wait = error.retryAfterMs ?? 250 * 2 ** (attempt - 1)
+      await pause(Math.min(wait, 30_000), signal)
     }
   }
 }

@@ -22,6 +22,18 @@ t.test('pull prints the directory, and other commands take the name', async t =>
   t.match(await run('pull', 'none'), { code: 2, stderr: /owner\/name/ })
 })
 
+t.test('two processes at a time download once', async t => {
+  const hub = await MockHub.start(t)
+  for (const [name, content] of sourceFiles(t)) hub.files.set(name, content)
+  hub.faults.set('model.safetensors', { slowMs: 2 })
+  const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: join(t.testdirName, 'cache') }
+  const pulls = [1, 2].map(() => outcome(start(['pull', 'apple/tiny'], env)))
+  const [first, second] = await Promise.all(pulls)
+  t.match(first, { code: 0, stderr: '' })
+  t.same(second, first)
+  t.equal(hub.downloads.filter(({ origin }) => origin === 'cdn').length, 1)
+})
+
 t.test('kills, and the pull after them goes on where they were', async t => {
   const hub = await MockHub.start(t)
   for (const [name, content] of sourceFiles(t)) hub.files.set(name, content)
