@@ -8,7 +8,7 @@ import { ioError, writeWhole } from '../../files.js'
 import { encodeFloats, type FloatType } from '../../floats.js'
 import { abortSignal, oneOf, optional, path, type RulesOf, readOptions } from '../../options.js'
 import { embeddingsName } from '../../tensor-headers.js'
-import { alignment, encodeGgufHeader, type MetadataValue, type TensorInfo } from './header.js'
+import { encodeGgufHeader, type MetadataValue, paddingOf, type TensorInfo } from './header.js'
 import { architectureOf, ggufTensors, reorderHalves } from './layout.js'
 import { ggmlTypeIds } from './types.js'
 
@@ -85,10 +85,6 @@ export async function adapterToGguf(
     ),
     ...tensors.flatMap(({ bytes }) => [bytes, new Uint8Array(paddingOf(bytes.length))]),
   ])
-}
-
-function paddingOf(byteLength: number): number {
-  return -byteLength & (alignment - 1)
 }
 
 function refuse({ path, method, targets }: Adapter): void {

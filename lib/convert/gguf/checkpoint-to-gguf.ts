@@ -10,7 +10,7 @@ import { groupSize, isFloat, matrixDType } from '../../tensor-headers.js'
 import type { WriteOptions } from '../../write-checkpoint.js'
 import { progressOptions } from '../progress-options.js'
 import { joinBlocks } from './blocks.js'
-import { alignment, encodeGgufHeader, type MetadataValue, type TensorInfo } from './header.js'
+import { encodeGgufHeader, type MetadataValue, paddingOf, type TensorInfo } from './header.js'
 import { type GgufTensor, ggufTensors, matrixShape, reorderHalves, wholeHeads } from './layout.js'
 import { modelMetadata } from './model-metadata.js'
 import { tokenizerMetadata } from './tokenizer-metadata.js'
@@ -121,10 +121,6 @@ function placeTensors(tensors: readonly GgufTensor[], dtype: GgmlType): PlacedTe
     end += byteLength + paddingOf(byteLength)
     return { ...tensor, type, offset, byteLength }
   })
-}
-
-function paddingOf(byteLength: number): number {
-  return -byteLength & (alignment - 1)
 }
 
 function typeOf({ shape, source }: GgufTensor, dtype: GgmlType): GgmlType {

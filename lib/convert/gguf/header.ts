@@ -22,7 +22,12 @@ export interface TensorInfo {
 }
 
 /** Every tensor begins at a multiple of it, unless `general.alignment` says otherwise. */
-export const alignment = 32
+const alignment = 32
+
+/** Bytes between a tensor and the next. */
+export function paddingOf(byteLength: number): number {
+  return -byteLength & (alignment - 1)
+}
 
 const version = 3
 const typeIds = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 }
