@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import t from 'tap'
 import { compileCli } from './helpers/compiled-cli.js'
@@ -34,6 +34,7 @@ t.test('an entry point loads the model and what it is about, and no other', asyn
     './train': ['adapters', 'torch', 'train'],
     './evaluate': ['evaluate', 'evaluate/tasks'],
     './convert': ['adapters', 'convert', 'convert/gguf', 'torch'],
+    './electron': ['electron'],
   }
   const entries = Object.keys(exports).filter(entry => entry !== './package.json')
   t.same(entries.sort(), Object.keys(own).sort())
@@ -46,6 +47,27 @@ t.test('an entry point loads the model and what it is about, and no other', asyn
       entry,
     )
   }
+})
+
+/** Every module that a module of dist imports, and those that these import. */
+function imported(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found
+  found.add(file)
+  const imports = /(?:^import |^(?:import|export) .* from |\bimport\()'([^']+)'/gm
+  for (const [, name] of readFileSync(file, 'utf8').matchAll(imports)) {
+    if (name!.startsWith('.')) imported(join(dirname(file), name!), found)
+    else found.add(name!)
+  }
+  return found
+}
+
+t.test('openelm/electron can be loaded by a page, which has no modules of Node', async t => {
+  const modules = [...imported(join(scratch, exports['./electron'].default))]
+  t.ok(modules.length > 5)
+  t.same(
+    modules.filter(name => !name.startsWith(join(scratch, 'dist'))),
+    [],
+  )
 })
 
 t.test('types come first, since resolvers take the first condition that fits', async t => {

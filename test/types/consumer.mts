@@ -18,6 +18,7 @@ import {
   Sampler,
 } from 'openelm'
 import { type QuantizeOptions, quantize } from 'openelm/convert'
+import { connect, serve } from 'openelm/electron'
 import { readRecipe, TrainingLog, type TrainStep, train } from 'openelm/train'
 
 // Options that may be undefined, as those are which a program passes on.
@@ -77,4 +78,13 @@ export async function measure(model: OpenELM, bytes: Uint8Array): Promise<number
 export function explain(error: unknown): OpenELMErrorCode | undefined {
   console.log(backends().map(({ name, available }) => `${name}: ${available}`))
   return error instanceof OpenELMError ? error.code : undefined
+}
+
+/** A page has a port of the DOM, a thread one of node:worker_threads. */
+export async function talk(model: OpenELM): Promise<string> {
+  const { port1, port2 } = new MessageChannel()
+  serve(model, port1)
+  await using chat = await connect(port2).createChat({ truncate: 'oldest' })
+  const { text } = await chat.send('Hello', { temperature, signal })
+  return text
 }
