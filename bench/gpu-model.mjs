@@ -138,7 +138,7 @@ function products(config, layer) {
   }
 }
 
-/** Seconds for a token. `smallTrips`: dependent trips to L2 of each kernel of a layer without weights. */
+/** Seconds for a token. `smallTrips`: of each kernel of a layer without weights, dependent trips to L2. */
 function step(config, dtype, card, { design, smallTrips }) {
   const start = card.overlaps ? gap.overlapped : gap.apart
   const small = trips => start + trips * trip + tail
@@ -147,7 +147,7 @@ function step(config, dtype, card, { design, smallTrips }) {
     for (const matrix of Object.values(products(config, layer))) {
       time += timeOfProduct(matrix, dtype, card, design).time
     }
-    for (const trips of smallTrips) time += small(trips)
+    for (const trips of smallTrips(card)) time += small(trips)
   }
   const head = { rows: vocabulary, cols: config.modelDim }
   return time + timeOfProduct(head, dtype, card, design).time + small(2) + small(10)
@@ -164,11 +164,14 @@ function limit(config, dtype, card) {
   return (weights * formats[dtype].bytes + cache) / card.bandwidth
 }
 
-// Norm, RoPE and append; attention over splits of the keys, with what its products take, and their
-// merge, which had been a kernel.
+/**
+ * Before: norm, RoPE and append; attention over splits of the keys; their merge. Now one kernel: a trip
+ * for the products with qkv_proj and one for what is computed, two until all splits are counted, two to
+ * merge them. The keys come before, where kernels overlap; else they take one, after the batch.
+ */
 const versions = [
-  { design: before, smallTrips: [3, 6, 3] },
-  { design: now, smallTrips: [3, 10] },
+  { design: before, smallTrips: () => [3, 6, 3] },
+  { design: now, smallTrips: card => [card.overlaps ? 6 : 7] },
 ]
 
 function printLaunches(name, card) {

@@ -1,81 +1,16 @@
 #include <algorithm>
 
+#include "attention_keys.cuh"
 #include "cuda_backend.h"
+#include "qkv_heads.cuh"
 #include "reduce.cuh"
 
 namespace openelm::cuda {
 namespace {
 
-constexpr int kWarps = 4;
-constexpr int kMaxQueries = 4;  // query heads of one KV head that share the reading of its keys
-constexpr int kKeys = 4;        // keys whose loads each lane has in flight together
 constexpr int kSplitGrain = 64;
 constexpr int kMaxSplits = 32;
 constexpr float kLog2E = 1.44269504f;
-constexpr float kLeastScore = -1e30f;  // rather than -infinity: differences stay numbers
-
-// Eight elements of a key or a value.
-__device__ inline void load_chunk(const float* from, float (&v)[8]) {
-  const auto* const units = reinterpret_cast<const uint4*>(from);
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const uint4 bits = load_streaming(units + i);
-    v[4 * i] = __uint_as_float(bits.x);
-    v[4 * i + 1] = __uint_as_float(bits.y);
-    v[4 * i + 2] = __uint_as_float(bits.z);
-    v[4 * i + 3] = __uint_as_float(bits.w);
-  }
-}
-
-__device__ inline void load_chunk(const __half* from, float (&v)[8]) {
-  const uint4 bits = load_streaming(reinterpret_cast<const uint4*>(from));
-  const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    __half2 pair;
-    memcpy(&pair, &words[i], sizeof pair);
-    v[2 * i] = __low2float(pair);
-    v[2 * i + 1] = __high2float(pair);
-  }
-}
-
-// A softmax in progress over some keys, for kMaxQueries heads and the lane's eight dimensions: the
-// largest score, the sum of 2^(score - largest), and the values weighed by the same.
-struct Partial {
-  float largest[kMaxQueries];
-  float sum[kMaxQueries];
-  float value[kMaxQueries][8];
-
-  __device__ void clear() {
-#pragma unroll
-    for (int h = 0; h < kMaxQueries; ++h) {
-      largest[h] = kLeastScore;
-      sum[h] = 0;
-#pragma unroll
-      for (int i = 0; i < 8; ++i) value[h][i] = 0;
-    }
-  }
-
-  __device__ void rescale(int h, float new_largest) {
-    const float factor = exp2f(largest[h] - new_largest);
-    largest[h] = new_largest;
-    sum[h] *= factor;
-#pragma unroll
-    for (int i = 0; i < 8; ++i) value[h][i] *= factor;
-  }
-
-  // Takes in what the lane at a distance has found.
-  __device__ void merge(int distance) {
-#pragma unroll
-    for (int h = 0; h < kMaxQueries; ++h) {
-      const float other = __shfl_xor_sync(~0u, largest[h], distance);
-      rescale(h, fmaxf(largest[h], other));
-      sum[h] += __shfl_xor_sync(~0u, sum[h], distance);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) value[h][i] += __shfl_xor_sync(~0u, value[h][i], distance);
-    }
-  }
-};
 
 // How the keys 0 .. length - 1 are shared out.
 struct Splits {
@@ -94,84 +29,91 @@ struct Item {
   int kv_head;
   int first_head;  // query head
   int heads;       // of them, at most kMaxQueries
+  bool is_first;   // of its KV head
 };
 
-__device__ inline Item item_of(const BatchView& batch, const AttentionShape& shape, int index,
-                               int lone) {
+__device__ inline Item item_of(const AttentionShape& shape, int index, int token) {
   const int group = shape.num_query_heads / shape.num_kv_heads;
   const int parts = (group + kMaxQueries - 1) / kMaxQueries;
   Item item;
-  item.token = batch.lone_tokens[lone];
+  item.token = token;
   item.kv_head = index / parts;
   const int first = index % parts * kMaxQueries;
   item.first_head = item.kv_head * group + first;
   item.heads = min(kMaxQueries, group - first);
+  item.is_first = first == 0;
   return item;
 }
 
-// Takes in the keys first_key + {0, 1, 2, 3} * stride below `end`, for lanes that have all of q.
+// Makes q, k and v of a token's products: q goes to `queries`, and in the block that has the newest
+// key, k and v to `newest` and, once, to the cache.
 template <typename Cache, int kHeadDim>
-__device__ void take_keys(const Cache* k, const Cache* v, size_t key_stride, int first_key,
-                          int stride, int end, const float (&q)[kMaxQueries][8], Partial& partial) {
-  float scores[kKeys][kMaxQueries];
-  float values[kKeys][8];
-#pragma unroll
-  for (int i = 0; i < kKeys; ++i) {
-    const int key = min(first_key + i * stride, end - 1);
-    float keys[8];
-    load_chunk(k + key * key_stride, keys);
-    load_chunk(v + key * key_stride, values[i]);
-#pragma unroll
-    for (int h = 0; h < kMaxQueries; ++h) {
-      float dot = 0;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) dot = fmaf(q[h][j], keys[j], dot);
-      scores[i][h] = warp_reduce_sum<kHeadDim / 8>(dot);
-    }
+__device__ void finish_heads(const AttentionArgs& args, const Item& item, int position,
+                             const CachePointers& cache, bool has_newest,
+                             float (&queries)[kMaxQueries][kHeadDim],
+                             float (&newest)[2][kHeadDim]) {
+  static_assert(kAttentionWarps == kMaxQueries, "a warp takes a query");
+  const AttentionShape& shape = args.shape;
+  const QkvHeads& heads = args.heads;
+  const int warp = threadIdx.x / 32;
+  const int half = shape.head_dim / 2;
+  const int num_heads = shape.num_query_heads + 2 * shape.num_kv_heads;
+  const float* const products = heads.products + size_t(item.token) * num_heads * shape.head_dim;
+  const float2* const turns = heads.turns + size_t(position) * half;
+  const bool takes_newest = has_newest && warp < 2;
+
+  Head<(kHeadDim + 63) / 64> query, other;
+  if (warp < item.heads) query.load(products + (item.first_head + warp) * shape.head_dim, half);
+  if (takes_newest) {
+    const int kv_head = shape.num_query_heads + warp * shape.num_kv_heads + item.kv_head;
+    other.load(products + kv_head * shape.head_dim, half);
   }
-#pragma unroll
-  for (int h = 0; h < kMaxQueries; ++h) {
-    float largest = partial.largest[h];
-#pragma unroll
-    for (int i = 0; i < kKeys; ++i) largest = fmaxf(largest, scores[i][h]);
-    partial.rescale(h, largest);
-#pragma unroll
-    for (int i = 0; i < kKeys; ++i) {
-      const float weight = first_key + i * stride < end ? exp2f(scores[i][h] - largest) : 0;
-      partial.sum[h] += weight;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        partial.value[h][j] = fmaf(weight, values[i][j], partial.value[h][j]);
-      }
-    }
-  }
+  if (warp < item.heads) query.norm_and_rotate(heads.q_norm, heads.eps, turns, half);
+  query.store(half, kHeadDim, [&](int j, float value) { queries[warp][j] = value; });
+  if (!takes_newest) return;
+  if (warp == 0) other.norm_and_rotate(heads.k_norm, heads.eps, turns, half);
+  Cache* const to = static_cast<Cache*>(warp == 0 ? cache.k : cache.v) +
+                    (size_t(position) * shape.num_kv_heads + item.kv_head) * kHeadDim;
+  other.store(half, kHeadDim, [&](int j, float value) {
+    Cache element;
+    store_in_cache(&element, value);
+    newest[warp][j] = float(element);
+    if (item.is_first) to[j] = element;
+  });
 }
 
-// a = the values of all splits together, over their sum, for the heads of an item.
+// a = the values of all splits together, over their sum, for the heads of an item. A lane looks
+// after the largest score and the sum of one split.
 template <int kHeadDim>
 __device__ void merge_splits(const AttentionArgs& args, const Item& item, int count) {
+  static_assert(kMaxSplits == 32 && kAttentionWarps == kMaxQueries,
+                "a warp takes a head, a lane a split");
+  SHARED(float, factors, [kMaxQueries][kMaxSplits]);
   const AttentionShape& shape = args.shape;
-  for (int i = threadIdx.x; i < item.heads * kHeadDim; i += kWarps * 32) {
-    const int head = item.first_head + i / kHeadDim;
+  const int warp = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  const size_t first_row = size_t(blockIdx.z) * shape.num_query_heads + item.first_head;
+  const float* const partials = args.scratch + first_row * gridDim.y * (kHeadDim + 2);
+  if (warp < item.heads) {
+    const float* const of_split = partials + (warp * gridDim.y + lane) * (kHeadDim + 2) + kHeadDim;
+    const float largest = lane < count ? of_split[0] : kLeastScore;
+    const float sum = lane < count ? of_split[1] : 0;
+    const float factor = exp2f(largest - warp_reduce_max(largest));
+    factors[warp][lane] = factor / warp_reduce_sum(sum * factor);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < item.heads * kHeadDim; i += kAttentionWarps * 32) {
+    const int head = i / kHeadDim;
     const int dim = i % kHeadDim;
-    const size_t row = size_t(blockIdx.z) * shape.num_query_heads + head;
-    const float* const partials = args.scratch + row * gridDim.y * (kHeadDim + 2);
-    float largest = kLeastScore;
-    for (int split = 0; split < count; ++split) {
-      largest = fmaxf(largest, partials[split * (kHeadDim + 2) + kHeadDim]);
-    }
+    if (dim >= shape.head_dim) continue;
     float value = 0;
-    float sum = 0;
+#pragma unroll 8
     for (int split = 0; split < count; ++split) {
-      const float* const partial = partials + split * (kHeadDim + 2);
-      const float factor = exp2f(partial[kHeadDim] - largest);
-      value = fmaf(partial[dim], factor, value);
-      sum = fmaf(partial[kHeadDim + 1], factor, sum);
+      value = fmaf(partials[(head * gridDim.y + split) * (kHeadDim + 2) + dim],
+                   factors[head][split], value);
     }
-    if (dim < shape.head_dim) {
-      args.a[(size_t(item.token) * shape.num_query_heads + head) * shape.head_dim + dim] =
-          value / sum;
-    }
+    args.a[(size_t(item.token) * shape.num_query_heads + item.first_head + head) * shape.head_dim +
+           dim] = value;
   }
 }
 
@@ -179,48 +121,79 @@ __device__ void merge_splits(const AttentionArgs& args, const Item& item, int co
 // is shared by kHeadDim / 8 lanes. Leaves the softmax in progress in scratch [lone token, Hq,
 // splits, kHeadDim + 2]: values, largest score, sum. The last split that is ready merges all.
 template <typename Cache, int kHeadDim>
-__global__ void __launch_bounds__(kWarps * 32, 3)
+__global__ void __launch_bounds__(kAttentionWarps * 32, 3)
     split_attention_kernel(BatchView batch, AttentionArgs args) {
   constexpr int kLanes = kHeadDim / 8;
-  constexpr int kKeysOfWarp = 32 / kLanes;
-  constexpr int kKeysOfBlock = kWarps * kKeysOfWarp;
-  SHARED(float, found, [kWarps][kMaxQueries][kHeadDim + 2]);
+  SHARED(float, queries, [kMaxQueries][kHeadDim]);
+  SHARED(float, newest, [2][kHeadDim]);
+  SHARED(float, found, [kAttentionWarps][kMaxQueries][kHeadDim + 2]);
   let_next_kernel_start();
-  wait_for_previous_kernel();
 
+  // The batch, and the keys of earlier batches, are there: see embed_kernel.
+  const bool finishes_heads = args.heads.products;
   const AttentionShape shape = args.shape;
-  const Item item = item_of(batch, shape, blockIdx.x, blockIdx.z);
-  const int length = batch.tokens[item.token].position + 1;
-  const Splits splits(length, gridDim.y);
-  if (int(blockIdx.y) >= splits.count) return;
-  const int end = min(length, int(blockIdx.y + 1) * splits.keys);
+  const int lone = blockIdx.z;
+  const Item item = item_of(shape, blockIdx.x, finishes_heads ? lone : batch.lone_tokens[lone]);
+  const int position = batch.tokens[item.token].position;
+  const int session = finishes_heads ? lone : batch.sessions[item.token];
+  const CachePointers cache = batch.caches[session * batch.num_layers + shape.layer];
+  const Splits splits(position + 1, gridDim.y);
+  const int first_key = blockIdx.y * splits.keys;
+  const bool has_newest = finishes_heads && int(blockIdx.y) == splits.count - 1;
 
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int dim = lane % kLanes * 8;
-  float q[kMaxQueries][8];
+  const size_t offset = size_t(item.kv_head) * kHeadDim + dim;
+  Keys<Cache, kHeadDim> keys = {static_cast<const Cache*>(cache.k) + offset,
+                                static_cast<const Cache*>(cache.v) + offset,
+                                size_t(shape.num_kv_heads) * kHeadDim,
+                                min(position + (finishes_heads ? 0 : 1), first_key + splits.keys)};
+  if (finishes_heads && first_key < keys.end) keys.load(first_key);
+  wait_for_previous_kernel();
+  if (int(blockIdx.y) >= splits.count) return;
+
+  if (finishes_heads) {
+    finish_heads<Cache, kHeadDim>(args, item, position, cache, has_newest, queries, newest);
+  } else {
+    for (int i = threadIdx.x; i < kMaxQueries * kHeadDim; i += kAttentionWarps * 32) {
+      const int h = i / kHeadDim;
+      const int j = i % kHeadDim;
+      const size_t head = size_t(item.token) * shape.num_query_heads + item.first_head + h;
+      queries[h][j] =
+          h < item.heads && j < shape.head_dim ? args.q[head * shape.head_dim + j] : 0.0f;
+    }
+    if (first_key < keys.end) keys.load(first_key);
+  }
+  __syncthreads();
   const float scale = kLog2E * rsqrtf(float(shape.head_dim));
+  float q[kMaxQueries][8];
 #pragma unroll
   for (int h = 0; h < kMaxQueries; ++h) {
-    const float* const from =
-        args.q +
-        (size_t(item.token) * shape.num_query_heads + item.first_head + h) * shape.head_dim;
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      q[h][j] = h < item.heads && dim + j < shape.head_dim ? from[dim + j] * scale : 0;
-    }
+    for (int j = 0; j < 8; ++j) q[h][j] = queries[h][dim + j] * scale;
   }
 
-  const CachePointers cache =
-      batch.caches[batch.sessions[item.token] * batch.num_layers + shape.layer];
-  const size_t offset = size_t(item.kv_head) * kHeadDim + dim;
   Partial partial;
   partial.clear();
-  for (int key = blockIdx.y * splits.keys; key < end; key += kKeys * kKeysOfBlock) {
-    take_keys<Cache, kHeadDim>(
-        static_cast<const Cache*>(cache.k) + offset, static_cast<const Cache*>(cache.v) + offset,
-        size_t(shape.num_kv_heads) * kHeadDim, key + warp * kKeysOfWarp + lane / kLanes,
-        kKeysOfBlock, end, q, partial);
+  for (int key = first_key; key < keys.end; key += keys.kPerBlock) {
+    if (key > first_key) keys.load(key);
+    keys.take(q, partial);
+  }
+  if (has_newest && warp == 0) {
+    float key[8], value[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      key[j] = newest[0][dim + j];
+      value[j] = newest[1][dim + j];
+    }
+#pragma unroll
+    for (int h = 0; h < kMaxQueries; ++h) {
+      const float of_newest = score<kHeadDim>(q[h], key);
+      if (lane >= kLanes) continue;
+      partial.rescale(h, fmaxf(partial.largest[h], of_newest));
+      partial.add(h, exp2f(of_newest - partial.largest[h]), value);
+    }
   }
 #pragma unroll
   for (int distance = kLanes; distance < 32; distance *= 2) partial.merge(distance);
@@ -237,16 +210,16 @@ __global__ void __launch_bounds__(kWarps * 32, 3)
     }
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < item.heads * (kHeadDim + 2); i += kWarps * 32) {
+  for (int i = threadIdx.x; i < item.heads * (kHeadDim + 2); i += kAttentionWarps * 32) {
     const int h = i / (kHeadDim + 2);
     const int j = i % (kHeadDim + 2);
     float largest = kLeastScore;
-    for (int w = 0; w < kWarps; ++w) largest = fmaxf(largest, found[w][h][kHeadDim]);
+    for (int w = 0; w < kAttentionWarps; ++w) largest = fmaxf(largest, found[w][h][kHeadDim]);
     float total = 0;
-    for (int w = 0; w < kWarps; ++w) {
+    for (int w = 0; w < kAttentionWarps; ++w) {
       total += found[w][h][j] * exp2f(found[w][h][kHeadDim] - largest);
     }
-    const size_t row = size_t(blockIdx.z) * shape.num_query_heads + item.first_head + h;
+    const size_t row = size_t(lone) * shape.num_query_heads + item.first_head + h;
     args.scratch[(row * gridDim.y + blockIdx.y) * (kHeadDim + 2) + j] =
         j == kHeadDim ? largest : total;
   }
@@ -254,7 +227,7 @@ __global__ void __launch_bounds__(kWarps * 32, 3)
   SHARED(int, splits_before, [1]);
   __syncthreads();
   if (threadIdx.x == 0) {
-    int* const counter = args.splits_done + blockIdx.z * gridDim.x + blockIdx.x;
+    int* const counter = args.splits_done + lone * gridDim.x + blockIdx.x;
     splits_before[0] = count_block(counter);
     if (splits_before[0] == splits.count - 1) *counter = 0;  // for the next launch
   }
@@ -278,7 +251,8 @@ void split_attention(const Device& device, const BatchView& batch, const Attenti
   const AttentionShape& shape = args.shape;
   const int splits = num_splits(device, shape, batch.num_lone_tokens);
   launch(device.stream, split_attention_kernel<Cache, kHeadDim>,
-         dim3(num_items(shape), splits, batch.num_lone_tokens), kWarps * 32, 0, batch, args);
+         dim3(num_items(shape), splits, batch.num_lone_tokens), kAttentionWarps * 32, 0, batch,
+         args);
 }
 
 template <typename Cache>
@@ -311,8 +285,17 @@ size_t attention_counters_bytes(const AttentionShape& shape, int max_tokens) {
 }
 
 void CudaBackend::attention(const Layer& layer, const Batch&, const Buffer& q, const Buffer& a) {
+  const bool finishes_heads = unfinished_.layer == &layer && unfinished_.q == q.as<float>();
+  if (finishes_heads) {
+    unfinished_ = {};
+  } else {
+    finish_norm_qkv();
+  }
   const BatchView& batch = batch_->view();
-  const AttentionArgs args = {shape(layer), q.as<float>(), a.as<float>(),
+  const AttentionArgs args = {shape(layer),
+                              finishes_heads ? qkv_heads(layer) : QkvHeads(),
+                              q.as<float>(),
+                              a.as<float>(),
                               static_cast<float*>(attention_scratch_.get()),
                               static_cast<int*>(splits_done_.get())};
   if (batch.num_lone_tokens > 0) {

@@ -85,23 +85,26 @@ Buffer CudaBackend::allocate(size_t bytes) {
   return {allocate_device(bytes), bytes};
 }
 
-void CudaBackend::upload(const void* from, size_t bytes, const Buffer& to) {
+void CudaBackend::prepare_copy() {
   select();
+  finish_norm_qkv();
   end_given_up_pass();
+}
+
+void CudaBackend::upload(const void* from, size_t bytes, const Buffer& to) {
+  prepare_copy();
   check(cudaMemcpyAsync(to.as<void>(), from, bytes, cudaMemcpyHostToDevice, stream_.get()), "copy");
   stream_.synchronize();
 }
 
 void CudaBackend::download(const Buffer& from, size_t bytes, void* to) {
-  select();
-  end_given_up_pass();
+  prepare_copy();
   check(cudaMemcpyAsync(to, from.as<void>(), bytes, cudaMemcpyDeviceToHost, stream_.get()), "copy");
   stream_.synchronize();
 }
 
 void CudaBackend::copy(const Buffer& from, size_t bytes, const Buffer& to) {
-  select();
-  end_given_up_pass();
+  prepare_copy();
   check(cudaMemcpyAsync(to.as<void>(), from.as<void>(), bytes, cudaMemcpyDeviceToDevice,
                         stream_.get()),
         "copy");
@@ -196,6 +199,7 @@ void CudaBackend::end_given_up_pass() {
   if (step_ && step_->graph.capturing()) step_->graph.reset();
   step_ = nullptr;
   replayed_ = false;
+  unfinished_ = {};
 }
 
 void CudaBackend::forget_graphs() {

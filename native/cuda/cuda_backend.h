@@ -55,6 +55,7 @@ class CudaBackend : public Backend {
 
  private:
   void select() const;  // the device, for the calling thread
+  void prepare_copy();  // by the host, outside of a pass
   Device kernels() const { return {stream_, multiprocessors_}; }
   bool float32_cache() const { return kv_cache_dtype_ == DType::kFloat32; }
   AttentionShape shape(const Layer& layer) const;
@@ -63,6 +64,9 @@ class CudaBackend : public Backend {
   // num_rows when it is null.
   void multiply(const Matrix& matrix, const float* x, const int* rows, int num_rows,
                 const Buffer* norm, float* y, Epilogue epilogue);
+
+  QkvHeads qkv_heads(const Layer& layer) const;
+  void finish_norm_qkv();  // what it has left to attention()
 
   // Leaves in the batch's device memory the tokens that its draws take from the logits.
   void sample(const Batch& batch, const Buffer& logits);
@@ -88,6 +92,10 @@ class CudaBackend : public Backend {
   Step steps_[2];         // one that ends in logits, and one that ends in a token
   Step* step_ = nullptr;  // of the pass under way, if it is one
   bool replayed_ = false;
+  struct {
+    const Layer* layer = nullptr;  // whose norm_qkv() has not made q of its products
+    float* q = nullptr;
+  } unfinished_;
   std::unique_ptr<DeviceBatch> batch_;
   int reserved_ = 0;                  // tokens that the scratch is for
   std::shared_ptr<void> qkv_;         // [T, (Hq + 2 Hkv) h]

@@ -56,6 +56,7 @@ void DeviceBatch::upload(const Stream& stream, const Batch& batch, bool tiles) {
     std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), column(kLogitRows));
     std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
     const int sessions = fill_sessions(batch);
+    view_.one_per_session = sessions == batch.size();
     fill_runs(batch, tiles);
     copy(stream, host_.get(), size_t(kColumns) * max_tokens_ * sizeof(int));
     copy(stream, host_caches(), size_t(sessions) * num_layers_ * sizeof(CachePointers));

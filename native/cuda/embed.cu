@@ -6,11 +6,12 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// One block a token.
+// One block a token. It is the first kernel of a pass: none of those that follow starts before the
+// passes before it have ended, so that they may read what these have left without a wait.
 template <typename Format>
 __global__ void embed_kernel(BatchView batch, MatrixView embeddings, float* x) {
-  let_next_kernel_start();
   wait_for_previous_kernel();
+  let_next_kernel_start();
   const int token = blockIdx.x;
   const int row = batch.tokens[token].id;
   float* const to = x + size_t(token) * embeddings.cols;

@@ -39,6 +39,7 @@ struct BatchToken {
 // A batch in device memory.
 struct BatchView {
   int num_tokens;               // T
+  bool one_per_session;         // each token is the only one of its session; token t's is t
   const BatchToken* tokens;     // [T]
   const int* sessions;          // [T]
   const CachePointers* caches;  // [sessions, num_layers]
@@ -103,9 +104,19 @@ struct MatmulArgs {
 void matmul(const Device& device, const MatmulArgs& args);
 void matmul_float32(const Device& device, const MatmulArgs& args);
 
+// Products of a layer's qkv_proj, and what it takes to make queries, keys and values of them.
+struct QkvHeads {
+  const float* products;  // [T, (Hq + 2 Hkv) h]
+  const float* q_norm;    // [h], the weights of an RMSNorm; none when null
+  const float* k_norm;
+  float eps;
+  const float2* turns;  // [positions, h / 2]: cosine and sine of RoPE's angles
+};
+
 struct AttentionArgs {
   AttentionShape shape;
-  const float* q;    // [T, Hq h]
+  QkvHeads heads;    // where it has products, q, k and v are made of them, and k and v appended
+  const float* q;    // [T, Hq h], without products
   float* a;          // [T, Hq h]
   float* scratch;    // for lone tokens: [lone token, Hq, splits, padded head + 2]
   int* splits_done;  // [lone token, items of the layer], zeros before and after the kernel

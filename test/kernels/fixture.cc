@@ -154,10 +154,13 @@ void OpRun::layer_ops(const Layer& layer) {
   const double limit = matrix_limit(tokens);
 
   const Rows x = random_rows(d, 3);
+  Rows q_of_x;
   compare(
       "norm_qkv", {x, {}}, tokens, q_dim, limit, nullptr,
       [&](const Buffer& x, const Buffer& q) { backend.norm_qkv(layer, batch_, x, q); },
-      [&](int t) { return reference.norm_qkv(layer.index, x[t], owners_[t]->reference); });
+      [&](int t) {
+        return q_of_x.emplace_back(reference.norm_qkv(layer.index, x[t], owners_[t]->reference));
+      });
 
   const Rows q = random_rows(q_dim, 1.5f);
   compare(
@@ -165,6 +168,19 @@ void OpRun::layer_ops(const Layer& layer) {
       [&](const Buffer& q, const Buffer& a) { backend.attention(layer, batch_, q, a); },
       [&](int t) {
         return reference.attention(layer.index, q[t], owners_[t]->reference, batch_.positions[t]);
+      });
+
+  // A backend may do both at once.
+  compare(
+      "attention", {x, {}}, tokens, q_dim, 2 * (limit + model_.tolerances.attention), nullptr,
+      [&](const Buffer& x, const Buffer& a) {
+        const Buffer q = backend.allocate(size_t(tokens) * q_dim * sizeof(float));
+        backend.norm_qkv(layer, batch_, x, q);
+        backend.attention(layer, batch_, q, a);
+      },
+      [&](int t) {
+        return reference.attention(layer.index, q_of_x[t], owners_[t]->reference,
+                                   batch_.positions[t]);
       });
 
   const Inputs a = {random_rows(q_dim), random_rows(d)};

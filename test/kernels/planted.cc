@@ -89,7 +89,7 @@ void test_planted() {
         check(found == expected, "these ops fail:" + names);
       });
     };
-    planted("queries scaled by norm_qkv too", {"norm_qkv"},
+    planted("queries scaled by norm_qkv too", {"norm_qkv", "attention"},
             failing_ops<ScalesTwice>(BackendClass::kCpu, dtype, false));
     planted("a missing clamp", {"attention"},
             failing_ops<DoesNotClamp>(BackendClass::kCpuFloat16Cache, dtype, true));

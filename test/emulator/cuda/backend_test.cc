@@ -43,8 +43,8 @@ void check_launches() {
     run.append(0, {3});
     const std::string what = std::to_string(layers) + " layers: ";
     check(counters.graphs - before.graphs == 1, what + "a step is one graph");
-    check(counters.kernels - before.kernels <= 6 * uint64_t(layers) + 3,
-          what + "a step is at most 6 L + 3 kernels");
+    check(counters.kernels - before.kernels <= 5 * uint64_t(layers) + 3,
+          what + "a step is at most 5 L + 3 kernels");
     check(counters.allocations == before.allocations, what + "a step allocates nothing");
     const uint64_t logits = uint64_t(model.config.vocab_size) * sizeof(float);
     check(counters.copied_bytes - before.copied_bytes == 2 * sizeof(int) + logits,

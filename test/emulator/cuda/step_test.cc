@@ -94,8 +94,8 @@ void check_step(const Preset& preset, DType dtype) {
   const Counters count = step(greedy);
 
   check(count.graphs == 1, what + "a step is one graph");
-  check(count.kernels <= 6 * uint64_t(config.num_layers) + 3,
-        what + "a step is at most 6 L + 3 kernels");
+  check(count.kernels <= 5 * uint64_t(config.num_layers) + 3,
+        what + "a step is at most 5 L + 3 kernels");
   check(count.allocations == 0, what + "a step allocates nothing");
   check(count.copied_bytes == 2 * sizeof(int32_t),
         what + "a step copies a token and its position there, and nothing back");
