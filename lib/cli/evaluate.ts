@@ -2,6 +2,8 @@ import { writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import {
+  type DownloadOptions,
+  downloadData,
   type EvaluateOptions,
   type EvaluationProgress,
   type EvaluationResults,
@@ -29,7 +31,8 @@ export const evaluateCommand = new Command('evaluate')
   .description('score a model on the tasks of the paper')
   .argument('[results...]', 'files that --output wrote, for --merge and --plot')
   .option('--tasks <names>', 'tasks, groups and suites, as a,b,c (default: zero-shot)', names)
-  .option('--data <dir>', 'folder with the data sets, as the Hugging Face hub has them', 'data')
+  .option('--data <dir>', "data sets, as on the hub (default: the cache of the hub's own tools)")
+  .option('--download', 'download what is missing there')
   .addOption(numeric('--num-fewshot <n>', 'solved examples (default: 0; suites have their own)'))
   .addOption(numeric('--limit <n>', 'only the first n documents of each task'))
   .option('--output <file>', 'write the results as lm-evaluation-harness does')
@@ -47,8 +50,8 @@ export const evaluateCommand = new Command('evaluate')
 Suites: zero-shot, openllm, llm360, and all of them as "all".
 
 Examples:
-  $ openelm evaluate -m OpenELM-270M --tasks all --data data --output results
-  $ openelm evaluate -m OpenELM-1_1B --dtype q8 --tasks arc_easy,mmlu --num-fewshot 5 --limit 100
+  $ openelm evaluate -m apple/OpenELM-270M --tasks all --download --output results
+  $ openelm evaluate -m OpenELM-1_1B --data data --dtype q8 --tasks arc_easy,mmlu --num-fewshot 5 --limit 100
   $ openelm evaluate -m OpenELM-3B --tasks openllm --shard 1/2 --output first
   $ openelm evaluate --merge first second --output whole
   $ openelm evaluate --plot progress.svg step-1000.json step-2000.json`,
@@ -69,9 +72,10 @@ Examples:
       return await tell(results, model, options)
     }
     const signal = interruptSignal()
-    await using model = await loadModel(options.model, options, signal)
     const { output, answers = output && `${output}.answers.jsonl` } = options
     const { tasks = ['zero-shot'], data, numFewshot, limit, shard, sessions } = options
+    if (options.download) await downloadWithBars({ tasks, data, numFewshot, signal })
+    await using model = await loadModel(options.model, options, signal)
     const results = await evaluateWithBar(
       model,
       { tasks, data, numFewshot, limit, shard, sessions, answers, signal },
@@ -103,6 +107,26 @@ function withConfig(results: EvaluationResults, config: object): EvaluationResul
   return { ...results, reports }
 }
 
+/** Downloads with a progress bar for each data set. */
+async function downloadWithBars(options: DownloadOptions): Promise<void> {
+  const bars = new Map<string, Progress>()
+  const close = () => {
+    for (const bar of bars.values()) bar[Symbol.dispose]()
+  }
+  const onProgress = (done: number, total: number, repository: string) => {
+    if (!bars.has(repository)) {
+      close()
+      bars.set(repository, new Progress(`Downloading ${repository}`, undefined, { timeLeft: true }))
+    }
+    bars.get(repository)!.update(done, total)
+  }
+  try {
+    await downloadData({ ...options, onProgress })
+  } finally {
+    close()
+  }
+}
+
 /** Evaluates with a progress bar for each task, which is removed before the results are printed. */
 async function evaluateWithBar(
   model: OpenELM,
@@ -129,7 +153,7 @@ async function evaluateWithBar(
   }
 }
 
-async function listOf(folder: string): Promise<string> {
+async function listOf(folder: string | undefined): Promise<string> {
   const tasks = await listTasks(folder)
   const isThere = (files: readonly string[]) => (files.length > 0 ? 'there' : 'missing')
   const rows = tasks.map(task => [

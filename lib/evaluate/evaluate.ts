@@ -11,14 +11,13 @@ import {
   string,
 } from '../options.js'
 import { AnswersFile } from './answers-file.js'
-import { readRows } from './data-files.js'
+import { dataFolder, readRows } from './data-files.js'
 import { fingerprintOf } from './fingerprint.js'
 import { resultName } from './metrics.js'
 import type { TaskScores } from './report.js'
 import { type EvaluationResults, resultsOf } from './results.js'
-import { type Run, runsNamed, suites } from './suites.js'
+import { type Run, readRuns } from './suites.js'
 import { type EvaluationSample, TaskRun } from './task-run.js'
-import { taskNames } from './tasks.js'
 
 /** Options of {@link evaluate}. */
 export interface EvaluateOptions {
@@ -26,9 +25,9 @@ export interface EvaluateOptions {
   readonly tasks: readonly string[]
   /**
    * The folder with the data sets, as the Hugging Face hub has them: repositories under their names, or
-   * `<task>/<split>.jsonl`.
+   * `<task>/<split>.jsonl`. Default the cache of Hugging Face's own tools, which is such a folder, too.
    */
-  readonly data: string
+  readonly data?: string | undefined
   /** Solved examples in front of each question. Suites have their own numbers. Default 0. */
   readonly numFewshot?: number | undefined
   /** Only the first documents of each task. Default all. */
@@ -86,7 +85,7 @@ export function evaluate(
 
 const rules = {
   tasks: arrayOf(string),
-  data: path,
+  data: optional(path),
   numFewshot: optional(integer(0), 0),
   limit: optional(integer(1)),
   shard: optional(readShard, { index: 0, count: 1 }),
@@ -102,32 +101,19 @@ function readShard(name: string, value: unknown) {
   return { index: integer(0, count - 1)(`${name}.index`, index), count }
 }
 
-function readRuns(names: readonly string[], numFewshot: number): Run[] {
-  const runs = new Map<string, Run>()
-  for (const [i, name] of names.entries()) {
-    const named = runsNamed(name, numFewshot)
-    if (!named) {
-      const known = [...Object.keys(suites), 'all', ...taskNames].join(', ')
-      throw invalidArgument(`options.tasks[${i}]`, `one of ${known}`, name)
-    }
-    for (const run of named) runs.set(`${run.task.name} ${run.numFewshot}`, run)
-  }
-  if (runs.size === 0) throw invalidArgument('options.tasks', 'at least one name', names)
-  return [...runs.values()]
-}
-
 async function* run(
   model: OpenELM,
   settings: Settings,
   runs: readonly Run[],
 ): AsyncGenerator<EvaluationProgress, EvaluationResults> {
-  const { answers: file, data, limit, signal } = settings
+  const { answers: file, limit, signal } = settings
+  const data = await dataFolder(settings.data)
   using answers = file === undefined ? undefined : await AnswersFile.open(file, signal)
   const known = answers && { answers, fingerprint: await fingerprintOf(model, signal) }
   const scores: TaskScores[] = []
   for (const [i, { task, numFewshot }] of runs.entries()) {
     const rows = await readRows(data, task, task.split, signal)
-    const work = new TaskRun(model, { task, numFewshot }, settings)
+    const work = new TaskRun(model, { task, numFewshot }, { ...settings, data })
     const documents = await work.prepare(rows)
     const finished: { sample: EvaluationSample; chance: number }[] = []
     const totalTokens = documents.reduce((sum, document) => sum + document.numTokens, 0)

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { type DownloadOptions, downloadData } from './download-data.js'
 export { type EvaluateOptions, type EvaluationProgress, evaluate } from './evaluate.js'
 export { formatReport } from './format-report.js'
 export { listTasks, numDocumentsOf, type TaskInfo } from './list-tasks.js'

@@ -1,4 +1,4 @@
-import { findFiles } from './data-files.js'
+import { dataFolder, findFiles } from './data-files.js'
 import type { Split } from './task.js'
 import { tasks } from './tasks.js'
 
@@ -19,18 +19,26 @@ export interface TaskInfo {
 }
 
 /**
- * All tasks, with the files in `folder` that {@link evaluate} would read.
+ * All tasks, with the files that {@link evaluate} would read.
  *
+ * @param data as in {@link EvaluateOptions}.
  * @throws OpenELMError IO_ERROR
  */
-export async function listTasks(folder: string): Promise<TaskInfo[]> {
+export async function listTasks(data?: string): Promise<TaskInfo[]> {
+  const folder = await dataFolder(data)
   const infos: TaskInfo[] = []
   for (const task of tasks) {
-    const { name, data, split, numDocuments, fewShot } = task
+    const {
+      name,
+      data: { repository, config },
+      split,
+      numDocuments,
+      fewShot,
+    } = task
     infos.push({
       name,
-      repository: data.repository,
-      config: data.config,
+      repository,
+      config,
       split,
       numDocuments,
       files: await findFiles(folder, task, split),

@@ -38,7 +38,8 @@ export async function readParquet(
   return rows
 }
 
-async function importHyparquet(file: string): Promise<typeof import('hyparquet')> {
+/** @throws OpenELMError DEPENDENCY_NOT_FOUND */
+export async function importHyparquet(file: string): Promise<typeof import('hyparquet')> {
   try {
     return await import('hyparquet')
   } catch (cause) {

@@ -1,5 +1,6 @@
+import { invalidArgument } from '../errors.js'
 import type { MetricName, Task } from './task.js'
-import { tasksNamed } from './tasks.js'
+import { taskNames, tasksNamed } from './tasks.js'
 
 /** A column of a table of the paper. */
 export interface Column {
@@ -56,9 +57,28 @@ export interface Run {
  *
  * @returns nothing for a name that is unknown.
  */
-export function runsNamed(name: string, numFewshot: number): readonly Run[] | undefined {
+function runsNamed(name: string, numFewshot: number): readonly Run[] | undefined {
   if (name === 'all') return Object.keys(suites).flatMap(suite => runsNamed(suite, 0)!)
   const suite = Object.hasOwn(suites, name) ? suites[name] : undefined
   if (suite) return suite.flatMap(({ task, numFewshot }) => runsNamed(task, numFewshot)!)
   return tasksNamed(name)?.map(task => ({ task, numFewshot: task.fewShot ? numFewshot : 0 }))
+}
+
+/**
+ * What is to be scored for `options.tasks`, each once.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT
+ */
+export function readRuns(names: readonly string[], numFewshot: number): Run[] {
+  const runs = new Map<string, Run>()
+  for (const [i, name] of names.entries()) {
+    const named = runsNamed(name, numFewshot)
+    if (!named) {
+      const known = [...Object.keys(suites), 'all', ...taskNames].join(', ')
+      throw invalidArgument(`options.tasks[${i}]`, `one of ${known}`, name)
+    }
+    for (const run of named) runs.set(`${run.task.name} ${run.numFewshot}`, run)
+  }
+  if (runs.size === 0) throw invalidArgument('options.tasks', 'at least one name', names)
+  return [...runs.values()]
 }

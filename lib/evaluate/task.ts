@@ -12,9 +12,11 @@ export interface Question {
   readonly labels?: readonly number[]
 }
 
-/** Where the documents of a task are: a data set of the Hugging Face hub, in a folder. */
+/** Where the documents of a task are: in a repository, which is in a folder. */
 export interface DataSet {
   readonly repository: string
+  /** Where the repository is. Default the Hugging Face hub, as a data set. */
+  readonly host?: 'GitHub'
   /** The configuration of the data set that the task uses, a folder of it. */
   readonly config?: string
   /** What file names have in front of the split, for example `race_high_`. */

@@ -3,7 +3,15 @@ import { type FileHandle, open, rename, stat } from 'node:fs/promises'
 import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
 import type { RemoteFile } from './remote-files.js'
-import { type HubRequest, Interrupted, messageOf, requestOnce, withRetries } from './request.js'
+import {
+  type HubRequest,
+  Interrupted,
+  messageOf,
+  pathOf,
+  requestOnce,
+  withRetries,
+} from './request.js'
+import type { RepositoryName } from './snapshot.js'
 
 /**
  * Downloads a file to `blob`, which it becomes when its size and hash are right. What an earlier download
@@ -15,7 +23,7 @@ import { type HubRequest, Interrupted, messageOf, requestOnce, withRetries } fro
  */
 export async function download(
   file: RemoteFile,
-  { repository, commit, blob }: { repository: string; commit: string; blob: string },
+  { of, commit, blob }: { of: RepositoryName; commit: string; blob: string },
   hub: HubRequest,
   onBytes: (count: number) => void,
 ): Promise<void> {
@@ -28,11 +36,12 @@ export async function download(
   })
   try {
     const part = await Part.open(handle, partial, file, onBytes)
-    const path = `/${repository}/resolve/${commit}/${encodeURIComponent(file.name)}`
-    await withRetries(`${repository}/${file.name}`, hub.signal, async () => {
+    const name = file.name.split('/').map(encodeURIComponent).join('/')
+    const path = `/${pathOf(of)}/resolve/${commit}/${name}`
+    await withRetries(`${of.repository}/${file.name}`, hub.signal, async () => {
       if (part.length === file.size) return
       const range = { range: `bytes=${part.length}-` }
-      const response = await requestOnce(path, repository, hub, part.length > 0 ? range : {})
+      const response = await requestOnce(path, of, hub, part.length > 0 ? range : {})
       // Without ranges, or with another idea of how long the file is, a server begins anew.
       if (response.status !== 206) await part.truncate()
       await receive(response, part)

@@ -9,11 +9,8 @@ import {
   rule,
   string,
 } from '../options.js'
-import { download } from './download.js'
-import { withLock } from './lock.js'
-import { listRemoteFiles, type RemoteFile } from './remote-files.js'
-import type { HubRequest } from './request.js'
-import { type HubSettings, hubSettings } from './settings.js'
+import { pullFiles } from './pull-files.js'
+import { hubSettings } from './settings.js'
 import { CachedRepository, parseRepositoryName, type RepositoryName } from './snapshot.js'
 
 /** Options of {@link pull}. */
@@ -48,9 +45,6 @@ const rules = {
   onProgress: optional(callback<NonNullable<PullOptions['onProgress']>>()),
 } satisfies RulesOf<PullOptions>
 
-/** Files at a time. */
-const parallel = 4
-
 /**
  * Brings a model of the Hugging Face hub onto this machine, into the cache that Hugging Face's own tools
  * share: config, tokenizer, chat template and the weights in safetensors, each checked against its hash.
@@ -77,7 +71,8 @@ export async function pull(name: string, options?: PullOptions): Promise<string>
     throw new OpenELMError('MODEL_NOT_FOUND', `${where}, and the network is not to be used`)
   }
   try {
-    return await pullFrom(settings, wanted, cached, { signal, onProgress })
+    const choose = (names: readonly string[]) => chooseModelFiles(wanted, names)
+    return await pullFiles(settings, wanted, choose, { signal, onProgress })
   } catch (error) {
     // A hub that answers nonsense is none that is not there.
     const isUnreachable =
@@ -89,63 +84,16 @@ export async function pull(name: string, options?: PullOptions): Promise<string>
   }
 }
 
-async function pullFrom(
-  { endpoint, token }: HubSettings,
-  wanted: RepositoryName,
-  cached: CachedRepository,
-  { signal, onProgress }: Pick<PullOptions, 'signal' | 'onProgress'>,
-): Promise<string> {
-  const hub: HubRequest = { endpoint, token, signal }
-  const { commit, files } = await listRemoteFiles(wanted, hub)
-  const total = distinct(files).reduce((sum, { size }) => sum + size, 0)
-  let done = 0
-  const onBytes = (count: number) => {
-    done += count
-    onProgress?.(done, total)
-  }
-  await cached.makeDirectories(commit)
-  await withLock(cached.lockFile, signal, async () => {
-    await forEachAtOnce(
-      distinct(files),
-      async (file, signal) => {
-        const place = { repository: wanted.repository, commit, blob: cached.blob(file.hash) }
-        await download(file, place, { ...hub, signal }, onBytes)
-        for (const { name } of files.filter(({ hash }) => hash === file.hash)) {
-          await cached.link(commit, name, file.hash)
-        }
-      },
-      signal,
-    )
-    await cached.setRevision(commit)
-  })
-  return cached.snapshot(commit)
-}
+/** What a model is made of here: no code, and no weights in formats that are not read. */
+const parts = /^((generation_)?config\.json|tokenizer(_config)?\.json|chat_template\.jinja)$/
+const weights = /^[\w-][\w.-]*\.safetensors(\.index\.json)?$/
 
-/** Files of the same content are one. */
-function distinct(files: readonly RemoteFile[]): RemoteFile[] {
-  return [...new Map(files.map(file => [file.hash, file])).values()]
-}
-
-/** The smallest first, some at a time. Once one has failed the others end. */
-async function forEachAtOnce(
-  files: readonly RemoteFile[],
-  work: (file: RemoteFile, signal: AbortSignal) => Promise<void>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const failure = new AbortController()
-  const either = AbortSignal.any([failure.signal, ...(signal ? [signal] : [])])
-  const queue = files.toSorted((a, b) => a.size - b.size)
-  const workers = Array.from({ length: parallel }, async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      await work(file, either)
-    }
-  })
-  const guarded = workers.map(worker =>
-    worker.catch(error => {
-      failure.abort(error)
-      throw error
-    }),
-  )
-  await Promise.allSettled(guarded)
-  either.throwIfAborted()
+/** Those in folders are left out. */
+async function chooseModelFiles(
+  { repository }: RepositoryName,
+  names: readonly string[],
+): Promise<readonly string[]> {
+  const chosen = names.filter(name => parts.test(name) || weights.test(name))
+  if (chosen.includes('config.json')) return chosen
+  throw new OpenELMError('MODEL_NOT_FOUND', `${repository} has no config.json: it is no model`)
 }

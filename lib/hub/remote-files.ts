@@ -11,22 +11,25 @@ export interface RemoteFile {
   readonly hash: string
 }
 
-/** What a model is made of here: no code, and no weights in formats that are not read. */
-const wanted = /^((generation_)?config\.json|tokenizer(_config)?\.json|chat_template\.jinja)$/
-const weights = /^[\w-][\w.-]*\.safetensors(\.index\.json)?$/
+/** Names that cannot lead out of a folder, on any system. */
+const safe = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/
 
 /**
- * The files of a model at a revision, and the commit that it is: one request tells all names, sizes and
- * hashes. Those in folders are left out.
+ * The files of a repository at a revision, and the commit that it is: one request tells all names, sizes
+ * and hashes.
  *
- * @throws OpenELMError MODEL_NOT_FOUND, ACCESS_DENIED, DOWNLOAD_FAILED; or the reason of the signal.
+ * @param choose which of the names are wanted.
+ * @throws OpenELMError MODEL_NOT_FOUND, IO_ERROR for a data set that is not there, ACCESS_DENIED,
+ *   DOWNLOAD_FAILED; or the reason of the signal; or what `choose` throws.
  */
 export async function listRemoteFiles(
-  { repository, revision }: RepositoryName,
+  wanted: RepositoryName,
+  choose: (names: readonly string[]) => Promise<readonly string[]>,
   hub: HubRequest,
 ): Promise<{ commit: string; files: RemoteFile[] }> {
-  const path = `/api/models/${repository}/revision/${encodeURIComponent(revision)}?blobs=true`
-  const response = await request(path, repository, hub)
+  const { type, repository, revision } = wanted
+  const path = `/api/${type}s/${repository}/revision/${encodeURIComponent(revision)}?blobs=true`
+  const response = await request(path, wanted, hub)
   const answer: unknown = await response.json().catch(() => undefined)
   const fail = (what: string): never => {
     throw new OpenELMError('DOWNLOAD_FAILED', `${hub.endpoint}${path}: ${what}`)
@@ -35,18 +38,15 @@ export async function listRemoteFiles(
   const { sha, siblings } = answer
   if (typeof sha !== 'string' || !isCommit(sha)) return fail(`no commit: ${describe(sha)}`)
   if (!Array.isArray(siblings)) return fail('no list of files')
-  const files = siblings
-    .filter(isWanted)
-    .map(file => toRemoteFile(file) ?? fail('a file has no hash'))
-  if (!files.some(({ name }) => name === 'config.json')) {
-    throw new OpenELMError('MODEL_NOT_FOUND', `${repository} has no config.json: it is no model`)
+  const named = new Map<string, JsonObject>()
+  for (const file of siblings.filter(isJsonObject)) {
+    if (typeof file.rfilename === 'string' && safe.test(file.rfilename)) {
+      named.set(file.rfilename, file)
+    }
   }
+  const names = await choose([...named.keys()])
+  const files = names.map(name => toRemoteFile(named.get(name)!) ?? fail('a file has no hash'))
   return { commit: sha, files }
-}
-
-function isWanted(file: unknown): file is JsonObject {
-  const name = isJsonObject(file) ? file.rfilename : undefined
-  return typeof name === 'string' && (wanted.test(name) || weights.test(name))
 }
 
 function toRemoteFile({ rfilename, size, blobId, lfs }: JsonObject): RemoteFile | undefined {

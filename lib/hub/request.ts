@@ -1,6 +1,7 @@
 import { OpenELMError } from '../errors.js'
 import { pause } from './pause.js'
 import type { HubSettings } from './settings.js'
+import type { RepositoryName } from './snapshot.js'
 
 /** The hub, and the signal that ends what is asked of it. */
 export interface HubRequest extends Pick<HubSettings, 'endpoint' | 'token'> {
@@ -51,16 +52,17 @@ export async function withRetries<Result>(
 /**
  * Asks the hub for a path. `fetch` follows redirects, and tells no other origin the token.
  *
- * @throws OpenELMError MODEL_NOT_FOUND, ACCESS_DENIED, DOWNLOAD_FAILED; or the reason of the signal.
+ * @throws OpenELMError MODEL_NOT_FOUND, IO_ERROR for a data set that is not there, ACCESS_DENIED,
+ *   DOWNLOAD_FAILED; or the reason of the signal.
  */
-export function request(path: string, repository: string, hub: HubRequest): Promise<Response> {
-  return withRetries(repository, hub.signal, () => requestOnce(path, repository, hub))
+export function request(path: string, of: RepositoryName, hub: HubRequest): Promise<Response> {
+  return withRetries(of.repository, hub.signal, () => requestOnce(path, of, hub))
 }
 
 /** @throws Interrupted as well. */
 export async function requestOnce(
   path: string,
-  repository: string,
+  of: RepositoryName,
   { endpoint, token, signal }: HubRequest,
   headers: Record<string, string> = {},
 ): Promise<Response> {
@@ -76,21 +78,28 @@ export async function requestOnce(
   }
   if (response.ok || response.status === 416) return response
   await response.body?.cancel().catch(() => {})
-  throw refusal(response, repository, endpoint)
+  throw refusal(response, of, endpoint)
 }
 
-function refusal(response: Response, repository: string, endpoint: string): Error {
+/** Where a repository is below the endpoint. */
+export function pathOf({ type, repository }: RepositoryName): string {
+  return type === 'dataset' ? `datasets/${repository}` : repository
+}
+
+function refusal(response: Response, of: RepositoryName, endpoint: string): Error {
+  const { type, repository } = of
   const { status, headers } = response
   const code = headers.get('x-error-code')
   if (status === 404 || code === 'RepoNotFound') {
     const what = code === 'RevisionNotFound' ? `no such revision of ${repository}` : repository
     const advice = 'a private one needs a token in HF_TOKEN'
-    return new OpenELMError('MODEL_NOT_FOUND', `${endpoint} has no ${what}, or hides it: ${advice}`)
+    const notFound = type === 'model' ? 'MODEL_NOT_FOUND' : 'IO_ERROR'
+    return new OpenELMError(notFound, `${endpoint} has no ${what}, or hides it: ${advice}`)
   }
   if (status === 401 || status === 403) {
     const advice =
       code === 'GatedRepo'
-        ? `accept its terms at ${endpoint}/${repository}, and put a token of yours in HF_TOKEN`
+        ? `accept its terms at ${endpoint}/${pathOf(of)}, and put a token of yours in HF_TOKEN`
         : 'put a token that may read it in HF_TOKEN'
     return new OpenELMError('ACCESS_DENIED', `${endpoint} refuses ${repository}: ${advice}`)
   }

@@ -9,11 +9,12 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { ioError } from '../files.js'
 
-/** A repository of models and what is wanted of it. */
+/** A repository of the hub and what is wanted of it. */
 export interface RepositoryName {
+  readonly type: 'model' | 'dataset'
   /** `owner/name` */
   readonly repository: string
   /** A branch, a tag or a commit. */
@@ -29,7 +30,7 @@ export function parseRepositoryName(source: string): RepositoryName | undefined 
   const form = new RegExp(`^(?:hf:)?(${part}/${part})(?:@(\\w[\\w.-]*(?:/\\w[\\w.-]*)*))?$`)
   const [, repository, revision = 'main'] = form.exec(source) ?? []
   if (repository === undefined || /--|\.\./.test(repository + revision)) return undefined
-  return { repository, revision }
+  return { type: 'model', repository, revision }
 }
 
 /** A repository in the cache, laid out as Hugging Face's Python library does. */
@@ -37,8 +38,8 @@ export class CachedRepository {
   readonly #root: string
   readonly #revision: string
 
-  constructor(cacheDir: string, { repository, revision }: RepositoryName) {
-    this.#root = join(cacheDir, `models--${repository.replace('/', '--')}`)
+  constructor(cacheDir: string, { type, repository, revision }: RepositoryName) {
+    this.#root = join(cacheDir, `${type}s--${repository.replace('/', '--')}`)
     this.#revision = revision
   }
 
@@ -55,12 +56,18 @@ export class CachedRepository {
     return join(this.#root, 'snapshots', commit)
   }
 
-  /** The directory of the revision as it was last pulled, if all that a model needs is there. */
-  async complete(): Promise<string | undefined> {
+  /** The commit that the revision was when it was last pulled. */
+  async commit(): Promise<string | undefined> {
     const commit = isCommit(this.#revision)
       ? this.#revision
       : (await readFile(this.#ref, 'utf8').catch(() => '')).trim()
-    if (!isCommit(commit)) return undefined
+    return isCommit(commit) ? commit : undefined
+  }
+
+  /** The directory of the revision as it was last pulled, if all that a model needs is there. */
+  async complete(): Promise<string | undefined> {
+    const commit = await this.commit()
+    if (commit === undefined) return undefined
     const directory = this.snapshot(commit)
     return (await holdsModel(directory)) ? directory : undefined
   }
@@ -82,9 +89,10 @@ export class CachedRepository {
    */
   async link(commit: string, name: string, hash: string): Promise<void> {
     const file = join(this.snapshot(commit), name)
-    const target = join('..', '..', 'blobs', hash)
+    const target = relative(dirname(file), this.blob(hash))
     if ((await readlink(file).catch(() => undefined)) === target) return
     try {
+      await mkdir(dirname(file), { recursive: true })
       await rm(file, { force: true })
       await symlink(target, file).catch(() => link(this.blob(hash), file))
     } catch (cause) {

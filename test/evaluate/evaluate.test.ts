@@ -162,7 +162,7 @@ t.test('what is wrong with options', async t => {
       /expected options\.tasks\[0\] to be one of zero-shot.*received "arc"/,
     ],
     [{ tasks: [], data }, /options\.tasks to be at least one name/],
-    [{ tasks: ['piqa'] }, /options\.data/],
+    [{ tasks: ['piqa'], data: 7 }, /options\.data/],
     [{ tasks: ['piqa'], data, shard: { index: 2, count: 2 } }, /options\.shard\.index/],
     [{ tasks: ['piqa'], data, limit: 0 }, /options\.limit/],
     [{ tasks: ['piqa'], data, sessions: 0 }, /options\.sessions/],

@@ -31,7 +31,10 @@ export const commit = '0123456789abcdef0123456789abcdef01234567'
 /** A hub of two origins, as Hugging Face's: small files come from the hub, large ones from the CDN. */
 export class MockHub {
   readonly asked: Asked[] = []
+  /** Of the model apple/tiny. */
   readonly files = new Map<string, Buffer>()
+  /** Of data sets, by their names. */
+  readonly dataSets = new Map<string, Map<string, Buffer>>()
   readonly faults = new Map<string, Fault>()
   /** What the list of files says of one in the place of the truth. */
   readonly lies = new Map<string, object>()
@@ -77,27 +80,35 @@ export class MockHub {
       response.writeHead(status, code ? { 'x-error-code': code } : {}).end()
       return
     }
-    if (path.startsWith('/api/models/apple/tiny/revision/')) {
-      this.#list(response)
-      return
-    }
-    const name = /^\/apple\/tiny\/resolve\/[0-9a-f]{40}\/(.+)$/.exec(path)?.[1]
-    if (name === undefined || !this.files.has(name)) {
-      response.writeHead(404, { 'x-error-code': 'EntryNotFound' }).end()
-    } else if (this.faults.get(name)?.redirectsToItself) {
+    const [, type, listed] = /^\/api\/(models|datasets)\/(.+)\/revision\/[^/]+$/.exec(path) ?? []
+    const repository = type === 'datasets' ? this.dataSets.get(listed!) : this.#models.get(listed!)
+    const file = this.#find(path)
+    if (repository) this.#list(repository, response)
+    else if (!file) response.writeHead(404, { 'x-error-code': 'EntryNotFound' }).end()
+    else if (this.faults.get(file.name)?.redirectsToItself) {
       response.writeHead(302, { location: request.url! }).end()
-    } else if (isLarge(name)) {
-      const location = `${address(this.#cdn)}/${encodeURIComponent(name)}`
-      response.writeHead(302, { location }).end()
-    } else this.#send(name, request, response)
+    } else if (isLarge(file.name)) {
+      response.writeHead(302, { location: `${address(this.#cdn)}${request.url}` }).end()
+    } else this.#send(file, request, response)
   }
 
   #answerCdn(request: IncomingMessage, response: ServerResponse): void {
-    this.#send(this.#note('cdn', request).slice(1), request, response)
+    this.#send(this.#find(this.#note('cdn', request))!, request, response)
   }
 
-  #list(response: ServerResponse): void {
-    const siblings = [...this.files].map(([rfilename, content]) => ({
+  get #models() {
+    return new Map([['apple/tiny', this.files]])
+  }
+
+  #find(path: string): { name: string; content: Buffer } | undefined {
+    const form = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/[0-9a-f]{40}\/(.+)$/
+    const [, isData, repository, name] = form.exec(path) ?? []
+    const content = (isData ? this.dataSets : this.#models).get(repository!)?.get(name!)
+    return content && { name: name!, content }
+  }
+
+  #list(files: Map<string, Buffer>, response: ServerResponse): void {
+    const siblings = [...files].map(([rfilename, content]) => ({
       rfilename,
       size: content.length,
       blobId: createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex'),
@@ -107,7 +118,11 @@ export class MockHub {
     response.end(JSON.stringify({ sha: this.commit, siblings }))
   }
 
-  #send(name: string, { headers }: IncomingMessage, response: ServerResponse): void {
+  #send(
+    { name, content: whole }: { name: string; content: Buffer },
+    { headers }: IncomingMessage,
+    response: ServerResponse,
+  ): void {
     const fault = this.faults.get(name) ?? {}
     const { times = 1, cutAfter, status, flipByte } = fault
     const isFaulty = times > 0
@@ -116,7 +131,7 @@ export class MockHub {
       response.writeHead(status, { 'retry-after': '0' }).end()
       return
     }
-    const content = Buffer.from(this.files.get(name)!)
+    const content = Buffer.from(whole)
     if (flipByte !== undefined) content[flipByte]! ^= 1
     const begin = fault.ignoresRanges
       ? 0
@@ -145,7 +160,7 @@ async function trickle(response: ServerResponse, bytes: Buffer, pauseMs: number)
 }
 
 function isLarge(name: string): boolean {
-  return name.endsWith('.safetensors')
+  return /\.(safetensors|parquet)$/.test(name)
 }
 
 export function sha256(content: Uint8Array): string {

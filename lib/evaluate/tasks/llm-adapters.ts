@@ -22,7 +22,7 @@ const listedAnswers = /Answer format: .*?(answer|ending|option|solution)(\d)$/
 export const llmAdapters: readonly Task[] = Object.entries(sizes).map(([config, numDocuments]) => ({
   name: `llm_adapters_${config.toLowerCase().replaceAll('-', '_')}`,
   version: 1,
-  data: { repository: 'AGI-Edgerunners/LLM-Adapters', config },
+  data: { repository: 'AGI-Edgerunners/LLM-Adapters', host: 'GitHub', config },
   split: 'test',
   numDocuments,
   delimiter: '',
