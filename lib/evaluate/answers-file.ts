@@ -4,10 +4,10 @@ import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
+import { linesOf } from '../json-parts.js'
 import { finishInSlices, type Steps } from '../steps.js'
 import type { Score } from '../token-scores.js'
 import type { EncodedRequest } from './encode-request.js'
-import { linesOf } from './json-parts.js'
 import { isRecord } from './row.js'
 
 /** What a model says of a request. */

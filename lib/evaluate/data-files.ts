@@ -4,10 +4,10 @@ import { OpenELMError } from '../errors.js'
 import { ioError } from '../files.js'
 import { hubSettings } from '../hub/settings.js'
 import { CachedRepository, type RepositoryName } from '../hub/snapshot.js'
+import { itemsOf, linesOf, parseRow } from '../json-parts.js'
 import { finishInSlices, type Steps } from '../steps.js'
-import { itemsOf, linesOf } from './json-parts.js'
 import { readParquet } from './parquet.js'
-import { isRecord, Row } from './row.js'
+import { Row } from './row.js'
 import type { DataSet, Split, Task } from './task.js'
 
 const extensions = ['.jsonl', '.json', '.parquet'] as const
@@ -146,7 +146,10 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 async function readFileRows(file: string, signal: AbortSignal | undefined): Promise<Row[]> {
-  if (extname(file) === '.parquet') return (await readParquet(file, signal)).map(numbered(file))
+  if (extname(file) === '.parquet') {
+    const documents = await readParquet(file, signal)
+    return documents.map((values, index) => new Row(values, placeOf(file, index)))
+  }
   const bytes = await readFile(file).catch((cause: unknown) => {
     throw ioError('read', file, cause)
   })
@@ -155,39 +158,15 @@ async function readFileRows(file: string, signal: AbortSignal | undefined): Prom
 }
 
 function* parseRows(parts: Iterable<Uint8Array>, file: string): Steps<Row[]> {
-  const toRow = numbered(file)
   const rows: Row[] = []
   for (const part of parts) {
-    const place = `${file}: row ${rows.length + 1}`
-    rows.push(toRow(parse(decode(part, place), place), rows.length))
+    const place = placeOf(file, rows.length)
+    rows.push(new Row(parseRow(part, place), place))
     yield ''
   }
   return rows
 }
 
-function numbered(file: string): (values: unknown, index: number) => Row {
-  return (values, index) => {
-    const place = `${file}: row ${index + 1}`
-    if (isRecord(values)) return new Row(values, place)
-    throw new OpenELMError('INVALID_DATA', `${place}: expected a JSON object`)
-  }
-}
-
-function parse(json: string, place: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch (cause) {
-    const message = `${place}: malformed JSON: ${(cause as Error).message}`
-    throw new OpenELMError('INVALID_DATA', message, { cause })
-  }
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true })
-
-function decode(bytes: Uint8Array, place: string): string {
-  try {
-    return utf8.decode(bytes)
-  } catch (cause) {
-    throw new OpenELMError('INVALID_DATA', `${place}: invalid UTF-8`, { cause })
-  }
+function placeOf(file: string, index: number): string {
+  return `${file}: row ${index + 1}`
 }

@@ -3,8 +3,9 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { extname } from 'node:path'
 import { OpenELMError } from '../errors.js'
 import { hasUtf16Bom } from '../file-kind.js'
-import { ioError, openFile, readBytes } from '../files.js'
+import { ioError } from '../files.js'
 import { decodeText } from '../text.js'
+import { cutBytes, type FindEnd, lineEnds } from './cut-bytes.js'
 
 /** What becomes of a document before it is tokenised; the defaults are those of OpenELM's training. */
 export interface PieceOptions {
@@ -127,19 +128,8 @@ async function* piecesOfLines(file: string, words: number): AsyncGenerator<[Plac
   }
 }
 
-/** The event loop turns after each. */
-const chunkBytes = 2 ** 18
-
-/** Of a piece of text or a line of JSON. */
-const mostBytes = 2 ** 26
-
 /** Bytes, or UTF-16 units, for each of the words of a piece, of which texts with spaces need a third. */
 const mostPerWord = 32
-
-/** Is shown every unit of a text with its place, in order, and tells where a part ends, or -1. */
-type FindEnd = (unit: number, at: number) => number
-
-const lineEnds: FindEnd = (unit, at) => (unit === 0x0a ? at : -1)
 
 /** Ends a part at every `words`-th space, or at other white space when the part grows too long. */
 function pieceEnds(words: number): FindEnd {
@@ -162,37 +152,6 @@ function pieceEnds(words: number): FindEnd {
     }
     const isTooLong = at - begin >= words * mostPerWord && other >= begin
     return isTooLong ? endAt(other, spaces - spacesAtOther) : -1
-  }
-}
-
-/** The parts of a file without the unit that each ends at, and where each begins. */
-async function* cutBytes(
-  file: string,
-  findEnd: FindEnd,
-): AsyncGenerator<[begin: number, bytes: Buffer]> {
-  const { handle, size } = await openFile(file)
-  try {
-    if (size === 0) throw invalid(file, 'the file is empty')
-    let begin = 0
-    let part: Buffer = Buffer.alloc(0)
-    for (let position = 0; position < size; position += chunkBytes) {
-      const chunk = await readBytes(handle, file, position, chunkBytes)
-      part = Buffer.concat([part, chunk])
-      for (let i = 0; i < chunk.length; i++) {
-        const end = findEnd(chunk[i]!, position + i)
-        if (end < 0) continue
-        yield [begin, part.subarray(0, end - begin)]
-        part = part.subarray(end + 1 - begin)
-        begin = end + 1
-      }
-      if (part.length > mostBytes) {
-        const what = `white space, or the end of a line, in the ${mostBytes} bytes from byte ${begin} on`
-        throw invalid(file, `expected ${what}`)
-      }
-    }
-    yield [begin, part]
-  } finally {
-    await handle.close()
   }
 }
 

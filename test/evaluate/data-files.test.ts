@@ -172,7 +172,11 @@ t.test('files that are malformed', async t => {
     ['test.jsonl', `${line}\n${line}`, /test\.jsonl: row 2: malformed JSON/],
     ['test.jsonl', `${line}[]\n`, /test\.jsonl: row 2: expected a JSON object/],
     ['test.jsonl', '', /test\.jsonl: no document of arc_easy/],
-    ['test.jsonl', Uint8Array.of(0x22, 0xff, 0x22), /test\.jsonl: row 1: invalid UTF-8/],
+    [
+      'test.jsonl',
+      Uint8Array.of(0x22, 0xff, 0x22),
+      /test\.jsonl: row 1: malformed JSON: invalid UTF-8/,
+    ],
     ['test.json', '{}', /test\.json: expected a list/],
     ['test.json', '', /test\.json: expected a list/],
     ['test.json', ' [] ', /test\.json: no document of arc_easy/],

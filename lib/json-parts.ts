@@ -1,4 +1,6 @@
-import { OpenELMError } from '../errors.js'
+import { OpenELMError } from './errors.js'
+import { hasUtf8Bom, isLfsPointer, lfsAdvice } from './file-kind.js'
+import { describeJson, isJsonObject, type JsonObject, parseJson } from './strict-json.js'
 
 /** The lines of a file, without the newlines behind them. */
 export function* linesOf(bytes: Uint8Array): Generator<Uint8Array, void> {
@@ -20,7 +22,7 @@ export function* itemsOf(bytes: Uint8Array, file: string): Generator<Uint8Array,
   const fail = (what: string): never => {
     throw new OpenELMError('INVALID_DATA', `${file}: ${what}`)
   }
-  const list = trim(bytes)
+  const list = trim(hasUtf8Bom(bytes) ? bytes.subarray(3) : bytes)
   if (list[0] !== char('[')) fail('expected a list')
   let numItems = 0
   let start = 1
@@ -41,6 +43,27 @@ export function* itemsOf(bytes: Uint8Array, file: string): Generator<Uint8Array,
     return
   }
   fail(`row ${numItems + 1}: malformed JSON: the file ends in it`)
+}
+
+/**
+ * The row of a data set that a line, or an item of a list, holds.
+ *
+ * @param place for messages: `file: row 3`.
+ * @throws OpenELMError INVALID_DATA unless it is a JSON object.
+ */
+export function parseRow(bytes: Uint8Array, place: string): JsonObject {
+  let row: unknown
+  try {
+    row = parseJson(bytes)
+  } catch (cause) {
+    const what = isLfsPointer(bytes) ? lfsAdvice : `malformed JSON: ${(cause as Error).message}`
+    throw new OpenELMError('INVALID_DATA', `${place}: ${what}`, { cause })
+  }
+  if (isJsonObject(row)) return row
+  throw new OpenELMError(
+    'INVALID_DATA',
+    `${place}: expected a JSON object, received ${describeJson(row)}`,
+  )
 }
 
 const newlineByte = 10
