@@ -83,8 +83,11 @@ export interface Tokenizer {
     text: string | readonly (string | number)[],
     options?: EncodeAsyncOptions,
   ): Promise<number[]>
-  /** @internal The same ids, as work that can pause, after one BOS. */
-  encodeInSteps(text: string): Steps<number[]>
+  /** @internal The same ids, as work that can pause. */
+  encodeInSteps(
+    text: string | readonly (string | number)[],
+    options?: { addBos?: boolean },
+  ): Steps<number[]>
   /**
    * The id of the token that the vocabulary writes like this, control tokens among them; undefined if
    * there is none.
@@ -186,8 +189,11 @@ class BytePairTokenizer implements Tokenizer {
     return finishInSlices(this.#encode(text, settings), signal)
   }
 
-  encodeInSteps(text: string): Steps<number[]> {
-    return this.#encode(text, { addBos: true, special: false })
+  encodeInSteps(
+    text: string | readonly (string | number)[],
+    { addBos = true } = {},
+  ): Steps<number[]> {
+    return this.#encode(text, { addBos, special: false })
   }
 
   #encode(text: unknown, { addBos, special }: ValuesOf<typeof encodeRules>): Steps<number[]> {

@@ -63,7 +63,7 @@ export function renderChat(
 
 /** A conversation with the system message that the template's model expects. */
 export function withSystem(
-  { defaultSystem: content }: ChatTemplate,
+  { defaultSystem: content }: Pick<ChatTemplate, 'defaultSystem'>,
   messages: readonly PlainMessage[],
 ): readonly PlainMessage[] {
   if (content === undefined || messages[0]?.role === 'system') return messages

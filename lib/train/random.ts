@@ -17,3 +17,8 @@ export function shuffled(length: number, seed: number, stream: number): Uint32Ar
   }
   return order
 }
+
+/** A number from 0 to below 1 that `seed` and `index` name, the same on every machine. */
+export function fractionOf(index: number, seed: number): number {
+  return mix(mix(seed) + index) / 2 ** 32
+}
