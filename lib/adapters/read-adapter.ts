@@ -15,7 +15,8 @@ import { transpose } from './transpose.js'
 /**
  * Reads a LoRA or DoRA adapter for a model of this shape: a directory of PEFT or of mlx-lm, or a
  * .safetensors file with the names of CoreNet. The latter has no alpha: its scale is 1, as in Apple's
- * recipe. Everything is checked before the first tensor is read.
+ * recipe; what it holds of the model itself is not looked at. Everything is checked before the first
+ * tensor is read.
  *
  * @throws OpenELMError IO_ERROR, INVALID_ADAPTER; INVALID_CHECKPOINT when the tensors are not those of an
  *   adapter, or do not fit the model.
@@ -23,7 +24,8 @@ import { transpose } from './transpose.js'
 export async function readAdapter(path: string, config: OpenELMConfig): Promise<Adapter> {
   const { file, settings } = await locate(resolve(path))
   const { tensors } = await readSafetensorsHeader(file)
-  const found = tensorsByTarget(file, tensors, settings?.format ?? 'corenet')
+  const format = settings?.format ?? 'corenet'
+  const found = tensorsByTarget(file, adapterTensors(tensors, format, config), format)
   const usesDora = settings?.usesDora ?? [...found.values()].some(parts => parts.magnitudes)
   const specs = tensorSpecs(config).filter(({ name }) => found.has(name))
   const stranger = [...found.keys()].find(name => !specs.some(spec => spec.name === name))
@@ -50,7 +52,11 @@ export async function readAdapter(path: string, config: OpenELMConfig): Promise<
 }
 
 async function locate(path: string): Promise<{ file: string; settings?: AdapterConfig }> {
-  if (await isFile(path)) return { file: path }
+  if (await isFile(path)) {
+    if (path.endsWith('.safetensors')) return { file: path }
+    const advice = 'of a PyTorch file, openelm convert makes one'
+    throw invalid(path, `expected a directory or a .safetensors file; ${advice}`)
+  }
   const configFile = join(path, 'adapter_config.json')
   const json = await readJsonObject(configFile, 1_000_000, 'INVALID_ADAPTER', parseJson)
   const settings = readAdapterConfig(configFile, json)
@@ -69,14 +75,25 @@ async function isFile(path: string): Promise<boolean> {
 type Stored = SafetensorsEntry & { readonly name: string; readonly isMlx: boolean }
 type Parts = { [Kind in Part]?: Stored }
 
+/** A checkpoint of CoreNet's training has the adapter among the tensors of the model. */
+function adapterTensors(
+  tensors: ReadonlyMap<string, SafetensorsEntry>,
+  format: AdapterFormat,
+  config: OpenELMConfig,
+): [name: string, entry: SafetensorsEntry][] {
+  const own = new Set(tensorSpecs(config).map(({ name }) => name))
+  const isOwn = (name: string) =>
+    name.endsWith('.base_layer.weight') || (format === 'corenet' && own.has(`transformer.${name}`))
+  return [...tensors].filter(([name]) => !isOwn(name))
+}
+
 function tensorsByTarget(
   file: string,
-  tensors: ReadonlyMap<string, SafetensorsEntry>,
+  tensors: Iterable<[name: string, entry: SafetensorsEntry]>,
   format: AdapterFormat,
 ): Map<string, Parts> {
   const targets = new Map<string, Parts>()
   for (const [name, entry] of tensors) {
-    if (name.endsWith('.base_layer.weight')) continue // of the model itself
     const parsed = parseTensorName(name, format)
     if (parsed === undefined) throw invalid(file, `${name} is no tensor of an adapter`)
     const parts = targets.get(parsed.target) ?? {}
