@@ -1,3 +1,4 @@
+import { type AdapterChoice, adapterRules } from './adapters/adapter-choice.js'
 import type { NativeSamplerOptions } from './native-session.js'
 import {
   abortSignal,
@@ -9,6 +10,7 @@ import {
   readOptions,
   rule,
   tokenIds,
+  type ValuesOf,
 } from './options.js'
 import { type SamplerOptions, samplerRules, toNative } from './sampler-options.js'
 import type { TokenIds } from './tokenizer.js'
@@ -57,7 +59,24 @@ const stopSequence = rule(
 
 /** @throws OpenELMError INVALID_ARGUMENT */
 export function readGenerateOptions(options: unknown, vocabSize: number): GenerateSettings {
-  const values = readOptions(options, rulesFor(vocabSize))
+  return settingsOf(readOptions(options, rulesFor(vocabSize)))
+}
+
+/**
+ * As `readGenerateOptions`, where the adapter may be chosen, too.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT
+ */
+export function readModelGenerateOptions(
+  options: unknown,
+  vocabSize: number,
+): { adapter: AdapterChoice; settings: GenerateSettings } {
+  const rules = { ...rulesFor(vocabSize), ...adapterRules }
+  const { adapter, ...values } = readOptions(options, rules)
+  return { adapter, settings: settingsOf(values) }
+}
+
+function settingsOf(values: ValuesOf<ReturnType<typeof rulesFor>>): GenerateSettings {
   const { maxTokens, stopSequences, stopTokens, ignoreEos, signal, ...sampler } = values
   return {
     sampler: toNative(sampler),

@@ -3,6 +3,9 @@
  *
  * @module
  */
+export type { AdapterOption, AdapterShare } from './adapters/adapter-choice.js'
+export type { AdapterSpec, NamedAdapterSpec } from './adapters/adapter-spec.js'
+export type { LoadedAdapter } from './adapters/loaded-adapters.js'
 export { type BackendInfo, type BackendName, backends } from './backends.js'
 export type { CallOptions } from './call-options.js'
 export { Chat, type ChatOptions } from './chat/chat.js'

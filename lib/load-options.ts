@@ -1,8 +1,10 @@
+import { type NamedAdapterSpec, namedAdapterSpec } from './adapters/adapter-spec.js'
 import type { BackendName } from './backends.js'
 import { type DType, dtypes } from './checkpoint.js'
 import { defaultThreads } from './cpu-quota.js'
 import {
   abortSignal,
+  arrayOf,
   boolean,
   callback,
   integer,
@@ -65,6 +67,12 @@ export interface LoadOptions {
    * Default true.
    */
   download?: boolean | undefined
+  /**
+   * LoRA or DoRA adapters to load beside the weights: paths of directories of PEFT or mlx-lm, or of
+   * .safetensors files with CoreNet's names. See `OpenELM.loadAdapter`; 'auto' is then backend 'cpu'.
+   * Default none.
+   */
+  adapters?: readonly (string | NamedAdapterSpec)[] | undefined
   /** Aborts the load, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined
   /**
@@ -89,12 +97,18 @@ const rules = {
   chatTemplate: optional(string),
   mmap: optional(boolean, false),
   download: optional(boolean, true),
+  adapters: optional(arrayOf(namedAdapterSpec), []),
   signal: optional(abortSignal),
   onProgress: optional(callback<NonNullable<LoadOptions['onProgress']>>()),
 } satisfies RulesOf<LoadOptions>
 
 /** @throws OpenELMError INVALID_ARGUMENT */
 export function readLoadOptions(options: LoadOptions | undefined) {
-  const { dtype, threads = defaultThreads(), ...given } = readOptions(options, rules)
-  return { ...given, dtype: dtype === 'auto' ? undefined : dtype, threads }
+  const { backend, dtype, threads = defaultThreads(), ...given } = readOptions(options, rules)
+  return {
+    ...given,
+    backend: backend === 'auto' && given.adapters.length > 0 ? 'cpu' : backend,
+    dtype: dtype === 'auto' ? undefined : dtype,
+    threads,
+  }
 }

@@ -1,4 +1,11 @@
 import { abortable } from './abortable.js'
+import { type AdapterOption, adapterRules } from './adapters/adapter-choice.js'
+import { type NamedAdapterSpec, namedAdapterSpec } from './adapters/adapter-spec.js'
+import {
+  type LoadedAdapter,
+  LoadedAdapters,
+  type NativeAdapters,
+} from './adapters/loaded-adapters.js'
 import type { BackendName } from './backends.js'
 import { CachedSequence } from './cached-sequence.js'
 import { type CallOptions, callRules } from './call-options.js'
@@ -11,7 +18,7 @@ import { OpenELMError } from './errors.js'
 import {
   type GenerateOptions,
   type GenerateSettings,
-  readGenerateOptions,
+  readModelGenerateOptions,
 } from './generate-options.js'
 import {
   type GenerateChunk,
@@ -52,6 +59,7 @@ export class OpenELM {
   readonly contextLength: number
   readonly #native: NativeModel
   readonly #prompts: PromptEncoder
+  readonly #adapters: LoadedAdapters
   #disposal: Promise<void> | undefined
 
   private constructor(
@@ -64,6 +72,7 @@ export class OpenELM {
     this.dtype = dtype
     this.contextLength = contextLength ?? checkpoint.config.maxContextLength
     this.#native = native
+    this.#adapters = new LoadedAdapters(native, checkpoint.config)
     this.#prompts = new PromptEncoder(checkpoint.config, checkpoint.eosTokenIds, textParts)
   }
 
@@ -75,12 +84,21 @@ export class OpenELM {
    *   './openelm-nano'. Or `owner/name` or `owner/name@revision` of a model of the Hugging Face hub: it is
    *   taken as it was last pulled, and pulled if it never was.
    * @throws OpenELMError MODEL_NOT_FOUND, INVALID_CONFIG, INVALID_CHECKPOINT, INVALID_TOKENIZER,
-   *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT; as `pull`.
+   *   IO_ERROR, OUT_OF_MEMORY, BACKEND_UNAVAILABLE, ADDON_NOT_FOUND, INVALID_ARGUMENT; as `pull`; as
+   *   `loadAdapter`.
    */
   static async load(source: string, options?: LoadOptions): Promise<OpenELM> {
     const settings = readLoadOptions(options)
     const loaded = await loadModel(string('source', source), settings)
-    return new OpenELM(loaded, settings.contextLength)
+    const model = new OpenELM(loaded, settings.contextLength)
+    try {
+      for (const spec of settings.adapters) await model.#adapters.load(spec)
+      settings.signal?.throwIfAborted()
+    } catch (error) {
+      await model.dispose()
+      throw error
+    }
+    return model
   }
 
   /**
@@ -91,9 +109,37 @@ export class OpenELM {
     return this.#prompts.tokenizer
   }
 
-  /** Bytes held now. */
+  /** Bytes held now, without those of `adapters`. */
   get memory(): { weights: number; kvCache: number } {
     return { weights: this.#native.weightBytes, kvCache: this.#native.kvCacheBytes }
+  }
+
+  /** What is loaded beside the weights, in that order. */
+  get adapters(): readonly LoadedAdapter[] {
+    return this.#adapters.list
+  }
+
+  /**
+   * Loads an adapter, which calls and sessions can then choose: LoRA or DoRA, of PEFT, mlx-lm or CoreNet.
+   * The weights stay as they are. An adapter computes with float32, beside weights of any dtype, and costs
+   * as much again as the share of them that it has. It is for backend 'cpu'.
+   *
+   * @returns its name.
+   * @throws OpenELMError INVALID_ARGUMENT, also for a name that is taken; INVALID_ADAPTER,
+   *   INVALID_CHECKPOINT when it is none of this model, BACKEND_UNAVAILABLE on a GPU, for which `merge`
+   *   writes a model with the adapter in its weights; IO_ERROR, OUT_OF_MEMORY, DISPOSED.
+   */
+  async loadAdapter(adapter: string | NamedAdapterSpec): Promise<string> {
+    return this.#adapters.load(namedAdapterSpec('adapter', adapter))
+  }
+
+  /**
+   * Forgets an adapter. Sessions that have it keep it, and its memory, until they are disposed.
+   *
+   * @throws OpenELMError INVALID_ARGUMENT when there is none of this name.
+   */
+  unloadAdapter(name: string): void {
+    this.#adapters.unload(string('name', name))
   }
 
   /**
@@ -117,7 +163,10 @@ export class OpenELM {
    *   NON_FINITE_LOGITS, INVALID_TOKENIZER, DISPOSED, INVALID_ARGUMENT; or the reason of
    *   `options.signal`.
    */
-  async generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult> {
+  async generate(
+    prompt: Prompt,
+    options?: GenerateOptions & AdapterOption,
+  ): Promise<GenerateResult> {
     return resultOf(this.stream(prompt, options))
   }
 
@@ -126,9 +175,10 @@ export class OpenELM {
    *
    * @throws OpenELMError INVALID_ARGUMENT; the stream itself throws what `generate` rejects with.
    */
-  stream(prompt: Prompt, options?: GenerateOptions): GenerationStream {
-    const settings = readGenerateOptions(options, this.config.vocabSize)
-    return generationStream(this.#run(this.#prompts.check('prompt', prompt), settings))
+  stream(prompt: Prompt, options?: GenerateOptions & AdapterOption): GenerationStream {
+    const { adapter, settings } = readModelGenerateOptions(options, this.config.vocabSize)
+    const checked = this.#prompts.check('prompt', prompt)
+    return generationStream(this.#run(checked, settings, this.#adapters.choose(adapter)))
   }
 
   /**
@@ -137,10 +187,11 @@ export class OpenELM {
    * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT; or the reason of
    *   `options.signal`.
    */
-  async logits(tokens: TokenIds, options?: CallOptions): Promise<Float32Array> {
+  async logits(tokens: TokenIds, options?: CallOptions & AdapterOption): Promise<Float32Array> {
     const ids = tokenIds(this.config.vocabSize)('tokens', tokens)
-    const { signal } = readOptions(options, callRules)
-    return this.#call(ids.length, signal, native => native.logits(ids, true))
+    const { signal, adapter } = readOptions(options, { ...callRules, ...adapterRules })
+    const adapters = this.#adapters.choose(adapter)
+    return this.#call(ids.length, adapters, signal, native => native.logits(ids, true))
   }
 
   /**
@@ -154,9 +205,10 @@ export class OpenELM {
   async score(
     context: Prompt,
     continuation: string | TokenIds,
-    options?: CallOptions,
+    options?: CallOptions & AdapterOption,
   ): Promise<Score> {
-    const { signal } = readOptions(options, callRules)
+    const { signal, adapter } = readOptions(options, { ...callRules, ...adapterRules })
+    const adapters = this.#adapters.choose(adapter)
     const { all, contextTokens } = await this.#prompts.encodePair(
       this.#prompts.check('context', context),
       this.#prompts.checkContinuation(continuation),
@@ -164,7 +216,7 @@ export class OpenELM {
     )
     const tokens = all.subarray(contextTokens)
     if (tokens.length === 0) return { logprob: 0, tokens: 0, isGreedy: true }
-    const scores = await this.#call(all.length, signal, native =>
+    const scores = await this.#call(all.length, adapters, signal, native =>
       native.scores(all, rowsFrom(contextTokens - 1, tokens.length), tokens, 1),
     )
     return scoreOf(tokenScores(tokens, scores))
@@ -176,25 +228,30 @@ export class OpenELM {
    * @throws OpenELMError CONTEXT_OVERFLOW, OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT; or the reason of
    *   `options.signal`.
    */
-  async scores(tokens: TokenIds, options?: ScoresOptions): Promise<TokenScore[]> {
+  async scores(tokens: TokenIds, options?: ScoresOptions & AdapterOption): Promise<TokenScore[]> {
     const ids = tokenIds(this.config.vocabSize)('tokens', tokens)
-    const { top, signal } = readOptions(options, scoresRules)
+    const { top, signal, adapter } = readOptions(options, { ...scoresRules, ...adapterRules })
     const targets = ids.subarray(1)
-    const scores = await this.#call(ids.length, signal, native =>
+    const adapters = this.#adapters.choose(adapter)
+    const scores = await this.#call(ids.length, adapters, signal, native =>
       native.scores(ids, rowsFrom(0, targets.length), targets, top),
     )
     return tokenScores(targets, scores)
   }
 
   /**
-   * A new, empty session.
+   * A new, empty session, which has its adapter for good.
    *
    * @param options contextLength: tokens it can hold, from 1 to 2^20; default that of the model.
    * @throws OpenELMError OUT_OF_MEMORY, DISPOSED, INVALID_ARGUMENT.
    */
-  createSession(options?: { contextLength?: number | undefined }): Session {
-    const rules = { contextLength: optional(contextLength, this.contextLength) }
-    return this.#open(readOptions(options, rules).contextLength)
+  createSession(options?: { contextLength?: number | undefined } & AdapterOption): Session {
+    const rules = {
+      contextLength: optional(contextLength, this.contextLength),
+      ...adapterRules,
+    }
+    const { contextLength: length, adapter } = readOptions(options, rules)
+    return this.#open(length, this.#adapters.choose(adapter))
   }
 
   /**
@@ -204,9 +261,14 @@ export class OpenELM {
    *   chat template cannot be used, or as `tokenizer`.
    */
   createChat(options?: ChatOptions): Chat {
-    const { contextLength = this.contextLength, ...settings } = readOptions(options, chatRules)
+    const {
+      contextLength = this.contextLength,
+      adapter,
+      ...settings
+    } = readOptions(options, chatRules)
     this.#prompts.checkChatTemplate()
-    return new Chat(this.#open(contextLength), this.#prompts, settings)
+    const session = this.#open(contextLength, this.#adapters.choose(adapter))
+    return new Chat(session, this.#prompts, settings)
   }
 
   /**
@@ -223,8 +285,8 @@ export class OpenELM {
     await this.dispose()
   }
 
-  #open(contextLength: number): Session {
-    const native = this.#native.createSession(contextLength)
+  #open(contextLength: number, { ids, scales }: NativeAdapters): Session {
+    const native = this.#native.createSession(contextLength, ids, scales)
     return new Session(new CachedSequence(native), this.#prompts)
   }
 
@@ -232,12 +294,13 @@ export class OpenELM {
   async *#run(
     prompt: CheckedPrompt,
     settings: GenerateSettings,
+    adapters: NativeAdapters,
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
     const { contextLength } = this
     const { maxTokens, signal } = settings
     const tokens = await this.#prompts.encode(prompt, { room: contextLength, signal })
     const stopSequences = [...this.#prompts.stopSequences(prompt), ...settings.stopSequences]
-    const session = this.#open(Math.min(contextLength, tokens.length + maxTokens))
+    const session = this.#open(Math.min(contextLength, tokens.length + maxTokens), adapters)
     try {
       return yield* session.run(tokens, { ...settings, stopSequences })
     } finally {
@@ -248,6 +311,7 @@ export class OpenELM {
   /** A native call in a session of so many tokens. */
   async #call<Result>(
     length: number,
+    { ids, scales }: NativeAdapters,
     signal: AbortSignal | undefined,
     start: (native: NativeSession) => Promise<Result>,
   ): Promise<Result> {
@@ -257,7 +321,7 @@ export class OpenELM {
         `${length} tokens do not fit in a context of ${this.contextLength}`,
       )
     }
-    const native = this.#native.createSession(length)
+    const native = this.#native.createSession(length, ids, scales)
     try {
       const cancel = () => native.cancel()
       return await abortable(signal, () => ({ promise: start(native), cancel }))

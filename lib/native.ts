@@ -49,11 +49,29 @@ export interface NativeLoadOptions {
   mmap: boolean
 }
 
+/** What an adapter says of one matrix: see `AdapterTarget`. */
+export interface NativeAdapterTarget {
+  name: string
+  rank: number
+  scale: number
+  a: Float32Array
+  b: Float32Array
+  magnitudes: Float32Array | undefined
+}
+
 export interface NativeModel {
   readonly device: string
   readonly weightBytes: number
   readonly kvCacheBytes: number
-  createSession(contextLength: number): NativeSession
+  /** Reads the arrays on another thread: nobody may change them until it is done. */
+  loadAdapter(
+    targets: NativeAdapterTarget[],
+    adaptsHead: boolean,
+  ): Promise<{ id: number; bytes: number }>
+  /** Sessions that have the adapter keep it. */
+  unloadAdapter(id: number): void
+  /** With the sum of these adapters, each at its scale. */
+  createSession(contextLength: number, adapters: Int32Array, scales: Float32Array): NativeSession
   /** Ends what is under way and gives all memory back. */
   dispose(): Promise<void>
 }

@@ -4,9 +4,15 @@
 #include "cuda/cuda.h"
 #include "error.h"
 #include "metal/metal.h"
+#include "model/adapter.h"
 #include "simd/cpu_info.h"
 
 namespace openelm {
+
+AdaptedMatrix Backend::adapt(const Matrix&, MatrixLayout, const AdapterTarget&) {
+  throw Error(ErrorCode::kBackendUnavailable,
+              "adapters need backend 'cpu'; on a GPU, use a model that they are merged into");
+}
 
 std::vector<BackendInfo> list_backends() {
   return {

@@ -12,7 +12,9 @@
 
 namespace openelm {
 
-class Adapter;
+struct Adapter;
+struct AdaptedMatrix;
+struct AdapterTarget;
 class KvCache;
 class LoadProgress;
 struct TensorSource;
@@ -110,6 +112,12 @@ class Backend {
   // at a time.
   virtual Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                              LoadProgress& progress) = 0;
+
+  // What an adapter makes of a matrix that is loaded in this layout, as the ops want it. Any thread
+  // may call it, also while others run the ops. Throws Error{kOutOfMemory}, and kBackendUnavailable
+  // where the ops know no adapters, as they need not: their batches then have none.
+  virtual AdaptedMatrix adapt(const Matrix& matrix, MatrixLayout layout,
+                              const AdapterTarget& target);
 
   // The bytes that the keys, and those that the values, of so many positions of a layer take in a
   // KV cache. Where each position lives is the backend's choice, but the first positions live in

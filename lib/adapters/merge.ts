@@ -6,14 +6,11 @@ import {
   abortSignal,
   arrayOf,
   callback,
-  number,
   oneOf,
   optional,
   path,
-  type Rule,
   type RulesOf,
   readOptions,
-  string,
 } from '../options.js'
 import { readFloat32 } from '../read-float32.js'
 import { readRows } from '../read-rows.js'
@@ -21,15 +18,8 @@ import { finishInSlices, type Steps } from '../steps.js'
 import { embeddingsName, floatTypes, headName } from '../tensor-headers.js'
 import type { WriteOptions } from '../write-checkpoint.js'
 import type { Adapter, AdapterTarget } from './adapter.js'
+import { type AdapterSpec, adapterSpec } from './adapter-spec.js'
 import { readAdapter } from './read-adapter.js'
-
-/** An adapter, and how much of it. */
-export interface AdapterSpec {
-  /** A directory of PEFT or mlx-lm, or a .safetensors file with CoreNet's names. */
-  path: string
-  /** What the adapter's own scale is multiplied with. Default 1. */
-  scale?: number | undefined
-}
 
 /** Options of {@link merge}. */
 export interface MergeOptions extends Pick<WriteOptions, 'onProgress' | 'signal'> {
@@ -57,12 +47,6 @@ export interface MergedTarget {
   readonly change: number
   /** The share of the change that is left after rounding: its projection on the change. */
   readonly kept: number
-}
-
-const adapterSpec: Rule<{ path: string; scale: number }> = (name, value) => {
-  if (typeof value === 'string') return { path: value, scale: 1 }
-  const rules = { path: string, scale: optional(number({ min: -Number.MAX_VALUE }), 1) }
-  return readOptions(value, rules satisfies RulesOf<AdapterSpec>, name)
 }
 
 const rules = {

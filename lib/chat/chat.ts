@@ -1,3 +1,4 @@
+import { type AdapterOption, adapterRules } from '../adapters/adapter-choice.js'
 import { type CallOptions, callRules } from '../call-options.js'
 import { OpenELMError } from '../errors.js'
 import {
@@ -21,7 +22,7 @@ import { type Message, type PlainMessage, readContent, readMessages } from './me
 import { addText, type Parts, partsAfter, withoutSpaceAtEnd } from './parts.js'
 
 /** Options of `OpenELM.createChat`. */
-export interface ChatOptions {
+export interface ChatOptions extends AdapterOption {
   /** What the conversation begins with, such as a system message. Default nothing. */
   messages?: readonly Message[] | undefined
   /** Tokens that the conversation can have, from 1 to 2^20. Default the model's `contextLength`. */
@@ -38,6 +39,7 @@ export const chatRules = {
   messages: optional(readMessages, []),
   contextLength: optional(contextLength),
   truncate: optional(oneOf('oldest', 'error'), 'oldest'),
+  ...adapterRules,
 } satisfies RulesOf<ChatOptions>
 
 /** A conversation as the model sees it. */

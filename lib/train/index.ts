@@ -3,8 +3,8 @@
  *
  * @module
  */
+export type { AdapterSpec } from '../adapters/adapter-spec.js'
 export {
-  type AdapterSpec,
   type MergedTarget,
   type MergeOptions,
   type MergeReport,

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "../error.h"
+#include "addon_data.h"
 
 namespace openelm {
 
@@ -76,6 +77,18 @@ TensorArguments read_tensor(const Napi::Object& object) {
     tensor.scales_offset = uint64_t(int64(object, "scalesOffset"));
   }
   return result;
+}
+
+AdapterTarget read_adapter_target(const Napi::Object& object) {
+  AdapterTarget target;
+  target.name = text(object, "name");
+  target.rank = integer(object, "rank");
+  target.scale = float(number(object, "scale"));
+  target.a = float32s(object.Get("a"), "a");
+  target.b = float32s(object.Get("b"), "b");
+  const Napi::Value magnitudes = object.Get("magnitudes");
+  if (!magnitudes.IsUndefined()) target.magnitudes = float32s(magnitudes, "magnitudes");
+  return target;
 }
 
 std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tensors,

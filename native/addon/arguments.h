@@ -32,6 +32,9 @@ struct TensorArguments {
 
 TensorArguments read_tensor(const Napi::Object& object);
 
+// With arrays that live as long as the object.
+AdapterTarget read_adapter_target(const Napi::Object& object);
+
 // Opens each file once for all tensors that lie in it. Not for the JavaScript thread: a disk may
 // take its time.
 std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tensors, bool map_files);

@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <algorithm>
 #include <system_error>
 
 #include "arguments.h"
@@ -14,6 +15,8 @@ void ModelWrap::init(Napi::Env env, Napi::Object exports) {
                                        InstanceAccessor<&ModelWrap::device>("device"),
                                        InstanceAccessor<&ModelWrap::weight_bytes>("weightBytes"),
                                        InstanceAccessor<&ModelWrap::kv_cache_bytes>("kvCacheBytes"),
+                                       InstanceMethod<&ModelWrap::load_adapter>("loadAdapter"),
+                                       InstanceMethod<&ModelWrap::unload_adapter>("unloadAdapter"),
                                        InstanceMethod<&ModelWrap::create_session>("createSession"),
                                        InstanceMethod<&ModelWrap::dispose>("dispose"),
                                    }));
@@ -98,13 +101,56 @@ Napi::Value ModelWrap::kv_cache_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), double(engine_->kv_cache_bytes()));
 }
 
+// The arrays are read where they are, which takes no time of this thread.
+Napi::Value ModelWrap::load_adapter(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto listed = info[0].As<Napi::Array>();
+    const bool adapts_head = info[1].As<Napi::Boolean>();
+    std::vector<AdapterTarget> targets;
+    for (uint32_t i = 0; i < listed.Length(); ++i) {
+      targets.push_back(read_adapter_target(listed.Get(i).As<Napi::Object>()));
+    }
+    const auto loaded = std::make_shared<Adapters::Loaded>();
+    const auto work = [=, engine = engine_] {
+      *loaded = engine->adapters().load(targets, adapts_head);
+    };
+    const auto finish = [=](Napi::Env env) -> Napi::Value {
+      auto result = Napi::Object::New(env);
+      result.Set("id", loaded->id);
+      result.Set("bytes", double(loaded->bytes));
+      return result;
+    };
+    // When the environment ends, the model does, and with it the load.
+    return AddonData::of(env).run_in_background(
+        env, work, finish, [] {},
+        std::make_shared<Napi::ObjectReference>(Napi::Persistent(listed.As<Napi::Object>())));
+  });
+}
+
+Napi::Value ModelWrap::unload_adapter(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    engine_->adapters().unload(info[0].As<Napi::Number>().Int32Value());
+    return info.Env().Undefined();
+  });
+}
+
 Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int context_length = info[0].As<Napi::Number>().Int32Value();
     if (context_length < 1 || context_length > kMaxContextLength) {
       throw Error(ErrorCode::kInvalidArgument, "expected a context of 1 to 2^20 tokens");
     }
-    return SessionWrap::create(info.Env(), engine_, engine_->create_stream(context_length));
+    const auto ids = int32s(info[1], "adapters");
+    const auto scales = float32s(info[2], "scales");
+    std::vector<Adapters::Part> parts;
+    for (size_t i = 0; i < std::min(ids.size(), scales.size()); ++i) {
+      parts.push_back({ids[i], scales[i]});
+    }
+    const auto adapter = engine_->adapters().find(parts);
+    const auto stream = engine_->create_stream(context_length);
+    stream->adapter = adapter;
+    return SessionWrap::create(info.Env(), engine_, stream);
   });
 }
 

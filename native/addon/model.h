@@ -18,6 +18,8 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value weight_bytes(const Napi::CallbackInfo& info);
   Napi::Value kv_cache_bytes(const Napi::CallbackInfo& info);
+  Napi::Value load_adapter(const Napi::CallbackInfo& info);
+  Napi::Value unload_adapter(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 

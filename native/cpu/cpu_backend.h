@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "../backend.h"
@@ -16,8 +17,16 @@ struct AttentionScratch {
   Scratch<float> sums;    // of one partition
 };
 
-// The ops on the processor's own cores: attention.cc has attention, ops.cc the rest of a forward
-// pass, cpu_backend.cc what comes before one. The inner loops are in ../simd.
+// Consecutive tokens of a batch with the same adapter.
+struct AdapterRun {
+  int first_token;
+  int num_tokens;
+  const Adapter* adapter;
+};
+
+// The ops on the processor's own cores: attention.cc has attention, adapter.cc what adapters add to
+// products, ops.cc the rest of a forward pass, cpu_backend.cc what comes before one. The inner
+// loops are in ../simd.
 class CpuBackend : public Backend {
  public:
   // The KV cache holds kv_cache_dtype: kFloat32 or kFloat16.
@@ -33,6 +42,8 @@ class CpuBackend : public Backend {
   void copy(const Buffer& from, size_t bytes, const Buffer& to) override;
   Matrix load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                      LoadProgress& progress) override;
+  AdaptedMatrix adapt(const Matrix& matrix, MatrixLayout layout,
+                      const AdapterTarget& target) override;
   size_t k_cache_bytes(const Config& config, int layer, int positions) const override;
   size_t v_cache_bytes(const Config& config, int layer, int positions) const override;
   void run_tasks(int tasks, const std::function<void(int)>& body) override;
@@ -53,7 +64,13 @@ class CpuBackend : public Backend {
 
  private:
   void make_tiles(const Batch& batch);
-  void product_add(const Matrix& matrix, int num_tokens, const Buffer& from, const Buffer& to);
+  void find_adapters(const Batch& batch);
+  // The rows of a product in a layer, or of the logits, that adapters change. Valid until the next
+  // call.
+  std::span<const AdaptedRows> adapted_head(const Batch& batch);
+  std::span<const AdaptedRows> adapted(const Layer& layer, AdaptedMatrix AdaptedLayer::* matrix);
+  void product_add(const Matrix& matrix, std::span<const AdaptedRows> adapted, int num_tokens,
+                   const Buffer& from, const Buffer& to);
 
   const Kernels& kernels_;
   Workers workers_;
@@ -61,7 +78,9 @@ class CpuBackend : public Backend {
   PageArena weight_pages_;
   const DType kv_cache_dtype_;
   RopeTable<float> rope_;
-  std::vector<Run> tiles_;  // of the batch: what attention computes together
+  std::vector<Run> tiles_;                // of the batch: what attention computes together
+  std::vector<AdapterRun> adapter_runs_;  // of the batch
+  std::vector<AdaptedRows> adapted_;      // of a product
   std::vector<AttentionScratch> attention_scratch_;  // one per thread
   Scratch<float> attention_sums_;
 };

@@ -1,53 +1,15 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <memory>
+#include <span>
 #include <vector>
 
 #include "../model/model.h"
 #include "../simd/kernels.h"
-#include "../simd/thread_pool.h"
+#include "adapter.h"
+#include "workers.h"
 
 namespace openelm::cpu {
-
-// Memory that only grows, and then forgets what it held.
-template <typename T>
-class Scratch {
- public:
-  // At least `size` elements of any values. Throws std::bad_alloc.
-  T* reserve(size_t size) {
-    if (size > size_) {
-      size_ = 0;
-      memory_.reset();
-      memory_.reset(new T[size]);
-      size_ = size;
-    }
-    return memory_.get();
-  }
-  T* get() const { return memory_.get(); }
-
- private:
-  std::unique_ptr<T[]> memory_;
-  size_t size_ = 0;
-};
-
-// The threads of the ops.
-struct Workers {
-  explicit Workers(int threads) : pool(threads) {}
-
-  // Like ThreadPool::run(), but does no more tasks once the pass is given up.
-  template <typename Body>
-  void run(int tasks, const Body& body) {
-    pool.run(tasks, [&](int task, int thread) {
-      if (cancelled->load(std::memory_order_relaxed)) return;
-      body(task, thread);
-    });
-  }
-
-  ThreadPool pool;
-  const std::atomic<bool>* cancelled = nullptr;  // of the pass under way
-};
 
 // What a matrix is multiplied with: rows of float32, RMS-normalised if there are weights for that.
 struct Rows {
@@ -56,6 +18,7 @@ struct Rows {
   const float* norm = nullptr;  // [cols]
   float eps = 0;
   const int* which = nullptr;  // of rows to normalise, the first `count` when null
+  std::span<const AdaptedRows> adapted = {};
 };
 
 // Products with packed matrices, shared out over the threads.
@@ -66,12 +29,16 @@ class Matmul {
   static constexpr int kTaskPanels = 4;
 
   Matmul(const Kernels& kernels, Workers& workers)
-      : kernels_(kernels), workers_(workers), acc_(workers.pool.threads()) {}
+      : kernels_(kernels),
+        workers_(workers),
+        adapters_(kernels, workers),
+        acc_(workers.pool.threads()) {}
 
   // The rows as the kernel of `matrix` wants them, quantised or packed once for all of its panels.
   // Valid until the next call.
   Input prepare(const Matrix& matrix, const Rows& rows) {
     const float* x = rows.norm ? normalize(rows, matrix.cols) : rows.x;
+    adapters_.prepare(rows.adapted, x, matrix.cols);
     if (is_quantized(matrix.dtype)) return quantize(x, matrix.cols, rows.count);
     Input input;
     input.values = rows.count == 1 ? x : pack(x, matrix.cols, rows.count);
@@ -79,8 +46,9 @@ class Matmul {
     return input;
   }
 
-  // Multiplies `matrix` in tasks of `task_panels` panels and hands each task's product on, while it
-  // is in the thread's cache: finish(first_panel, panels, acc) with acc [tokens, panels * 16].
+  // Multiplies `matrix`, as adapters have it, in tasks of `task_panels` panels and hands each
+  // task's product on, while it is in the thread's cache: finish(first_panel, panels, acc) with acc
+  // [tokens, panels * 16].
   template <typename Finish>
   void multiply(const Matrix& matrix, const Input& input, int tokens, int task_panels,
                 const Finish& finish) {
@@ -89,12 +57,14 @@ class Matmul {
     const int tasks = (all_panels + task_panels - 1) / task_panels;
     // Here, for a task must not throw.
     for (auto& acc : acc_) acc.reserve(size_t(tokens) * task_panels * kPanelRows);
+    adapters_.reserve(task_panels);
     workers_.run(tasks, [&](int task, int thread) {
       const int first = task * task_panels;
       const int panels = std::min(task_panels, all_panels - first);
       float* acc = acc_[thread].get();
       kernels_.matmul[int(matrix.dtype)](matrix.data.as<char>() + first * panel_bytes, panels,
                                          input, tokens, acc);
+      adapters_.apply(first, panels, acc, thread);
       finish(first, panels, acc);
     });
   }
@@ -131,6 +101,7 @@ class Matmul {
 
   const Kernels& kernels_;
   Workers& workers_;
+  AdapterProducts adapters_;
   Scratch<float> normed_;            // [T, d]
   Scratch<float> packed_;            // T * cols
   Scratch<int16_t> quantized_;       // [T, groups, 32]

@@ -1,4 +1,4 @@
-// All of a forward pass but attention.
+// All of a forward pass but attention and what adapters add.
 
 #include <algorithm>
 #include <cstring>
@@ -7,35 +7,15 @@
 #include "../dtype.h"
 #include "../model/kv_cache.h"
 #include "cpu_backend.h"
+#include "pack.h"
 
 namespace openelm::cpu {
 
 void CpuBackend::begin(const Batch& batch, const std::atomic<bool>& cancelled) {
   workers_.cancelled = &cancelled;
   make_tiles(batch);
+  find_adapters(batch);
   rope_.extend(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
-}
-
-// Column c of a row of a packed panel: kernels.h says where it is.
-static float packed_element(const uint8_t* panel, int row, int c, DType dtype) {
-  const auto half = [](const uint8_t* from, size_t index) {
-    uint16_t value;
-    std::memcpy(&value, from + 2 * index, sizeof value);
-    return value;
-  };
-  const auto in_pairs = [row](int i) { return size_t(i / 2) * 2 * kPanelRows + 2 * row + i % 2; };
-  const size_t in_columns = size_t(c) * kPanelRows + row;
-  if (dtype == DType::kFloat32) return reinterpret_cast<const float*>(panel)[in_columns];
-  if (dtype == DType::kFloat16) return f16_to_float(half(panel, in_columns));
-  if (dtype == DType::kBFloat16) return bf16_to_float(half(panel, in_pairs(c)));
-
-  const uint8_t* group = panel + size_t(c / kGroupSize) * packed_group_bytes(dtype);
-  const uint8_t* weights = group + kScaleBytes;
-  const float scale = f16_to_float(half(group, row));
-  const int i = c % kGroupSize;
-  if (dtype == DType::kQ8) return float(int8_t(weights[in_pairs(i)])) * scale;
-  const int quad = weights[i / 8 * 4 * kPanelRows + 2 * (2 * row + i % 2) + i % 8 / 4];
-  return float(((quad >> (i / 2 % 2 * 4)) & 15) - 8) * scale;
 }
 
 void CpuBackend::embed(const Batch& batch, const Buffer& x) {
@@ -47,6 +27,12 @@ void CpuBackend::embed(const Batch& batch, const Buffer& x) {
                            token / kPanelRows * packed_panel_bytes(embeddings.cols, dtype);
     for (int c = 0; c < embeddings.cols; ++c) {
       *to++ = packed_element(panel, token % kPanelRows, c, dtype);
+    }
+  }
+  for (const AdapterRun& run : adapter_runs_) {
+    for (int t = run.first_token; t < run.first_token + run.num_tokens; ++t) {
+      add_embedding(run.adapter->token_embeddings, batch.tokens[t],
+                    x.as<float>() + size_t(t) * embeddings.cols);
     }
   }
 }
@@ -127,7 +113,8 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& 
   const int first_value = first_key + layer.num_kv_heads;
   const HeadFinisher finish{kernels_, config, layer, kv_cache_dtype_, rope_};
   const Input input = matmul_.prepare(
-      layer.qkv_proj, {x.as<float>(), tokens, layer.attn_norm.as<float>(), config.rms_norm_eps});
+      layer.qkv_proj, {x.as<float>(), tokens, layer.attn_norm.as<float>(), config.rms_norm_eps,
+                       nullptr, adapted(layer, &AdaptedLayer::qkv_proj)});
 
   // A task holds whole heads, so that the thread which multiplied them can finish them.
   const int task_panels = std::lcm(h, kPanelRows) / kPanelRows;
@@ -155,9 +142,10 @@ void CpuBackend::norm_qkv(const Layer& layer, const Batch& batch, const Buffer& 
 }
 
 // to += matrix * from
-void CpuBackend::product_add(const Matrix& matrix, int num_tokens, const Buffer& from,
-                             const Buffer& to) {
-  const Input input = matmul_.prepare(matrix, {from.as<float>(), num_tokens});
+void CpuBackend::product_add(const Matrix& matrix, std::span<const AdaptedRows> adapted,
+                             int num_tokens, const Buffer& from, const Buffer& to) {
+  const Input input =
+      matmul_.prepare(matrix, {from.as<float>(), num_tokens, nullptr, 0, nullptr, adapted});
   const auto add = [&](int first_panel, int panels, const float* acc) {
     const int stride = panels * kPanelRows;
     const int first = first_panel * kPanelRows;
@@ -172,7 +160,7 @@ void CpuBackend::product_add(const Matrix& matrix, int num_tokens, const Buffer&
 
 void CpuBackend::out_proj_add(const Layer& layer, const Batch& batch, const Buffer& a,
                               const Buffer& x) {
-  product_add(layer.out_proj, batch.size(), a, x);
+  product_add(layer.out_proj, adapted(layer, &AdaptedLayer::out_proj), batch.size(), a, x);
 }
 
 void CpuBackend::norm_swiglu(const Layer& layer, const Batch& batch, const Buffer& x,
@@ -182,7 +170,8 @@ void CpuBackend::norm_swiglu(const Layer& layer, const Batch& batch, const Buffe
   const int f = layer.ffn_dim;
   const bool glu = config.ffn_with_glu;
   const Input input = matmul_.prepare(
-      layer.proj_1, {x.as<float>(), tokens, layer.ffn_norm.as<float>(), config.rms_norm_eps});
+      layer.proj_1, {x.as<float>(), tokens, layer.ffn_norm.as<float>(), config.rms_norm_eps,
+                     nullptr, adapted(layer, &AdaptedLayer::proj_1)});
   // With GLU the panels alternate between gate and up, and a pair of them makes one panel of g.
   const auto activate = [&](int first_panel, int panels, float* acc) {
     const int stride = panels * kPanelRows;
@@ -203,15 +192,15 @@ void CpuBackend::norm_swiglu(const Layer& layer, const Batch& batch, const Buffe
 
 void CpuBackend::ffn_down_add(const Layer& layer, const Batch& batch, const Buffer& g,
                               const Buffer& x) {
-  product_add(layer.proj_2, batch.size(), g, x);
+  product_add(layer.proj_2, adapted(layer, &AdaptedLayer::proj_2), batch.size(), g, x);
 }
 
 void CpuBackend::norm_logits(const Batch& batch, const Buffer& x, const Buffer& logits) {
   const Matrix& head = weights_->lm_head;
   const int rows = int(batch.logit_rows.size());
-  const Input input =
-      matmul_.prepare(head, {x.as<float>(), rows, weights_->norm.as<float>(),
-                             weights_->config.rms_norm_eps, batch.logit_rows.data()});
+  const Input input = matmul_.prepare(
+      head, {x.as<float>(), rows, weights_->norm.as<float>(), weights_->config.rms_norm_eps,
+             batch.logit_rows.data(), adapted_head(batch)});
   const auto store = [&](int first_panel, int panels, const float* acc) {
     const int stride = panels * kPanelRows;
     const int first = first_panel * kPanelRows;

@@ -12,15 +12,18 @@ int packed_panels(int rows, MatrixLayout layout) {
   return layout == MatrixLayout::kGateUp ? 2 * num_panels(rows / 2) : num_panels(rows);
 }
 
+PanelRows rows_of_panel(int panel, int rows, MatrixLayout layout) {
+  const bool gate_up = layout == MatrixLayout::kGateUp;
+  const int half = gate_up ? rows / 2 : rows;
+  const int begin = (gate_up ? panel / 2 : panel) * kPanelRows;
+  return {begin + (gate_up && panel % 2 == 1 ? half : 0), std::min(kPanelRows, half - begin)};
+}
+
 PanelPacker::PanelPacker(const TensorSource& source, DType dtype, MatrixLayout layout)
     : source_(source), dtype_(dtype), layout_(layout), reader_(source) {}
 
 size_t PanelPacker::pack(int panel, void* to) {
-  const bool gate_up = layout_ == MatrixLayout::kGateUp;
-  const int half = gate_up ? source_.rows / 2 : source_.rows;
-  const int begin = (gate_up ? panel / 2 : panel) * kPanelRows;
-  const int first_row = begin + (gate_up && panel % 2 == 1 ? half : 0);
-  const int rows = std::min(kPanelRows, half - begin);
+  const auto [first_row, rows] = rows_of_panel(panel, source_.rows, layout_);
   if (is_quantized(dtype_)) {
     pack_quantized(first_row, rows, static_cast<uint8_t*>(to));
   } else {
@@ -38,6 +41,38 @@ static void interleave(const uint8_t* from, size_t row_bytes, int rows, int size
       std::memcpy(element + row, from + row * row_bytes + i * sizeof(Element), sizeof(Element));
     }
   }
+}
+
+void pack_float32(const float* values, const Matrix& to, MatrixLayout layout) {
+  const size_t row_bytes = to.cols * sizeof(float);
+  const size_t panel_bytes = packed_panel_bytes(to.cols, DType::kFloat32);
+  for (int panel = 0; panel < packed_panels(to.rows, layout); ++panel) {
+    const auto [first, count] = rows_of_panel(panel, to.rows, layout);
+    const auto* from = reinterpret_cast<const uint8_t*>(values) + first * row_bytes;
+    interleave<uint32_t>(from, row_bytes, count, to.cols, to.data.as<char>() + panel * panel_bytes);
+  }
+}
+
+// kernels.h says where it is.
+float packed_element(const uint8_t* panel, int row, int c, DType dtype) {
+  const auto half = [](const uint8_t* from, size_t index) {
+    uint16_t value;
+    std::memcpy(&value, from + 2 * index, sizeof value);
+    return value;
+  };
+  const auto in_pairs = [row](int i) { return size_t(i / 2) * 2 * kPanelRows + 2 * row + i % 2; };
+  const size_t in_columns = size_t(c) * kPanelRows + row;
+  if (dtype == DType::kFloat32) return reinterpret_cast<const float*>(panel)[in_columns];
+  if (dtype == DType::kFloat16) return f16_to_float(half(panel, in_columns));
+  if (dtype == DType::kBFloat16) return bf16_to_float(half(panel, in_pairs(c)));
+
+  const uint8_t* group = panel + size_t(c / kGroupSize) * packed_group_bytes(dtype);
+  const uint8_t* weights = group + kScaleBytes;
+  const float scale = f16_to_float(half(group, row));
+  const int i = c % kGroupSize;
+  if (dtype == DType::kQ8) return float(int8_t(weights[in_pairs(i)])) * scale;
+  const int quad = weights[i / 8 * 4 * kPanelRows + 2 * (2 * row + i % 2) + i % 8 / 4];
+  return float(((quad >> (i / 2 % 2 * 4)) & 15) - 8) * scale;
 }
 
 void PanelPacker::pack_float(int first_row, int rows, void* to) {

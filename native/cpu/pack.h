@@ -13,6 +13,19 @@ constexpr int num_panels(int rows) { return (rows + 15) / 16; }
 // panel 2i + 1 the same rows of the other half.
 int packed_panels(int rows, MatrixLayout layout);
 
+// The rows of a matrix that a panel holds: at most kPanelRows.
+struct PanelRows {
+  int first;
+  int count;
+};
+PanelRows rows_of_panel(int panel, int rows, MatrixLayout layout);
+
+// Column c of a row of a packed panel.
+float packed_element(const uint8_t* panel, int row, int c, DType dtype);
+
+// Packs float32 values [rows, cols] as a float32 matrix, into zeros.
+void pack_float32(const float* values, const Matrix& to, MatrixLayout layout);
+
 // Reads the rows of one panel and packs them. Panels can be packed from several threads, each with
 // a PanelPacker of its own.
 class PanelPacker {

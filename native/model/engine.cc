@@ -16,7 +16,8 @@ Engine::Engine(std::shared_ptr<Backend> backend, Weights weights)
       max_batch_tokens_(backend_->max_batch_tokens()),
       disposed_(std::make_exception_ptr(Error(ErrorCode::kDisposed, "the model is disposed"))),
       decoder_(std::in_place, *backend_, weights_, max_batch_tokens_),
-      caches_(backend_, config_) {
+      caches_(backend_, config_),
+      adapters_(backend_, weights_) {
   batch_.reserve(max_batch_tokens_);
   batched_.reserve(max_batch_tokens_);
   rows_.reserve(max_batch_tokens_);
@@ -34,6 +35,7 @@ void Engine::dispose() {
   if (!thread_.joinable()) return;
   thread_.join();
   caches_.clear();
+  adapters_.clear();
   decoder_.reset();
   weights_ = Weights();
   weight_bytes_ = 0;
@@ -67,6 +69,7 @@ void Engine::end(Stream& stream, std::exception_ptr error) {
 }
 
 void Engine::retire(Stream& stream) {
+  stream.adapter = nullptr;
   caches_.retire(std::exchange(stream.cache_, nullptr));
   has_retired_ = true;
   wake_.notify_one();

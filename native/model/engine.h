@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "adapter.h"
 #include "decoder.h"
 #include "stream.h"
 
@@ -34,6 +35,8 @@ class Engine {
   // An empty stream, whose last owner's end is its dispose(). It must not outlive the engine.
   // Throws Error{kOutOfMemory}, and kDisposed after dispose().
   std::shared_ptr<Stream> create_stream(int context_length);
+
+  Adapters& adapters() { return adapters_; }
 
   const Config& config() const { return config_; }
   const std::string& device() const { return device_; }
@@ -78,6 +81,7 @@ class Engine {
   std::atomic<bool> cancelled_{false};  // the batch
 
   KvCaches caches_;
+  Adapters adapters_;
   std::mutex disposing_;  // held until all memory is given back
 
   std::mutex mutex_;

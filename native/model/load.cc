@@ -11,6 +11,8 @@ DType default_kv_cache_dtype(const std::string& backend, DType weights) {
   return backend == "cpu" && !is_quantized(weights) ? DType::kFloat32 : DType::kFloat16;
 }
 
+std::string layer_prefix(int layer) { return "transformer.layers." + std::to_string(layer) + "."; }
+
 DType matrix_dtype(DType model_dtype, const std::string& name, int cols) {
   const bool reaches_logits = name == kEmbeddingsName || name == kHeadName;
   const bool ragged = cols % kGroupSize != 0;
@@ -75,7 +77,7 @@ Weights load_weights(Backend& backend, const Config& config,
   weights.config = config;
   weights.token_embeddings = load.matrix(kEmbeddingsName, config.vocab_size, d);
   for (int i = 0; i < config.num_layers; ++i) {
-    const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
+    const std::string prefix = layer_prefix(i);
     Layer layer;
     layer.index = i;
     layer.num_query_heads = config.num_query_heads[i];

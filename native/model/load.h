@@ -30,6 +30,7 @@ DType default_kv_cache_dtype(const std::string& backend, DType weights);
 
 inline constexpr char kEmbeddingsName[] = "transformer.token_embeddings.weight";
 inline constexpr char kHeadName[] = "lm_head.weight";
+std::string layer_prefix(int layer);  // of the names of a layer's tensors
 
 // What a model of `model_dtype` keeps a matrix as. In a q4 model that is q8 for
 // - the embedding and the output layer, whose errors reach every logit, and

@@ -12,7 +12,7 @@
 
 namespace openelm {
 
-class Adapter;
+struct Adapter;
 class Engine;
 
 // One KV cache, and what is being done with it: one job at a time, by the engine's thread. All

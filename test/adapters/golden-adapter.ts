@@ -17,6 +17,37 @@ export interface Kind {
   dora?: boolean
 }
 
+/** The first logits after the first and the last token, computed in float64 with PyTorch. */
+export const goldenLogits = {
+  lora: [
+    [-0.02549525087362723, 0.06281501794115839, -0.21318689721325645],
+    [0.022625550892721988, -0.09730290625784901, -0.014816826714668961],
+  ],
+  dora: [
+    [-0.025316806064468098, 0.058139412839462695, -0.2112862105600978],
+    [0.016098054760386636, -0.10492091568263885, -0.018264669665189606],
+  ],
+  'lora of the embedding': [
+    [-0.024016096409844256, 0.06387682381239018, -0.21549885035371025],
+    [0.02209053245527924, -0.09770868350919654, -0.015103887226371585],
+  ],
+  'dora beside lora of the embedding': [
+    [-0.023680442278184756, 0.05947078754602643, -0.21328184045538803],
+    [0.0156554006682912, -0.1052614190386928, -0.018499020595145365],
+  ],
+  'lora of the embedding and the head': [
+    [-0.00918815990079167, 0.04887343433197385, -0.2424721723085196],
+    [0.030166907125710116, -0.05890730682496527, 0.01717302834817523],
+  ],
+}
+/** Those of them that PEFT and CoreNet can express. */
+export const goldenCases = [
+  ['lora', {}],
+  ['dora', { dora: true }],
+  ['lora of the embedding', { embedding: true }],
+  ['dora beside lora of the embedding', { embedding: true, dora: true }],
+] as const
+
 interface Target {
   /** As PEFT has them, for the embedding, too. */
   a: { values: Float64Array; shape: [number, number] }

@@ -9,6 +9,8 @@ import { goldenTokens, goldenWeights } from '../helpers/golden-weights.js'
 import { readSafetensors, writeSafetensors } from '../helpers/safetensors.js'
 import {
   goldenAdapter,
+  goldenCases,
+  goldenLogits,
   scale,
   writeCoreNet,
   writeGoldenModel,
@@ -20,36 +22,6 @@ const dir = t.testdir()
 const base = join(dir, 'base')
 writeGoldenModel(base)
 
-/** The first logits after the first and the last token, computed in float64 with PyTorch. */
-const golden = {
-  lora: [
-    [-0.02549525087362723, 0.06281501794115839, -0.21318689721325645],
-    [0.022625550892721988, -0.09730290625784901, -0.014816826714668961],
-  ],
-  dora: [
-    [-0.025316806064468098, 0.058139412839462695, -0.2112862105600978],
-    [0.016098054760386636, -0.10492091568263885, -0.018264669665189606],
-  ],
-  'lora of the embedding': [
-    [-0.024016096409844256, 0.06387682381239018, -0.21549885035371025],
-    [0.02209053245527924, -0.09770868350919654, -0.015103887226371585],
-  ],
-  'dora beside lora of the embedding': [
-    [-0.023680442278184756, 0.05947078754602643, -0.21328184045538803],
-    [0.0156554006682912, -0.1052614190386928, -0.018499020595145365],
-  ],
-  'lora of the embedding and the head': [
-    [-0.00918815990079167, 0.04887343433197385, -0.2424721723085196],
-    [0.030166907125710116, -0.05890730682496527, 0.01717302834817523],
-  ],
-}
-const cases = [
-  ['lora', {}],
-  ['dora', { dora: true }],
-  ['lora of the embedding', { embedding: true }],
-  ['dora beside lora of the embedding', { embedding: true, dora: true }],
-] as const
-
 async function logitsOf(model: string): Promise<number[][]> {
   await using loaded = await OpenELM.load(model, { backend: 'cpu' })
   const logits = await loaded.logits(goldenTokens)
@@ -57,7 +29,7 @@ async function logitsOf(model: string): Promise<number[][]> {
   return [0, last].map(row => [...logits.subarray(row, row + 3)])
 }
 
-for (const [name, kind] of cases) {
+for (const [name, kind] of goldenCases) {
   t.test(`a merge of ${name} computes what the adapter does`, async t => {
     const formats = {
       peft: (path: string) => writePeft(path, kind),
@@ -74,7 +46,7 @@ for (const [name, kind] of cases) {
       t.ok(report.kept.smallest > 0.999)
       const flat = (rows: number[][]) => Float64Array.from(rows.flat())
       const logits = await logitsOf(out)
-      t.ok(relativeError(flat(logits), flat(golden[name])) < 1e-5, `${format}: ${logits}`)
+      t.ok(relativeError(flat(logits), flat(goldenLogits[name])) < 1e-5, `${format}: ${logits}`)
     }
   })
 }
@@ -86,7 +58,7 @@ t.test('the adapters of mlx-lm, whose head is adapted with the embedding', async
     const out = join(dir, `merged mlx ${name}`)
     t.match(await merge(base, [adapter], out), { isUntied: false })
     const flat = (rows: number[][]) => Float64Array.from(rows.flat())
-    t.ok(relativeError(flat(await logitsOf(out)), flat(golden[name])) < 1e-5, name)
+    t.ok(relativeError(flat(await logitsOf(out)), flat(goldenLogits[name])) < 1e-5, name)
   }
 })
 

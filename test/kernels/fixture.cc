@@ -32,6 +32,7 @@ Session& Sessions::session(int index) {
   if (!session.cache) {
     session.cache = std::make_unique<KvCache>(model_.backend, model_.config, context_length_);
     session.reference = model_.reference.new_session();
+    session.oracle = &model_.reference;
   }
   return session;
 }
@@ -42,6 +43,13 @@ void Sessions::fork(int from, int to) {
   copy.cache->copy_from(*source.cache, source.position);
   copy.reference = source.reference;
   copy.position = source.position;
+  copy.adapter = source.adapter;
+  copy.oracle = source.oracle;
+}
+
+void Sessions::adapt(int index, const Adapter& adapter, const Reference& oracle) {
+  session(index).adapter = &adapter;
+  session(index).oracle = &oracle;
 }
 
 void Sessions::rewind(int index, int position) {
@@ -53,6 +61,7 @@ void Sessions::add(Batch& batch, Session& session, int token) const {
   batch.tokens.push_back(token);
   batch.positions.push_back(session.position++);
   batch.caches.push_back(session.cache.get());
+  batch.adapters.push_back(session.adapter);
 }
 
 static constexpr int kGuard = 64;  // elements behind a buffer that no op may touch
@@ -88,10 +97,12 @@ void OpRun::batch(const std::vector<Segment>& segments) {
   const std::vector<int>& ids = model_.reference.token_embeddings.rows;
   batch_ = Batch();
   owners_.clear();
+  is_adapted_ = false;
   for (const Segment& segment : segments) {
     for (int i = 0; i < segment.count; ++i) {
       owners_.push_back(&session(segment.session));
       add(batch_, *owners_.back(), ids[random_bits(seed_, owners_.size()) % ids.size()]);
+      is_adapted_ |= owners_.back()->adapter != nullptr;
     }
   }
   ++seed_;
@@ -139,15 +150,15 @@ void OpRun::compare(const std::string& op, const Inputs& inputs, int rows, int c
 
 void OpRun::embed() {
   compare(
-      "embed", {}, batch_.size(), model_.config.model_dim, 0, nullptr,
+      "embed", {}, batch_.size(), model_.config.model_dim,
+      is_adapted_ ? model_.tolerances.matvec : 0, nullptr,
       [&](const Buffer&, const Buffer& x) { model_.backend->embed(batch_, x); },
-      [&](int t) { return model_.reference.embed(batch_.tokens[t]); });
+      [&](int t) { return owners_[t]->oracle->embed(batch_.tokens[t]); });
 }
 
 void OpRun::layer_ops(const Layer& layer) {
   Backend& backend = *model_.backend;
-  const Reference& reference = model_.reference;
-  const ReferenceLayer& known = reference.layers[layer.index];
+  const ReferenceLayer& known = model_.reference.layers[layer.index];
   const int tokens = batch_.size();
   const int d = model_.config.model_dim;
   const int q_dim = model_.config.q_dim(layer.index);
@@ -159,7 +170,8 @@ void OpRun::layer_ops(const Layer& layer) {
       "norm_qkv", {x, {}}, tokens, q_dim, limit, nullptr,
       [&](const Buffer& x, const Buffer& q) { backend.norm_qkv(layer, batch_, x, q); },
       [&](int t) {
-        return q_of_x.emplace_back(reference.norm_qkv(layer.index, x[t], owners_[t]->reference));
+        const Reference& oracle = *owners_[t]->oracle;
+        return q_of_x.emplace_back(oracle.norm_qkv(layer.index, x[t], owners_[t]->reference));
       });
 
   const Rows q = random_rows(q_dim, 1.5f);
@@ -167,7 +179,8 @@ void OpRun::layer_ops(const Layer& layer) {
       "attention", {q, {}}, tokens, q_dim, model_.tolerances.attention, nullptr,
       [&](const Buffer& q, const Buffer& a) { backend.attention(layer, batch_, q, a); },
       [&](int t) {
-        return reference.attention(layer.index, q[t], owners_[t]->reference, batch_.positions[t]);
+        return owners_[t]->oracle->attention(layer.index, q[t], owners_[t]->reference,
+                                             batch_.positions[t]);
       });
 
   // A backend may do both at once.
@@ -179,27 +192,27 @@ void OpRun::layer_ops(const Layer& layer) {
         backend.attention(layer, batch_, q, a);
       },
       [&](int t) {
-        return reference.attention(layer.index, q_of_x[t], owners_[t]->reference,
-                                   batch_.positions[t]);
+        return owners_[t]->oracle->attention(layer.index, q_of_x[t], owners_[t]->reference,
+                                             batch_.positions[t]);
       });
 
   const Inputs a = {random_rows(q_dim), random_rows(d)};
   compare(
       "out_proj_add", a, tokens, d, limit, &known.out_proj,
       [&](const Buffer& a, const Buffer& x) { backend.out_proj_add(layer, batch_, a, x); },
-      [&](int t) { return reference.out_proj_add(layer.index, a.in[t], a.x[t]); });
+      [&](int t) { return owners_[t]->oracle->out_proj_add(layer.index, a.in[t], a.x[t]); });
 
   const Rows x_mid = random_rows(d, 0.3f);
   compare(
       "norm_swiglu", {x_mid, {}}, tokens, layer.ffn_dim, limit, &known.up,
       [&](const Buffer& x, const Buffer& g) { backend.norm_swiglu(layer, batch_, x, g); },
-      [&](int t) { return reference.norm_swiglu(layer.index, x_mid[t]); });
+      [&](int t) { return owners_[t]->oracle->norm_swiglu(layer.index, x_mid[t]); });
 
   const Inputs g = {random_rows(layer.ffn_dim), random_rows(d)};
   compare(
       "ffn_down_add", g, tokens, d, limit, &known.proj_2,
       [&](const Buffer& g, const Buffer& x) { backend.ffn_down_add(layer, batch_, g, x); },
-      [&](int t) { return reference.ffn_down_add(layer.index, g.in[t], g.x[t]); });
+      [&](int t) { return owners_[t]->oracle->ffn_down_add(layer.index, g.in[t], g.x[t]); });
 }
 
 void OpRun::norm_logits(std::vector<int> logit_rows) {
@@ -212,7 +225,10 @@ void OpRun::norm_logits(std::vector<int> logit_rows) {
       [&](const Buffer& x, const Buffer& logits) {
         model_.backend->norm_logits(batch_, x, logits);
       },
-      [&](int i) { return model_.reference.norm_logits(x[batch_.logit_rows[i]]); });
+      [&](int i) {
+        const int t = batch_.logit_rows[i];
+        return owners_[t]->oracle->norm_logits(x[t]);
+      });
   batch_.logit_rows.clear();
 }
 
@@ -241,7 +257,8 @@ Output ModelRun::run(int index, const std::vector<int>& tokens, const std::vecto
 
 Row ModelRun::expected(int index, const std::vector<int>& tokens) {
   Row logits;
-  for (int token : tokens) logits = model_.reference.forward(token, session(index).reference);
+  for (int token : tokens) logits = session(index).oracle->forward(token, session(index).reference);
+
   return logits;
 }
 

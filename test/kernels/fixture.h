@@ -36,6 +36,8 @@ struct Session {
   std::unique_ptr<KvCache> cache;
   ReferenceSession reference;
   int position = 0;
+  const Adapter* adapter = nullptr;
+  const Reference* oracle = nullptr;  // of the model with the adapter
 };
 
 class Sessions {
@@ -46,6 +48,7 @@ class Sessions {
   Session& session(int index);
   void fork(int from, int to);
   void rewind(int index, int position);
+  void adapt(int index, const Adapter& adapter, const Reference& oracle);
 
  protected:
   // Adds a token to a batch and moves its session on.
@@ -103,6 +106,7 @@ class OpRun : public Sessions {
   OpErrors& errors_;
   Batch batch_;
   std::vector<Session*> owners_;  // of the batch's tokens
+  bool is_adapted_ = false;       // any of them
   uint64_t seed_ = 1000;
 };
 

@@ -23,16 +23,27 @@ int main(int argc, char** argv) {
     const char* name;
     void (*run)();
   } suites[] = {
-      {"half", test_half},           {"elementwise", test_elementwise},
-      {"matmul", test_matmul},       {"attention", test_attention},
-      {"quantize", test_quantize},   {"thread-pool", test_thread_pool},
-      {"load", test_load},           {"ops", test_ops},
-      {"presets", test_presets},     {"models", test_models},
-      {"oracle", test_oracle},       {"draws", test_draws},
-      {"planted", test_planted},     {"invariance", test_invariance},
-      {"scheduler", test_scheduler}, {"stream", test_streams},
-      {"sampler", test_sampler},     {"differences", test_differences},
-      {"gradients", test_gradients}, {"training", test_training},
+      {"half", test_half},
+      {"elementwise", test_elementwise},
+      {"matmul", test_matmul},
+      {"attention", test_attention},
+      {"quantize", test_quantize},
+      {"thread-pool", test_thread_pool},
+      {"load", test_load},
+      {"ops", test_ops},
+      {"presets", test_presets},
+      {"adapters", test_adapters},
+      {"models", test_models},
+      {"oracle", test_oracle},
+      {"draws", test_draws},
+      {"planted", test_planted},
+      {"invariance", test_invariance},
+      {"scheduler", test_scheduler},
+      {"stream", test_streams},
+      {"sampler", test_sampler},
+      {"differences", test_differences},
+      {"gradients", test_gradients},
+      {"training", test_training},
   };
   const auto unknown = [&](const std::string& what) {
     std::fprintf(stderr, "unknown: %s; the suites are", what.c_str());

@@ -45,6 +45,14 @@ export async function generate(): Promise<string> {
   const messages: Message[] = [{ role: 'system', content: 'Be brief.' }]
   const chat = model.createChat({ messages, contextLength: threads })
   console.log((await chat.send('Hello', { signal })).text, chat.contextUsage)
+  const name: string = await model.loadAdapter({ path: 'adapter', scale: 0.5 })
+  const adapter = model.adapters.map(({ name }) => ({ name, scale: threads }))
+  await model.generate('Once', { adapter, signal })
+  await model.scores([1, 2], { adapter: null, top: 1 })
+  await model.createChat({ adapter: name }).send('Hello')
+  model.unloadAdapter(name)
+  // @ts-expect-error: a session has the adapter that it was created with.
+  await model.createSession({ adapter: name }).generate('Once', { adapter: name })
   await model.dispose()
   // @ts-expect-error: there is no such option.
   await model.generate('Once', { temprature: 1 })
