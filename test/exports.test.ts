@@ -35,6 +35,7 @@ t.test('an entry point loads the model and what it is about, and no other', asyn
     './evaluate': ['evaluate', 'evaluate/tasks'],
     './convert': ['convert', 'convert/gguf', 'torch'],
     './electron': ['electron'],
+    './ai-sdk': ['ai-sdk'],
   }
   const entries = Object.keys(exports).filter(entry => entry !== './package.json')
   t.same(entries.sort(), Object.keys(own).sort())

@@ -17,6 +17,7 @@ import {
   readConfig,
   Sampler,
 } from 'openelm'
+import { openelm } from 'openelm/ai-sdk'
 import { type QuantizeOptions, quantize } from 'openelm/convert'
 import { connect, serve } from 'openelm/electron'
 import { readRecipe, TrainingLog, type TrainStep, train } from 'openelm/train'
@@ -95,4 +96,11 @@ export async function talk(model: OpenELM): Promise<string> {
   await using chat = await connect(port2).createChat({ truncate: 'oldest' })
   const { text } = await chat.send('Hello', { temperature, signal })
   return text
+}
+
+/** What the AI SDK would do with a model. */
+export async function answer(model: OpenELM, text: string): Promise<string | undefined> {
+  const content = [{ type: 'text', text }] as const
+  const result = await openelm(model).doGenerate({ prompt: [{ role: 'user', content }] })
+  return result.content[0]?.text
 }
