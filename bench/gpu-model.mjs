@@ -29,8 +29,12 @@ const trip = 0.25e-6
 const gap = { overlapped: 0.8e-6, apart: 1.3e-6 }
 /** The sums over lanes and warps, the epilogue, and the store that others see. */
 const tail = 0.35e-6
-/** Copies, the launch of the graph and JavaScript, for each token. */
-const host = 14e-6
+/**
+ * The launch of the graph and JavaScript, for each token; and a copy of the token there and one back,
+ * which take 5 to 8 us together.
+ */
+const host = 9e-6
+const copies = 5e-6
 /** Instructions a warp issues in a cycle, with a few independent chains; a multiprocessor issues 4. */
 const issuedByWarp = 0.75
 const registersOfMultiprocessor = 65536
@@ -139,10 +143,10 @@ function products(config, layer) {
 }
 
 /** Seconds for a token. `smallTrips`: of each kernel of a layer without weights, dependent trips to L2. */
-function step(config, dtype, card, { design, smallTrips }) {
+function step(config, dtype, card, { design, smallTrips, draw, perToken }) {
   const start = card.overlaps ? gap.overlapped : gap.apart
   const small = trips => start + trips * trip + tail
-  let time = host
+  let time = perToken
   for (let layer = 0; layer < config.numLayers; ++layer) {
     for (const matrix of Object.values(products(config, layer))) {
       time += timeOfProduct(matrix, dtype, card, design).time
@@ -150,7 +154,7 @@ function step(config, dtype, card, { design, smallTrips }) {
     for (const trips of smallTrips(card)) time += small(trips)
   }
   const head = { rows: vocabulary, cols: config.modelDim }
-  return time + timeOfProduct(head, dtype, card, design).time + small(2) + small(10)
+  return time + timeOfProduct(head, dtype, card, design).time + small(2) + small(draw)
 }
 
 /** Seconds to read the weights and the live cache. */
@@ -166,12 +170,14 @@ function limit(config, dtype, card) {
 
 /**
  * Before: norm, RoPE and append; attention over splits of the keys; their merge. Now one kernel: a trip
- * for the products with qkv_proj and one for what is computed, two until all splits are counted, two to
- * merge them. The keys come before, where kernels overlap; else they take one, after the batch.
+ * for the products with qkv_proj and one for what is computed, two until all splits are counted, one to
+ * merge them. The keys come before, where kernels overlap; else they take one, after the batch. A draw
+ * took eight trips for the logits and two for sums, and takes two for the logits, and one for the batch
+ * where kernels do not overlap.
  */
 const versions = [
-  { design: before, smallTrips: () => [3, 6, 3] },
-  { design: now, smallTrips: card => [card.overlaps ? 6 : 7] },
+  { design: before, smallTrips: () => [3, 6, 3], draw: 10, perToken: host + copies },
+  { design: now, smallTrips: card => [card.overlaps ? 5 : 6], draw: 5, perToken: host },
 ]
 
 function printLaunches(name, card) {

@@ -139,6 +139,17 @@ function checkMatvec(t: Test, { kernels, resources }: Compiled, architecture: Ar
   }
 }
 
+// The first keys and values of a split, under way before attention waits for its queries.
+function checkAttention(t: Test, { kernels }: Compiled): void {
+  t.equal(kernels.length, 8)
+  for (const kernel of kernels) {
+    const [wait] = indicesOf(kernel, operations.waitForPreviousKernel)
+    const early = indicesOf(kernel, operations.loadGlobal).filter(i => i < wait!)
+    const wide = early.filter(i => kernel.instructions[i]!.width === 16)
+    t.equal(wide.length, 8, `${shortName(kernel.symbol)}: loads before the wait`)
+  }
+}
+
 // The main loops of the largest tiles.
 const matmuls = {
   Tile16: { sm_90: 104, sm_120: 161 },
@@ -175,6 +186,7 @@ t.test('the machine code of the CUDA kernels', { skip }, async t => {
         const compiled = compile(name, architecture)
         checkAll(t, compiled)
         if (name === 'matvec') checkMatvec(t, compiled, architecture)
+        if (name === 'attention') checkAttention(t, compiled)
         if (name === 'matmul') checkMatmul(t, compiled, architecture)
       })
     }

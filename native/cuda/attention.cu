@@ -82,38 +82,52 @@ __device__ void finish_heads(const AttentionArgs& args, const Item& item, int po
   });
 }
 
-// a = the values of all splits together, over their sum, for the heads of an item. A lane looks
-// after the largest score and the sum of one split.
+// a = the values of all splits together, over their sum, for the heads of an item: a warp takes a
+// head. A lane looks after some dimensions, and after the largest score and the sum of one split.
 template <int kHeadDim>
 __device__ void merge_splits(const AttentionArgs& args, const Item& item, int count) {
-  static_assert(kMaxSplits == 32 && kAttentionWarps == kMaxQueries,
-                "a warp takes a head, a lane a split");
-  SHARED(float, factors, [kMaxQueries][kMaxSplits]);
+  static_assert(kMaxSplits == 32 && kAttentionWarps == kMaxQueries);
+  constexpr int kDims = kHeadDim / 32;
+  constexpr int kBatch = kDims < 2 ? kMaxSplits : 64 / kDims;  // whose loads are under way together
   const AttentionShape& shape = args.shape;
-  const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
-  const size_t first_row = size_t(blockIdx.z) * shape.num_query_heads + item.first_head;
-  const float* const partials = args.scratch + first_row * gridDim.y * (kHeadDim + 2);
-  if (warp < item.heads) {
-    const float* const of_split = partials + (warp * gridDim.y + lane) * (kHeadDim + 2) + kHeadDim;
-    const float largest = lane < count ? of_split[0] : kLeastScore;
-    const float sum = lane < count ? of_split[1] : 0;
-    const float factor = exp2f(largest - warp_reduce_max(largest));
-    factors[warp][lane] = factor / warp_reduce_sum(sum * factor);
-  }
-  __syncthreads();
-  for (int i = threadIdx.x; i < item.heads * kHeadDim; i += kAttentionWarps * 32) {
-    const int head = i / kHeadDim;
-    const int dim = i % kHeadDim;
-    if (dim >= shape.head_dim) continue;
-    float value = 0;
-#pragma unroll 8
-    for (int split = 0; split < count; ++split) {
-      value = fmaf(partials[(head * gridDim.y + split) * (kHeadDim + 2) + dim],
-                   factors[head][split], value);
+  const int head = item.first_head + int(threadIdx.x) / 32;
+  if (head >= item.first_head + item.heads) return;
+  const size_t row = size_t(blockIdx.z) * shape.num_query_heads + head;
+  const float* const partials = args.scratch + row * gridDim.y * (kHeadDim + 2);
+
+  float values[kBatch][kDims];
+  const auto load = [&](int first) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const float* const of_split = partials + (first + i) * (kHeadDim + 2);
+#pragma unroll
+      for (int d = 0; d < kDims; ++d) {
+        values[i][d] = first + i < count ? of_split[lane + 32 * d] : 0;
+      }
     }
-    args.a[(size_t(item.token) * shape.num_query_heads + item.first_head + head) * shape.head_dim +
-           dim] = value;
+  };
+  load(0);
+  const float* const of_lane = partials + lane * (kHeadDim + 2) + kHeadDim;
+  const float largest = lane < count ? of_lane[0] : kLeastScore;
+  const float sum = lane < count ? of_lane[1] : 0;
+  float factor = exp2f(largest - warp_reduce_max(largest));
+  factor /= warp_reduce_sum(sum * factor);
+
+  float total[kDims] = {};
+  for (int first = 0; first < count; first += kBatch) {
+    if (first > 0) load(first);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const float of_split = __shfl_sync(~0u, factor, first + i);
+#pragma unroll
+      for (int d = 0; d < kDims; ++d) total[d] = fmaf(values[i][d], of_split, total[d]);
+    }
+  }
+  float* const to = args.a + (size_t(item.token) * shape.num_query_heads + head) * shape.head_dim;
+#pragma unroll
+  for (int d = 0; d < kDims; ++d) {
+    if (lane + 32 * d < shape.head_dim) to[lane + 32 * d] = total[d];
   }
 }
 
@@ -144,11 +158,9 @@ __global__ void __launch_bounds__(kAttentionWarps * 32, 3)
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int dim = lane % kLanes * 8;
-  const size_t offset = size_t(item.kv_head) * kHeadDim + dim;
-  Keys<Cache, kHeadDim> keys = {static_cast<const Cache*>(cache.k) + offset,
-                                static_cast<const Cache*>(cache.v) + offset,
-                                size_t(shape.num_kv_heads) * kHeadDim,
-                                min(position + (finishes_heads ? 0 : 1), first_key + splits.keys)};
+  Keys<Cache, kHeadDim> keys(cache, size_t(shape.num_kv_heads) * kHeadDim,
+                             size_t(item.kv_head) * kHeadDim + dim,
+                             min(position + (finishes_heads ? 0 : 1), first_key + splits.keys));
   if (finishes_heads && first_key < keys.end) keys.load(first_key);
   wait_for_previous_kernel();
   if (int(blockIdx.y) >= splits.count) return;

@@ -2,6 +2,7 @@
 
 // How a block of attention.cu takes keys and values into a softmax.
 
+#include "kernels.h"
 #include "primitives.cuh"
 #include "reduce.cuh"
 
@@ -114,6 +115,13 @@ struct Keys {
   int first = 0;
   Chunk<Cache> k_chunks[kCount];
   Chunk<Cache> v_chunks[kCount];
+
+  // `offset`: of the lane's elements in a position of the cache.
+  __device__ Keys(const CachePointers& cache, size_t key_stride, size_t offset, int end)
+      : k(static_cast<const Cache*>(cache.k) + offset),
+        v(static_cast<const Cache*>(cache.v) + offset),
+        key_stride(key_stride),
+        end(end) {}
 
   // Those from `first_of_block` on, one of which there must be.
   __device__ void load(int first_of_block) {

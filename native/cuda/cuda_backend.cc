@@ -230,6 +230,7 @@ Output CudaBackend::end(const Batch& batch, const Buffer& logits) {
   if (step_) step_->has_run = true;
   if (draws) {
     stream_.synchronize();
+    if (DeviceBatch::is_step(batch)) batch_->step_drawn();
     return {nullptr, batch_->sampled()};
   }
   return {read_logits(logits, count * weights_->config.vocab_size), nullptr};

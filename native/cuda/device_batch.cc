@@ -46,35 +46,39 @@ void DeviceBatch::copy(const Stream& stream, const void* from, size_t bytes) {
 
 void DeviceBatch::upload(const Stream& stream, const Batch& batch, bool tiles) {
   uploaded_.wait();  // or the copies of the batch before would see this one
-  for (int t = 0; t < batch.size(); ++t) {
-    host_tokens()[t] = {batch.tokens[t], batch.positions[t]};
-  }
+  std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
   if (holds_step_ && is_step(batch)) {
     upload_step(stream, batch);
   } else {
     view_.num_tokens = batch.size();
+    for (int t = 0; t < batch.size(); ++t) {
+      host_tokens()[t] = {batch.tokens[t], batch.positions[t]};
+    }
     std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), column(kLogitRows));
-    std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
     const int sessions = fill_sessions(batch);
     view_.one_per_session = sessions == batch.size();
     fill_runs(batch, tiles);
-    copy(stream, host_.get(), size_t(kColumns) * max_tokens_ * sizeof(int));
+    copy(stream, host_.get(), size_t(kDraws) * max_tokens_ * sizeof(int));
     copy(stream, host_caches(), size_t(sessions) * num_layers_ * sizeof(CachePointers));
   }
   uploaded_.record(stream);
-  holds_step_ = is_step(batch);
+  holds_step_ = is_step(batch) && batch.draws.empty();
 }
 
 void DeviceBatch::upload_step(const Stream& stream, const Batch& batch) {
-  copy(stream, host_tokens(), sizeof(BatchToken));
-  if (!batch.draws.empty() &&
-      std::memcmp(host_draws(), batch.draws.data(), sizeof(DrawArgs)) != 0) {
-    host_draws()[0] = batch.draws[0];
-    copy(stream, host_draws(), sizeof(DrawArgs));
+  const BatchToken token = {batch.tokens[0], batch.positions[0]};
+  if (host_tokens()[0] != token) {
+    host_tokens()[0] = token;
+    copy(stream, host_tokens(), sizeof token);
   }
   if (fill_caches(*batch.caches[0], 0)) {
     copy(stream, host_caches(), num_layers_ * sizeof(CachePointers));
   }
+}
+
+void DeviceBatch::step_drawn() {
+  host_tokens()[0] = {sampled()[0], host_tokens()[0].position + 1};
+  holds_step_ = true;
 }
 
 bool DeviceBatch::fill_caches(const KvCache& cache, int session) {

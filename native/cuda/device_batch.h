@@ -14,9 +14,9 @@ class DeviceBatch {
  public:
   DeviceBatch(int max_tokens, int num_layers);
 
-  // Copies what the device does not know of it: in one step after another that is the token, a
-  // random number if one is drawn with it, and the caches of another session. With `tiles`,
-  // attention takes the tokens of a run together.
+  // Copies what the device does not know of it. In one step after another that is nothing when the
+  // token is the one that the step before has drawn; else it is the token, and the caches of
+  // another session. With `tiles`, attention takes the tokens of a run together.
   void upload(const Stream& stream, const Batch& batch, bool tiles);
 
   // Whether it is one token of which logits or a draw are wanted.
@@ -26,14 +26,19 @@ class DeviceBatch {
 
   const BatchView& view() const { return view_; }
   const int* logit_rows() const { return device_column(kLogitRows); }
-  const DrawArgs* draws() const { return reinterpret_cast<const DrawArgs*>(device_column(kDraws)); }
 
-  // Where kernels leave the tokens drawn: on the host, whose page-locked memory they reach at the
-  // same address.
+  // What a draw reads, and where it leaves the tokens: on the host, whose page-locked memory
+  // kernels reach at the same address.
+  const DrawArgs* draws() const { return reinterpret_cast<const DrawArgs*>(column(kDraws)); }
   int32_t* sampled() const { return column(kSampled); }
 
+  // Where the draw of a step leaves the token of the next one, and to be called when it has.
+  BatchToken* next_token() const { return reinterpret_cast<BatchToken*>(device_column(kTokens)); }
+  void step_drawn();
+
  private:
-  // Columns of the table of integers, each [max_tokens]; some take more than one.
+  // Columns of the table of integers, each [max_tokens]; some take more than one. Those from kDraws
+  // on are on the host alone.
   enum {
     kTokens,
     kSessions = kTokens + sizeof(BatchToken) / sizeof(int),
@@ -66,7 +71,7 @@ class DeviceBatch {
   std::shared_ptr<void> device_;
   Event uploaded_;
   BatchView view_ = {};
-  bool holds_step_ = false;  // what was uploaded last
+  bool holds_step_ = false;  // the device, and the host knows its token
 };
 
 }  // namespace openelm::cuda

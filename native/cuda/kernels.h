@@ -34,6 +34,7 @@ inline int padded_head_dim(int head_dim) {
 struct BatchToken {
   int id;
   int position;
+  bool operator==(const BatchToken&) const = default;
 };
 
 // A batch in device memory.

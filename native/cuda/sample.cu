@@ -84,11 +84,12 @@ class Row {
   // The likeliest token, or -1 where no logit is finite.
   __device__ int find_best() {
     int id = -1;
-    for_each([&](int other, float logit) {
-      if (!is_finite(logit) || (id >= 0 && logit <= values_[id])) return;
+    float mine = -INFINITY;
+    for_each<16>([&](int other, float logit) {
+      if (!is_finite(logit) || logit <= mine) return;
       id = other;
+      mine = logit;
     });
-    const float mine = id >= 0 ? values_[id] : -INFINITY;
     best_ = block_reduce(mine, larger_of);
     if (best_ == -INFINITY) return -1;
     return block_reduce(mine == best_ ? id : size_, least_of);
@@ -118,9 +119,10 @@ class Row {
   }
 
  private:
-  template <typename Visit>
+  // Loads kAtOnce logits before it visits them.
+  template <int kAtOnce = 4, typename Visit>
   __device__ void for_each(const Visit& visit) const {
-#pragma unroll 4
+#pragma unroll kAtOnce
     for (int id = threadIdx.x; id < size_; id += kThreads) visit(id, values_[id]);
   }
 
@@ -183,24 +185,42 @@ class Row {
   Bar bar_;
 };
 
+// Reads what the host has written, past the caches.
+__device__ inline DrawArgs load_from_host(const DrawArgs* from) {
+  static_assert(sizeof(DrawArgs) % sizeof(int) == 0, "whole words");
+  int words[sizeof(DrawArgs) / sizeof(int)];
+  for (int i = 0; i < int(sizeof(DrawArgs) / sizeof(int)); ++i) {
+    words[i] = reinterpret_cast<const volatile int*>(from)[i];
+  }
+  DrawArgs args;
+  memcpy(&args, words, sizeof args);
+  return args;
+}
+
 // tokens [n] of logits [n, V], which it overwrites. A block takes a row: it passes over it many
-// times, in the cache of its own multiprocessor.
+// times, in the cache of its own multiprocessor. The one row of a step moves the batch on to the
+// next step, in `next`.
 __global__ void __launch_bounds__(kThreads)
-    sample_kernel(float* logits, int vocab_size, const DrawArgs* draws, int* tokens) {
+    sample_kernel(float* logits, int vocab_size, const DrawArgs* draws, int* tokens,
+                  BatchToken* next) {
   let_next_kernel_start();
+  const DrawArgs draw = load_from_host(draws + blockIdx.x);
+  const int position = next ? next->position : 0;
   wait_for_previous_kernel();
   Row row(logits + size_t(blockIdx.x) * vocab_size, vocab_size);
   int token = row.find_best();
-  const DrawArgs draw = draws[blockIdx.x];
   if (token >= 0 && draw.inverse_temperature > 0) token = row.draw(draw);
-  if (threadIdx.x == 0) tokens[blockIdx.x] = token;
+  if (threadIdx.x != 0) return;
+  tokens[blockIdx.x] = token;
+  if (next) *next = {token, position + 1};
 }
 
 }  // namespace
 
 void CudaBackend::sample(const Batch& batch, const Buffer& logits) {
   launch(stream_, sample_kernel, dim3(batch.draws.size()), kThreads, 0, logits.as<float>(),
-         weights_->config.vocab_size, batch_->draws(), batch_->sampled());
+         weights_->config.vocab_size, batch_->draws(), batch_->sampled(),
+         DeviceBatch::is_step(batch) ? batch_->next_token() : nullptr);
 }
 
 }  // namespace openelm::cuda

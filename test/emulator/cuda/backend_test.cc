@@ -167,6 +167,28 @@ void check_copy_after_abort() {
   run.compare(1, {2}, "a fork after an aborted step");
 }
 
+// Tokens that the device draws, and takes for the next step itself, are those of the logits.
+void check_generation() {
+  const Model model = make_model(small_config(), DType::kFloat16);
+  const Model other_model = make_model(small_config(), DType::kFloat16);
+  ModelRun run(model);
+  ModelRun other(other_model);
+  int token = 1;
+  for (int i = 0; i < 12; ++i) {
+    if (i == 8) {  // where the device does not expect to go on
+      run.rewind(0, 5);
+      other.rewind(0, 5);
+    }
+    const float* const logits = other.append(0, {token});
+    const int likeliest = int(std::max_element(logits, logits + model.config.vocab_size) - logits);
+    const uint64_t copied = counters.copied_bytes;
+    token = run.run(0, {token}, {DrawArgs{}}).tokens[0];
+    check(token == likeliest, "a token drawn on the device");
+    const bool follows = i > 0 && i != 8;
+    check((counters.copied_bytes == copied) == follows, "a step copies what is new");
+  }
+}
+
 // Beyond the model's context the table of angles grows, but not with every token.
 void check_long_session() {
   Config config = small_config();
@@ -211,6 +233,7 @@ int main() {
   test("a failed launch", check_failed_launch);
   test("a wide model", check_wide);
   test("a copy after an abort", check_copy_after_abort);
+  test("a generation", check_generation);
   test("a long session", check_long_session);
   test("a full context", check_full_context);
   test("all memory has been given back",

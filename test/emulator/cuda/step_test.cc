@@ -62,9 +62,10 @@ void check_step(const Preset& preset, DType dtype) {
   Sampler random(config.vocab_size, options);
 
   int position = kPosition;
+  int token = 1;
   const auto step = [&](Sampler& sampler) {
     Batch batch;
-    batch.tokens = {1};
+    batch.tokens = {token};
     batch.positions = {position++};
     batch.caches = {&cache};
     batch.logit_rows = {0};
@@ -73,6 +74,7 @@ void check_step(const Preset& preset, DType dtype) {
     const Counters before = counters;
     const Output output = decoder.forward(batch, cancelled);
     check(!output.logits && output.tokens, "a step gives a token and no logits");
+    if (machine.runs_kernels) token = output.tokens[0];
     Counters difference = counters;
     difference.kernels -= before.kernels;
     difference.graphs -= before.graphs;
@@ -86,10 +88,6 @@ void check_step(const Preset& preset, DType dtype) {
   step(greedy);  // as it comes
   step(greedy);  // captured
   const std::string what = std::string(preset.name) + ": ";
-  const Counters first_random = step(random);
-  check(first_random.copied_bytes == 2 * sizeof(int32_t) + sizeof(DrawArgs),
-        what + "a drawn token takes a token, its position and a random number there");
-  step(greedy);
   machine.runs_kernels = true;
   const Counters count = step(greedy);
 
@@ -98,18 +96,21 @@ void check_step(const Preset& preset, DType dtype) {
         what + "a step is at most 5 L + 3 kernels");
   check(count.allocations == 0, what + "a step allocates nothing");
   check(count.copied_bytes == 2 * sizeof(int32_t),
-        what + "a step copies a token and its position there, and nothing back");
+        what + "a step whose token the device does not know copies it and its position there");
   size_t needed = weights.bytes();
   for (int layer = 0; layer < config.num_layers; ++layer) {
     needed += backend->k_cache_bytes(config, layer, position) +
               backend->v_cache_bytes(config, layer, position);
   }
   const double share = double(count.loaded_bytes) / double(needed);
-  check(share > 0.95 && share < 1.05, what + "the bytes that kernels load");
+  check(share > 0.97 && share < 1.03, what + "the bytes that kernels load");
   char summary[80];
   std::snprintf(summary, sizeof summary, "%d kernels, %.1f MB, %.4f of weights and live cache",
                 int(count.kernels), double(count.loaded_bytes) / 1e6, share);
   note(summary);
+  if (&preset != kPresets) return;
+  check(step(greedy).copied_bytes == 0, "a step after one that drew its token copies nothing");
+  check(step(random).copied_bytes == 0, "nor does one that draws by chance");
 }
 
 // The published counts.
