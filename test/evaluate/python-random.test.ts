@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { PythonRandom } from '../../lib/evaluate/python-random.js'
-import { readData } from './goldens.js'
+import { goldenSets, readData } from './goldens.js'
 
 interface Draws {
   n: number
@@ -55,6 +57,36 @@ t.test('pairs of CrowS-Pairs that are drawn for themselves', async t => {
   const drawn = Array.from({ length: 1677 }, () => random.sample(1677, 25))
   const own = drawn.filter((draw, i) => draw.includes(i))
   t.equal(own.length, golden.crows_pairs_docs_that_get_24_shots)
+})
+
+const real = goldenSets.find(({ name }) => name === 'real')
+
+t.test('examples that the real data sets gave', { skip: !real && 'needs ../shared' }, async t => {
+  const selectionOf = (task: string) => {
+    const file = join(real!.golden, `${task}.real-selection.json`)
+    return JSON.parse(readFileSync(file, 'utf8'))
+  }
+  const crows = selectionOf('crows_pairs_english')
+  const random = new PythonRandom(1234)
+  const drawn = Array.from({ length: 1677 }, () => random.sample(1677, 25))
+  for (const { doc_id, drawn: expected } of crows.first_12) t.same(drawn[doc_id], expected)
+  const own = [...drawn.keys()].filter(id => drawn[id]!.includes(id))
+  t.same(own, crows.docs_with_24_shots)
+
+  // Of ARC there are names in the place of row numbers: each row has one name, and no two the same.
+  const arc = new PythonRandom(1234)
+  const names = new Map<number, string>()
+  let numAgain = 0
+  for (const { fewshot_ids } of selectionOf('arc_challenge').docs as { fewshot_ids: string[] }[]) {
+    for (const [i, row] of arc.sample(1119, 25).entries()) {
+      const known = names.get(row)
+      if (known !== undefined) numAgain++
+      t.equal(known ?? fewshot_ids[i], fewshot_ids[i])
+      names.set(row, fewshot_ids[i]!)
+    }
+  }
+  t.ok(numAgain > 20, `${numAgain}`)
+  t.equal(new Set(names.values()).size, names.size)
 })
 
 t.test('orders', async t => {
