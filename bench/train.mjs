@@ -30,9 +30,9 @@ const adamw = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNor
 const addon = loadNative()
 const before = process.memoryUsage().rss
 const trainer = new addon.Trainer({
-  ...shape,
   config: nativeConfig(config),
-  maxSequences: shape.microBatchSize,
+  maxTokens: rows,
+  recompute: shape.recompute,
   threads: 1,
   float64: false,
 })
@@ -43,9 +43,13 @@ for (let begin = 0; begin < parameters; begin += 2 ** 20) {
   trainer.write('weights', begin, new Uint8Array(weights.buffer))
 }
 const tokens = Int32Array.from({ length: rows }, (_, i) => (i * 7919) % config.vocabSize)
+const lengths = new Int32Array(shape.microBatchSize).fill(shape.sequenceLength)
+const batch = { tokens, targets: tokens, lengths }
+const scales = new Float64Array(shape.microBatchSize).fill(1 / rows)
+const options = { scales, zLoss: 1e-4, seed: 0, step: 0, firstExample: 0 }
 
 async function step(number) {
-  await trainer.accumulate(tokens, tokens, 1 / rows, 1e-4)
+  await trainer.accumulate(batch, options)
   await trainer.step({ ...adamw, learningRate: 1e-4, step: number })
 }
 

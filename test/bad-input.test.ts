@@ -139,7 +139,7 @@ t.test('native code refuses a shape that would take it beyond its memory', async
         ropeFreqConstant: 10000,
         rmsNormEps: 1e-6,
       }
-      const options = { threads: 1, maxSequences: 1, sequenceLength: 4, recompute: false }
+      const options = { threads: 1, maxTokens: 4, recompute: false }
       const bad = [
         { ...good, numQueryHeads: [] },
         { ...good, numKvHeads: [1] },
@@ -190,7 +190,7 @@ t.test('native code refuses a shape that would take it beyond its memory', async
         good: await outcome(trainer({})),
         loads: await Promise.all(loads),
         trainers: await Promise.all(bad.map(config => outcome(trainer({ config })))),
-        many: await outcome(trainer({ maxSequences: 2 ** 16, sequenceLength: 2 ** 16 })),
+        many: await outcome(trainer({ maxTokens: 2 ** 25 })),
       }
     },
     [native] as const,

@@ -204,13 +204,15 @@ class Run {
     for (let begin = 0; begin < batch.tokens.length; begin += stride) {
       const tokens = batch.tokens.subarray(begin, begin + stride)
       const targets = batch.targets.subarray(begin, begin + stride)
-      const scale = 1 / batch.numTargets
+      const lengths = lengthsOf(tokens, sequenceLength)
+      const scales = new Float64Array(lengths.length).fill(1 / batch.numTargets)
+      const options = { scales, zLoss, seed: 0, step: 0, firstExample: 0 }
       const losses = await abortable(signal, () => ({
-        promise: this.#trainer.accumulate(tokens, targets, scale, zLoss),
+        promise: this.#trainer.accumulate({ tokens, targets, lengths }, options),
         cancel: () => this.#trainer.cancel(),
       }))
-      sums.crossEntropy += losses.crossEntropy
-      sums.squaredLse += losses.squaredLse
+      sums.crossEntropy += sumOf(losses.crossEntropy)
+      sums.squaredLse += sumOf(losses.squaredLse)
     }
     // CoreNet multiplies the logits of padding by 0, which leaves the logarithm of V zeros' sum.
     const padding = batch.tokens.length - batch.numTargets
@@ -226,11 +228,12 @@ class Run {
     let crossEntropy = 0
     let numTargets = 0
     for (const { tokens, targets } of this.#validation) {
+      const lengths = lengthsOf(tokens, this.#recipe.sequenceLength)
       const losses = await abortable(this.#recipe.signal, () => ({
-        promise: this.#trainer.evaluate(tokens, targets),
+        promise: this.#trainer.evaluate({ tokens, targets, lengths }, true),
         cancel: () => this.#trainer.cancel(),
       }))
-      crossEntropy += losses.crossEntropy
+      crossEntropy += sumOf(losses.crossEntropy)
       numTargets += targets.length
     }
     return crossEntropy / numTargets
@@ -250,11 +253,19 @@ function createTrainer(recipe: Recipe): NativeTrainer {
   return new (loadNative().Trainer)({
     config: nativeConfig(config),
     threads,
-    maxSequences: microBatchSize,
-    sequenceLength,
+    maxTokens: microBatchSize * sequenceLength,
     recompute,
     float64: false,
   })
+}
+
+/** Of whole sequences, all of one length. */
+function lengthsOf(tokens: Int32Array, sequenceLength: number): Int32Array {
+  return new Int32Array(tokens.length / sequenceLength).fill(sequenceLength)
+}
+
+function sumOf(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0)
 }
 
 async function initialize(trainer: NativeTrainer, { config, seed, signal }: Recipe): Promise<void> {

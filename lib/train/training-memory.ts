@@ -34,13 +34,14 @@ export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): num
     (sum, { q, qkv, qk, heads, f }) => sum + qkv + qk + q + heads + d + halves * f,
     0,
   )
-  const sharedWidth = 3 * d + 2 * widest('qkv') + widest('q') + (2 + halves) * widest('f')
+  const sharedWidth = 4 * d + 2 * widest('qkv') + widest('q') + (2 + halves) * widest('f')
   const residualWidth = (numLayers + 1) * d
   const logits = Math.min(headRows, rows) * vocabSize
+  const headInputs = 2 * Math.min(headRows, rows) * d
   // Copies of the two factors of the largest matrix product.
   const left = Math.max(rows * Math.max(widest('qkv'), halves * widest('f')), logits)
   const right = Math.max(rows * Math.max(d, widest('f')), vocabSize * d)
   const arrays = 4 * countParameters(config)
-  const activations = rows * (keptWidth + sharedWidth + residualWidth) + logits
+  const activations = rows * (keptWidth + sharedWidth + residualWidth) + headInputs + logits
   return floatBytes * (arrays + activations + left + right)
 }

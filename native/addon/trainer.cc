@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "arguments.h"
 
@@ -14,7 +15,30 @@ static Array parse_array(const std::string& name) {
   if (name == "gradients") return Array::kGradients;
   if (name == "firstMoments") return Array::kFirstMoments;
   if (name == "secondMoments") return Array::kSecondMoments;
+  if (name == "frozen") return Array::kFrozen;
   throw Error(ErrorCode::kInvalidArgument, "unknown array " + name);
+}
+
+static train::Module parse_module(const std::string& name) {
+  if (name == "token_embeddings") return train::Module::kEmbedding;
+  if (name == "qkv_proj") return train::Module::kQkvProj;
+  if (name == "out_proj") return train::Module::kOutProj;
+  if (name == "proj_1") return train::Module::kProj1;
+  if (name == "proj_2") return train::Module::kProj2;
+  throw Error(ErrorCode::kInvalidArgument, "unknown module " + name);
+}
+
+static train::AdapterOptions read_adapter_options(const Napi::Object& object) {
+  train::AdapterOptions options;
+  options.dora = boolean(object, "dora");
+  options.dropout = number(object, "dropout");
+  const auto targets = object.Get("targets").As<Napi::Array>();
+  for (uint32_t i = 0; i < targets.Length(); ++i) {
+    const auto target = targets.Get(i).As<Napi::Object>();
+    options.targets.push_back({integer(target, "layer"), parse_module(text(target, "module")),
+                               integer(target, "rank"), number(target, "scale")});
+  }
+  return options;
 }
 
 static train::AdamWOptions read_adamw_options(const Napi::Object& object) {
@@ -33,24 +57,28 @@ static train::AdamWOptions read_adamw_options(const Napi::Object& object) {
 static uint8_t* checked_range(train::Trainer& trainer, const std::string& array, double begin,
                               size_t bytes) {
   const size_t element = trainer.element_bytes();
-  const size_t all = trainer.num_parameters() * element;
+  const Array which = parse_array(array);
+  const size_t all = trainer.size(which) * element;
   if (!(begin >= 0) || begin * double(element) + double(bytes) > double(all)) {
     throw Error(ErrorCode::kInvalidArgument, "expected a range of parameters");
   }
-  return static_cast<uint8_t*>(trainer.data(parse_array(array))) + size_t(begin) * element;
+  return static_cast<uint8_t*>(trainer.data(which)) + size_t(begin) * element;
 }
 
 void TrainerWrap::init(Napi::Env env, Napi::Object exports) {
-  exports.Set("Trainer", DefineClass(env, "Trainer",
-                                     {
-                                         InstanceMethod<&TrainerWrap::read>("read"),
-                                         InstanceMethod<&TrainerWrap::write>("write"),
-                                         InstanceMethod<&TrainerWrap::accumulate>("accumulate"),
-                                         InstanceMethod<&TrainerWrap::evaluate>("evaluate"),
-                                         InstanceMethod<&TrainerWrap::step>("step"),
-                                         InstanceMethod<&TrainerWrap::cancel>("cancel"),
-                                         InstanceMethod<&TrainerWrap::dispose>("dispose"),
-                                     }));
+  exports.Set("Trainer",
+              DefineClass(env, "Trainer",
+                          {
+                              InstanceMethod<&TrainerWrap::read>("read"),
+                              InstanceMethod<&TrainerWrap::write>("write"),
+                              InstanceMethod<&TrainerWrap::accumulate>("accumulate"),
+                              InstanceMethod<&TrainerWrap::evaluate>("evaluate"),
+                              InstanceMethod<&TrainerWrap::backward>("backward"),
+                              InstanceMethod<&TrainerWrap::reset_magnitudes>("resetMagnitudes"),
+                              InstanceMethod<&TrainerWrap::step>("step"),
+                              InstanceMethod<&TrainerWrap::cancel>("cancel"),
+                              InstanceMethod<&TrainerWrap::dispose>("dispose"),
+                          }));
 }
 
 // new Trainer(options)
@@ -60,8 +88,10 @@ TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     train::TrainerOptions options;
     options.config = read_config(object.Get("config").As<Napi::Object>());
     options.threads = std::max(1, integer(object, "threads"));
-    options.max_sequences = max_sequences_ = std::max(1, integer(object, "maxSequences"));
-    options.sequence_length = sequence_length_ = std::max(1, integer(object, "sequenceLength"));
+    if (object.Has("adapter")) {
+      options.adapter = read_adapter_options(object.Get("adapter").As<Napi::Object>());
+    }
+    options.max_tokens = max_tokens_ = std::max(1, integer(object, "maxTokens"));
     options.recompute = boolean(object, "recompute");
     vocab_size_ = options.config.vocab_size;
     trainer_ = train::Trainer::create(options, boolean(object, "float64"));
@@ -96,19 +126,49 @@ Napi::Value TrainerWrap::write(const Napi::CallbackInfo& info) {
   });
 }
 
-// Ids of whole sequences, copied, for JavaScript may change its array meanwhile.
-std::vector<int32_t> TrainerWrap::checked_ids(const Napi::Value& value, int min) const {
+static std::vector<int32_t> copy(const Napi::Value& value) {
   const std::span<const int32_t> ids = int32s(value);
-  const size_t size = ids.size();
-  const size_t longest = size_t(max_sequences_) * sequence_length_;
-  if (size == 0 || size > longest || size % sequence_length_ != 0) {
-    throw Error(ErrorCode::kInvalidArgument, "expected from one to maxSequences whole sequences");
+  return {ids.begin(), ids.end()};
+}
+
+static bool all_between(const std::vector<int32_t>& values, int min, int max) {
+  return std::all_of(values.begin(), values.end(),
+                     [&](int32_t value) { return value >= min && value <= max; });
+}
+
+// { tokens, targets, lengths }, copied, for JavaScript may change its arrays meanwhile.
+train::TrainingBatch TrainerWrap::read_batch(const Napi::Object& object) const {
+  train::TrainingBatch batch{copy(object.Get("tokens")), copy(object.Get("targets")),
+                             copy(object.Get("lengths"))};
+  const size_t size = batch.tokens.size();
+  if (size == 0 || size > size_t(max_tokens_) || batch.targets.size() != size) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "expected from one to maxTokens tokens, and as many targets");
   }
-  if (std::any_of(ids.begin(), ids.end(),
-                  [&](int32_t id) { return id < min || id >= vocab_size_; })) {
+  if (!all_between(batch.tokens, 0, vocab_size_ - 1) ||
+      !all_between(batch.targets, -1, vocab_size_ - 1)) {
     throw Error(ErrorCode::kInvalidArgument, "expected token ids of the vocabulary");
   }
-  return {ids.begin(), ids.end()};
+  if (!all_between(batch.lengths, 1, max_tokens_) ||
+      std::accumulate(batch.lengths.begin(), batch.lengths.end(), size_t(0)) != size) {
+    throw Error(ErrorCode::kInvalidArgument, "expected the lengths of all sequences");
+  }
+  return batch;
+}
+
+// { scales, zLoss, seed, step, firstExample } for so many sequences.
+static train::GradientOptions read_gradient_options(const Napi::Object& object, size_t sequences) {
+  train::GradientOptions options;
+  const auto scales = object.Get("scales").As<Napi::Float64Array>();
+  options.scales.assign(scales.Data(), scales.Data() + scales.ElementLength());
+  if (options.scales.size() != sequences) {
+    throw Error(ErrorCode::kInvalidArgument, "expected a scale for each sequence");
+  }
+  options.z_loss = number(object, "zLoss");
+  options.seed = uint64_t(int64(object, "seed"));
+  options.step = uint64_t(int64(object, "step"));
+  options.first_example = uint64_t(int64(object, "firstExample"));
+  return options;
 }
 
 // The work's own error waits until the trainer is idle again.
@@ -137,48 +197,70 @@ Napi::Value TrainerWrap::run(Napi::Env env, std::function<void()> work,
 }
 
 Napi::Value TrainerWrap::run_losses(Napi::Env env, Losses losses) {
-  const auto sums = std::make_shared<train::LossSums>();
+  const auto sums = std::make_shared<std::vector<train::LossSums>>();
   return run(
       env, [=] { *sums = losses(); },
       [=](Napi::Env env) -> Napi::Value {
+        auto cross_entropy = Napi::Float64Array::New(env, sums->size());
+        auto squared_lse = Napi::Float64Array::New(env, sums->size());
+        for (size_t i = 0; i < sums->size(); ++i) {
+          cross_entropy[i] = (*sums)[i].cross_entropy;
+          squared_lse[i] = (*sums)[i].squared_lse;
+        }
         auto object = Napi::Object::New(env);
-        object.Set("crossEntropy", sums->cross_entropy);
-        object.Set("squaredLse", sums->squared_lse);
+        object.Set("crossEntropy", cross_entropy);
+        object.Set("squaredLse", squared_lse);
         return object;
       });
 }
 
-// accumulate(tokens, targets, scale, zLoss): Promise<{ crossEntropy, squaredLse }>
+// accumulate(batch, gradientOptions): Promise<{ crossEntropy, squaredLse }>
 Napi::Value TrainerWrap::accumulate(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     idle();
-    auto tokens = checked_ids(info[0], 0);
-    auto targets = checked_ids(info[1], -1);
-    if (tokens.size() != targets.size()) {
-      throw Error(ErrorCode::kInvalidArgument, "expected as many targets as tokens");
-    }
-    const int sequences = int(tokens.size()) / sequence_length_;
-    const double scale = info[2].As<Napi::Number>();
-    const double z_loss = info[3].As<Napi::Number>();
-    return run_losses(info.Env(), [=, trainer = trainer_] {
-      return trainer->accumulate(tokens.data(), targets.data(), sequences, scale, z_loss);
-    });
+    const train::TrainingBatch batch = read_batch(info[0].As<Napi::Object>());
+    const train::GradientOptions options =
+        read_gradient_options(info[1].As<Napi::Object>(), batch.lengths.size());
+    evaluated_ = 0;
+    return run_losses(info.Env(),
+                      [=, trainer = trainer_] { return trainer->accumulate(batch, options); });
   });
 }
 
-// evaluate(tokens, targets): Promise<{ crossEntropy, squaredLse }>
+// evaluate(batch, withAdapter): Promise<{ crossEntropy, squaredLse }>
 Napi::Value TrainerWrap::evaluate(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     idle();
-    auto tokens = checked_ids(info[0], 0);
-    auto targets = checked_ids(info[1], -1);
-    if (tokens.size() != targets.size()) {
-      throw Error(ErrorCode::kInvalidArgument, "expected as many targets as tokens");
+    const train::TrainingBatch batch = read_batch(info[0].As<Napi::Object>());
+    const bool adapted = info[1].As<Napi::Boolean>();
+    evaluated_ = adapted ? batch.lengths.size() : 0;
+    return run_losses(info.Env(),
+                      [=, trainer = trainer_] { return trainer->evaluate(batch, adapted); });
+  });
+}
+
+// backward(gradientOptions): Promise<void>
+Napi::Value TrainerWrap::backward(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    idle();
+    if (evaluated_ == 0) {
+      throw Error(ErrorCode::kInvalidArgument, "expected a batch to be evaluated before");
     }
-    const int sequences = int(tokens.size()) / sequence_length_;
-    return run_losses(info.Env(), [=, trainer = trainer_] {
-      return trainer->evaluate(tokens.data(), targets.data(), sequences);
-    });
+    const train::GradientOptions options =
+        read_gradient_options(info[0].As<Napi::Object>(), evaluated_);
+    return run(
+        info.Env(), [=, trainer = trainer_] { trainer->backward(options); },
+        [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
+  });
+}
+
+// resetMagnitudes(): Promise<void>
+Napi::Value TrainerWrap::reset_magnitudes(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    idle();
+    return run(
+        info.Env(), [trainer = trainer_] { trainer->reset_magnitudes(); },
+        [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
   });
 }
 
@@ -186,6 +268,7 @@ Napi::Value TrainerWrap::evaluate(const Napi::CallbackInfo& info) {
 Napi::Value TrainerWrap::step(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     idle();
+    evaluated_ = 0;
     const train::AdamWOptions options = read_adamw_options(info[0].As<Napi::Object>());
     const auto norm = std::make_shared<double>();
     return run(

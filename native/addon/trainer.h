@@ -15,26 +15,28 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   explicit TrainerWrap(const Napi::CallbackInfo& info);
 
  private:
-  using Losses = std::function<train::LossSums()>;
+  using Losses = std::function<std::vector<train::LossSums>()>;
 
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value accumulate(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
+  Napi::Value backward(const Napi::CallbackInfo& info);
+  Napi::Value reset_magnitudes(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   train::Trainer& idle() const;  // throws kBusy or kDisposed
-  std::vector<int32_t> checked_ids(const Napi::Value& value, int min) const;
+  train::TrainingBatch read_batch(const Napi::Object& object) const;
   Napi::Value run(Napi::Env env, std::function<void()> work,
                   std::function<Napi::Value(Napi::Env)> finish);
   Napi::Value run_losses(Napi::Env env, Losses losses);
 
   std::shared_ptr<train::Trainer> trainer_;  // none after dispose()
   int vocab_size_ = 0;
-  int sequence_length_ = 0;
-  int max_sequences_ = 0;
+  int max_tokens_ = 0;
+  size_t evaluated_ = 0;  // sequences of the batch that backward() would be of
   bool busy_ = false;
 };
 

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "../model/model.h"
 #include "../pages.h"
+#include "parameters.h"
 
 namespace openelm::train {
 
@@ -39,16 +41,30 @@ struct LayerActivations {
   Pages<T> gate_up;  // [T, 2f]
 };
 
+// What an adapted matrix leaves for the backward pass.
+template <typename T>
+struct AdapterActivations {
+  Pages<T> u;  // [T, rank]
+  Pages<T> v;  // [T, out], touched with DoRA only
+};
+
 // Everything between the tokens and the loss.
 template <typename T>
 struct Activations {
-  Activations(const Config& config, size_t rows, size_t head_rows, bool recompute);
+  Activations(const Config& config, const AdapterParameters& adapters, size_t rows,
+              size_t head_rows, bool recompute);
 
   std::vector<Pages<T>> x;                  // [T, d] before each layer and after the last one
   std::vector<LayerActivations<T>> layers;  // one for all of them when they are recomputed
 
+  // One for each target, or for each module when layers are recomputed.
+  std::vector<AdapterActivations<T>> adapters;
+
   Pages<T> normed;    // [T, d]
+  Pages<T> branch;    // [T, d]: what a block adds to the residual stream
   Pages<T> g;         // [T, f]
+  Pages<T> head_x;    // [head_rows, d], the last x of the rows that have a target
+  Pages<T> head_dx;   // [head_rows, d]
   Pages<T> logits;    // [head_rows, V]
   Pages<T> dx;        // [T, d], the gradient by the residual stream
   Pages<T> dnormed;   // [T, d]
@@ -58,11 +74,22 @@ struct Activations {
   Pages<T> dg;        // [T, f]
   Pages<T> dgate_up;  // [T, 2f]
 
+  // Of adapted layers: LoraScratch in lora.h. The first two with dropout, the third with DoRA.
+  Pages<T> dropped;
+  Pages<T> ddropped;
+  Pages<T> dv;
+  Pages<T> du;
+
   LayerActivations<T>& layer(int index) { return layers[layers.size() == 1 ? 0 : index]; }
+
+ private:
+  void add_adapters(const Config& config, const AdapterParameters& parameters, size_t rows,
+                    bool recompute);
 };
 
 template <typename T>
-Activations<T>::Activations(const Config& config, size_t rows, size_t head_rows, bool recompute) {
+Activations<T>::Activations(const Config& config, const AdapterParameters& parameters, size_t rows,
+                            size_t head_rows, bool recompute) {
   const int d = config.model_dim;
   const int h = config.head_dim;
   const int f = config.max_ffn_dim();
@@ -80,6 +107,9 @@ Activations<T>::Activations(const Config& config, size_t rows, size_t head_rows,
   }
   normed = Pages<T>(rows * d);
   g = Pages<T>(rows * f);
+  branch = Pages<T>(rows * d);
+  head_x = Pages<T>(head_rows * d);
+  head_dx = Pages<T>(head_rows * d);
   logits = Pages<T>(head_rows * config.vocab_size);
   dx = Pages<T>(rows * d);
   dnormed = Pages<T>(rows * d);
@@ -88,6 +118,27 @@ Activations<T>::Activations(const Config& config, size_t rows, size_t head_rows,
   da = Pages<T>(rows * q_dim);
   dg = Pages<T>(rows * f);
   dgate_up = Pages<T>(rows * gate_up * f);
+  add_adapters(config, parameters, rows, recompute);
+}
+
+// Untouched pages cost nothing, so that what may be needed has its widest size.
+template <typename T>
+void Activations<T>::add_adapters(const Config& config, const AdapterParameters& parameters,
+                                  size_t rows, bool recompute) {
+  if (parameters.targets.empty()) return;
+  const int d = config.model_dim;
+  const size_t widest_in = std::max({d, config.max_q_dim(), config.max_ffn_dim()});
+  const size_t widest_out = std::max({d, config.max_qkv_dim(), 2 * config.max_ffn_dim()});
+  const size_t rank = parameters.max_rank();
+  const size_t kept = recompute ? kNumModules : parameters.targets.size();
+  for (size_t i = 0; i < kept; ++i) {
+    const size_t out = recompute ? widest_out : parameters.targets[i].shape.rows;
+    adapters.push_back({Pages<T>(rows * rank), Pages<T>(rows * out)});
+  }
+  dropped = Pages<T>(rows * widest_in);
+  ddropped = Pages<T>(rows * widest_in);
+  dv = Pages<T>(rows * widest_out);
+  du = Pages<T>(rows * rank);
 }
 
 }  // namespace openelm::train

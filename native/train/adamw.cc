@@ -24,9 +24,9 @@ static double norm_of(Workers<T>& workers, const T* x, size_t size) {
 }
 
 template <typename T>
-double adamw(Workers<T>& workers, const Parameters& parameters, const AdamWOptions& options,
+double adamw(Workers<T>& workers, const Layout& layout, const AdamWOptions& options,
              const AdamWState<T>& state) {
-  const size_t size = parameters.size();
+  const size_t size = layout.size();
   const double norm = norm_of(workers, state.gradients, size);
   if (!std::isfinite(norm)) {
     std::fill_n(state.gradients, size, T(0));
@@ -41,7 +41,7 @@ double adamw(Workers<T>& workers, const Parameters& parameters, const AdamWOptio
   const T rate = T(options.learning_rate / correction1);
   const T inverse_root = T(1 / std::sqrt(correction2));
 
-  for (const Parameters::Tensor& tensor : parameters.tensors) {
+  for (const Layout::Tensor& tensor : layout.tensors) {
     const double decay = tensor.is_matrix ? options.weight_decay : 0;
     const T kept = T(1 - options.learning_rate * decay);
     const size_t chunks = (tensor.end - tensor.begin + kChunk - 1) / kChunk;
@@ -62,9 +62,9 @@ double adamw(Workers<T>& workers, const Parameters& parameters, const AdamWOptio
   return norm;
 }
 
-template double adamw(Workers<float>&, const Parameters&, const AdamWOptions&,
+template double adamw(Workers<float>&, const Layout&, const AdamWOptions&,
                       const AdamWState<float>&);
-template double adamw(Workers<double>&, const Parameters&, const AdamWOptions&,
+template double adamw(Workers<double>&, const Layout&, const AdamWOptions&,
                       const AdamWState<double>&);
 
 }  // namespace openelm::train

@@ -17,7 +17,7 @@ struct AdamWOptions {
   int64_t step = 1;           // counts from 1
 };
 
-// The four arrays that AdamW reads and writes, in the layout of Parameters.
+// The four arrays that AdamW reads and writes, in one layout.
 template <typename T>
 struct AdamWState {
   T* weights;
@@ -32,6 +32,6 @@ struct AdamWState {
 // Gradients become zero. Returns their norm before clipping; when that is not finite, nothing but
 // the gradients changes.
 template <typename T>
-double adamw(Workers<T>&, const Parameters&, const AdamWOptions&, const AdamWState<T>&);
+double adamw(Workers<T>&, const Layout&, const AdamWOptions&, const AdamWState<T>&);
 
 }  // namespace openelm::train

@@ -43,9 +43,9 @@ struct Group {
 };
 
 template <typename T, typename Body>
-static void for_groups(Workers<T>& workers, const HeadShape& shape, int sequences,
-                       int sequence_length, const Body& body) {
-  const size_t length = sequence_length;
+static void for_groups(Workers<T>& workers, const HeadShape& shape, const Sequences& sequences,
+                       const Body& body) {
+  const size_t length = sequences.longest();
   const size_t widest = std::max(length, size_t(shape.head_dim));
   for (Scratch<T>& scratch : workers.scratch) {
     scratch.scores.resize(kQueryBlock * length);
@@ -54,10 +54,10 @@ static void for_groups(Workers<T>& workers, const HeadShape& shape, int sequence
         (kQueryBlock + kTileRows) * (widest + kTileRows),
         (std::max(length, size_t(kQueryBlock)) + kTileCols) * (shape.head_dim + kTileCols));
   }
-  workers.pool.run(sequences * shape.num_kv_heads, [&](int task, int thread) {
+  workers.pool.run(sequences.count() * shape.num_kv_heads, [&](int task, int thread) {
     const int sequence = task / shape.num_kv_heads;
-    const Group<T> group{shape, sequence_length, task % shape.num_kv_heads,
-                         size_t(sequence) * sequence_length};
+    const Group<T> group{shape, sequences.length(sequence), task % shape.num_kv_heads,
+                         size_t(sequences.begin(sequence))};
     body(group, workers.scratch[thread]);
   });
 }
@@ -75,31 +75,30 @@ static void score(const Group<T>& group, Scratch<T>& scratch, const T* qk, int h
 
 template <typename T>
 void attention(Workers<T>& workers, const HeadShape& shape, const T* qk, const T* qkv,
-               int sequences, int sequence_length, T* a, T* lse) {
+               const Sequences& sequences, T* a, T* lse) {
   const T scale = T(1) / std::sqrt(T(shape.head_dim));
-  for_groups(
-      workers, shape, sequences, sequence_length, [&](const Group<T>& group, Scratch<T>& scratch) {
-        for (int i = 0; i < group.size(); ++i) {
-          const int head = group.query_head(i);
-          for (int begin = 0; begin < sequence_length; begin += kQueryBlock) {
-            const int rows = std::min(kQueryBlock, sequence_length - begin);
-            const int keys = begin + rows;
-            if (workers.pool.cancelled()) return;
-            score(group, scratch, qk, head, begin, rows);
-            for (int row = 0; row < rows; ++row) {
-              T* scores = scratch.scores.data() + size_t(row) * sequence_length;
-              const int visible = begin + row + 1;
-              lse[group.lse_at(head, begin + row)] =
-                  workers.kernels.softmax(scores, scale, visible);
-              std::fill(scores + visible, scores + keys, T(0));
-            }
-            scratch.matmul.assign({scratch.scores.data(), size_t(sequence_length)},
-                                  {group.value(qkv), size_t(shape.qkv_dim())}, rows, shape.head_dim,
-                                  keys, group.output(a, head) + size_t(begin) * shape.q_dim(),
-                                  shape.q_dim());
-          }
+  for_groups(workers, shape, sequences, [&](const Group<T>& group, Scratch<T>& scratch) {
+    const int length = group.sequence_length;
+    for (int i = 0; i < group.size(); ++i) {
+      const int head = group.query_head(i);
+      for (int begin = 0; begin < length; begin += kQueryBlock) {
+        const int rows = std::min(kQueryBlock, length - begin);
+        const int keys = begin + rows;
+        if (workers.pool.cancelled()) return;
+        score(group, scratch, qk, head, begin, rows);
+        for (int row = 0; row < rows; ++row) {
+          T* scores = scratch.scores.data() + size_t(row) * length;
+          const int visible = begin + row + 1;
+          lse[group.lse_at(head, begin + row)] = workers.kernels.softmax(scores, scale, visible);
+          std::fill(scores + visible, scores + keys, T(0));
         }
-      });
+        scratch.matmul.assign({scratch.scores.data(), size_t(length)},
+                              {group.value(qkv), size_t(shape.qkv_dim())}, rows, shape.head_dim,
+                              keys, group.output(a, head) + size_t(begin) * shape.q_dim(),
+                              shape.q_dim());
+      }
+    }
+  });
 }
 
 // With P = softmax(scale * Q * K^T) and A = P * V:
@@ -147,34 +146,33 @@ static void attend_backward(Workers<T>& workers, const Group<T>& group, Scratch<
 
 template <typename T>
 void attention_backward(Workers<T>& workers, const HeadShape& shape, const T* qk, const T* qkv,
-                        const T* a, const T* lse, const T* da, int sequences, int sequence_length,
-                        T* dqk, T* dqkv) {
+                        const T* a, const T* lse, const T* da, const Sequences& sequences, T* dqk,
+                        T* dqkv) {
   const int h = shape.head_dim;
-  for_groups(workers, shape, sequences, sequence_length,
-             [&](const Group<T>& group, Scratch<T>& scratch) {
-               for (int row = 0; row < sequence_length; ++row) {
-                 std::fill_n(group.key(dqk) + size_t(row) * shape.qk_dim(), h, T(0));
-                 std::fill_n(group.value(dqkv) + size_t(row) * shape.qkv_dim(), h, T(0));
-               }
-               for (int i = 0; i < group.size(); ++i) {
-                 for (int begin = 0; begin < sequence_length; begin += kQueryBlock) {
-                   if (workers.pool.cancelled()) return;
-                   attend_backward(workers, group, scratch, qk, qkv, a, lse, da,
-                                   group.query_head(i), begin, dqk, dqkv);
-                 }
-               }
-             });
+  for_groups(workers, shape, sequences, [&](const Group<T>& group, Scratch<T>& scratch) {
+    for (int row = 0; row < group.sequence_length; ++row) {
+      std::fill_n(group.key(dqk) + size_t(row) * shape.qk_dim(), h, T(0));
+      std::fill_n(group.value(dqkv) + size_t(row) * shape.qkv_dim(), h, T(0));
+    }
+    for (int i = 0; i < group.size(); ++i) {
+      for (int begin = 0; begin < group.sequence_length; begin += kQueryBlock) {
+        if (workers.pool.cancelled()) return;
+        attend_backward(workers, group, scratch, qk, qkv, a, lse, da, group.query_head(i), begin,
+                        dqk, dqkv);
+      }
+    }
+  });
 }
 
-template void attention(Workers<float>&, const HeadShape&, const float*, const float*, int, int,
-                        float*, float*);
-template void attention(Workers<double>&, const HeadShape&, const double*, const double*, int, int,
-                        double*, double*);
+template void attention(Workers<float>&, const HeadShape&, const float*, const float*,
+                        const Sequences&, float*, float*);
+template void attention(Workers<double>&, const HeadShape&, const double*, const double*,
+                        const Sequences&, double*, double*);
 template void attention_backward(Workers<float>&, const HeadShape&, const float*, const float*,
-                                 const float*, const float*, const float*, int, int, float*,
+                                 const float*, const float*, const float*, const Sequences&, float*,
                                  float*);
 template void attention_backward(Workers<double>&, const HeadShape&, const double*, const double*,
-                                 const double*, const double*, const double*, int, int, double*,
-                                 double*);
+                                 const double*, const double*, const double*, const Sequences&,
+                                 double*, double*);
 
 }  // namespace openelm::train

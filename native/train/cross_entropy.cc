@@ -1,60 +1,39 @@
-#include <vector>
-
 #include "ops.h"
 #include "row_blocks.h"
 
 namespace openelm::train {
 
-// Calls finish(row, logits, target, lse) for every row with a target, after its logits have become
-// probabilities.
-template <typename T, typename Finish>
-static LossSums sum_losses(Workers<T>& workers, T* logits, const int32_t* targets, int rows,
-                           int vocab_size, const Finish& finish) {
-  std::vector<double> losses(rows), lses(rows);
+template <typename T>
+void cross_entropy(Workers<T>& workers, T* logits, const int32_t* targets, int rows, int vocab_size,
+                   TokenLoss* losses) {
   for_rows(workers, rows, [&](int t) {
     T* row = logits + size_t(t) * vocab_size;
-    const int target = targets[t];
-    if (target < 0) {
-      std::fill_n(row, vocab_size, T(0));
-      return;
-    }
-    const T target_logit = row[target];
+    const T target_logit = row[targets[t]];
     const T lse = workers.kernels.softmax(row, T(1), vocab_size);
-    losses[t] = double(lse) - double(target_logit);
-    lses[t] = double(lse);
-    finish(row, target, lse);
+    losses[t] = {double(lse) - double(target_logit), double(lse)};
   });
-  LossSums sums;
-  for (int t = 0; t < rows; ++t) {
-    sums.cross_entropy += losses[t];
-    sums.squared_lse += lses[t] * lses[t];
-  }
-  return sums;
-}
-
-template <typename T>
-LossSums cross_entropy(Workers<T>& workers, T* logits, const int32_t* targets, int rows,
-                       int vocab_size) {
-  return sum_losses(workers, logits, targets, rows, vocab_size, [](T*, int, T) {});
 }
 
 // d(lse)/d(logit_i) = p_i, so the gradient of a row is scale * (p * (1 + 2 * z_loss * lse) -
 // target).
 template <typename T>
-LossSums cross_entropy_backward(Workers<T>& workers, T* logits, const int32_t* targets, int rows,
-                                int vocab_size, double scale, double z_loss) {
-  return sum_losses(workers, logits, targets, rows, vocab_size, [&](T* row, int target, T lse) {
-    const T factor = T(scale * (1 + 2 * z_loss * double(lse)));
+void cross_entropy_backward(Workers<T>& workers, T* logits, const int32_t* targets,
+                            const double* scales, int rows, int vocab_size, double z_loss,
+                            TokenLoss* losses) {
+  cross_entropy(workers, logits, targets, rows, vocab_size, losses);
+  for_rows(workers, rows, [&](int t) {
+    T* row = logits + size_t(t) * vocab_size;
+    const T factor = T(scales[t] * (1 + 2 * z_loss * losses[t].lse));
     for (int i = 0; i < vocab_size; ++i) row[i] *= factor;
-    row[target] -= T(scale);
+    row[targets[t]] -= T(scales[t]);
   });
 }
 
-template LossSums cross_entropy(Workers<float>&, float*, const int32_t*, int, int);
-template LossSums cross_entropy(Workers<double>&, double*, const int32_t*, int, int);
-template LossSums cross_entropy_backward(Workers<float>&, float*, const int32_t*, int, int, double,
-                                         double);
-template LossSums cross_entropy_backward(Workers<double>&, double*, const int32_t*, int, int,
-                                         double, double);
+template void cross_entropy(Workers<float>&, float*, const int32_t*, int, int, TokenLoss*);
+template void cross_entropy(Workers<double>&, double*, const int32_t*, int, int, TokenLoss*);
+template void cross_entropy_backward(Workers<float>&, float*, const int32_t*, const double*, int,
+                                     int, double, TokenLoss*);
+template void cross_entropy_backward(Workers<double>&, double*, const int32_t*, const double*, int,
+                                     int, double, TokenLoss*);
 
 }  // namespace openelm::train

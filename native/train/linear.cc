@@ -19,20 +19,32 @@ void linear_add(Workers<T>& workers, const T* x, const T* weight, int rows, int 
 }
 
 template <typename T>
-void linear_backward(Workers<T>& workers, const T* x, const T* weight, const T* dy, int rows,
-                     int in, int out, T* dx, T* dweight) {
-  const View<T> gradient = rows_of(dy, out);
-  workers.matmul.assign(gradient, rows_of(weight, in), rows, in, out, dx, in);
-  workers.matmul.accumulate(gradient.transposed(), rows_of(x, in), out, in, rows, dweight, in);
+void linear_dx(Workers<T>& workers, const T* weight, const T* dy, int rows, int in, int out,
+               T* dx) {
+  workers.matmul.assign(rows_of(dy, out), rows_of(weight, in), rows, in, out, dx, in);
 }
 
-template void linear(Workers<float>&, const float*, const float*, int, int, int, float*);
-template void linear(Workers<double>&, const double*, const double*, int, int, int, double*);
-template void linear_add(Workers<float>&, const float*, const float*, int, int, int, float*);
-template void linear_add(Workers<double>&, const double*, const double*, int, int, int, double*);
-template void linear_backward(Workers<float>&, const float*, const float*, const float*, int, int,
-                              int, float*, float*);
-template void linear_backward(Workers<double>&, const double*, const double*, const double*, int,
-                              int, int, double*, double*);
+template <typename T>
+void linear_dx_add(Workers<T>& workers, const T* weight, const T* dy, int rows, int in, int out,
+                   T* dx) {
+  workers.matmul.accumulate(rows_of(dy, out), rows_of(weight, in), rows, in, out, dx, in);
+}
+
+template <typename T>
+void linear_dweight(Workers<T>& workers, const T* x, const T* dy, const RowBlocks& rows, int in,
+                    int out, T* dweight) {
+  workers.matmul.accumulate(rows_of(dy, out).transposed(), rows_of(x, in), out, in,
+                            Depths(rows.depths), dweight, in);
+}
+
+#define INSTANTIATE(T)                                                             \
+  template void linear(Workers<T>&, const T*, const T*, int, int, int, T*);        \
+  template void linear_add(Workers<T>&, const T*, const T*, int, int, int, T*);    \
+  template void linear_dx(Workers<T>&, const T*, const T*, int, int, int, T*);     \
+  template void linear_dx_add(Workers<T>&, const T*, const T*, int, int, int, T*); \
+  template void linear_dweight(Workers<T>&, const T*, const T*, const RowBlocks&, int, int, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
 
 }  // namespace openelm::train

@@ -5,9 +5,6 @@
 
 namespace openelm::train {
 
-// The part of the inner dimension that one pass covers: a panel of either factor stays in L1.
-constexpr int kDepth = 256;
-
 // Panels of either factor that a task of the product takes: 96 rows of a, which stay in L2, and 128
 // columns of b.
 constexpr int kTaskPanelsA = 16;
@@ -24,6 +21,7 @@ struct Packed {
   const T* data;
   int panels;
 
+  // From the row `begin` of the depth on.
   const T* panel(int index, int begin, int depth) const {
     return data + (size_t(begin) * panels + size_t(index) * depth) * kWidth;
   }
@@ -45,17 +43,17 @@ static void pack_panel(View<T> x, int rows, int depth, T* to) {
   }
 }
 
-// Packs x [rows, depth].
+// Packs x [rows, depths].
 template <int kWidth, typename T>
-static Packed<kWidth, T> pack(TaskPool& pool, View<T> x, int rows, int depth,
+static Packed<kWidth, T> pack(TaskPool& pool, View<T> x, int rows, const Depths& depths,
                               std::vector<T>& memory) {
   const int panels = ceil_div(rows, kWidth);
-  const size_t size = size_t(panels) * kWidth * depth;
+  const size_t size = size_t(panels) * kWidth * depths.size();
   if (memory.size() < size) memory.resize(size);
   const int groups = ceil_div(panels, kTaskPanelsPacked);
-  pool.run(groups * ceil_div(depth, kDepth), [&](int task, int) {
-    const int begin = task / groups * kDepth;
-    const int block = std::min(kDepth, depth - begin);
+  pool.run(groups * depths.count(), [&](int task, int) {
+    const int begin = depths.begin(task / groups);
+    const int block = depths.depth(task / groups);
     const int first = task % groups * kTaskPanelsPacked;
     for (int p = first; p < std::min(first + kTaskPanelsPacked, panels); ++p) {
       const View<T> from{x.data + p * kWidth * x.row_stride + begin * x.col_stride, x.row_stride,
@@ -88,7 +86,7 @@ void Matmul<T>::reserve(size_t a_size, size_t b_size) {
 }
 
 template <typename T>
-void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride,
+void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
                          bool adds) {
   const auto left = pack<kTileRows>(pool_, a, m, k, packed_a_);
   const auto right = pack<kTileCols>(pool_, b.transposed(), n, k, packed_b_);
@@ -97,8 +95,9 @@ void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t
   pool_.run(tasks_down * tasks_across, [&](int task, int) {
     const int top = task / tasks_across * kTaskPanelsA;
     const int first = task % tasks_across * kTaskPanelsB;
-    for (int begin = 0; begin < k; begin += kDepth) {
-      const int depth = std::min(kDepth, k - begin);
+    for (int pass = 0; pass < k.count(); ++pass) {
+      const int begin = k.begin(pass);
+      const int depth = k.depth(pass);
       const int end = std::min(first + kTaskPanelsB, right.panels);
       for (int q = first; q < end; q += kernels_.tile_panels) {
         const int panels = std::min(kernels_.tile_panels, end - q);
@@ -108,7 +107,7 @@ void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t
           const int rows = std::min(kTileRows, m - p * kTileRows);
           const T* from = left.panel(p, begin, depth);
           T* to = c + p * kTileRows * c_stride + q * kTileCols;
-          const bool adds_here = adds || begin > 0;
+          const bool adds_here = adds || pass > 0;
           if (rows == kTileRows && cols == panels * kTileCols) {
             kernels_.tile(from, columns, depth, panels, to, c_stride, adds_here);
           } else {

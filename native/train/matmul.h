@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -19,6 +20,30 @@ struct View {
   View transposed() const { return {data, col_stride, row_stride}; }
 };
 
+// The part of the inner dimension that one pass covers: a panel of either factor stays in L1.
+constexpr int kDepth = 256;
+
+// How the inner dimension is cut into passes: every kDepth, or where a list says. The sums of the
+// passes are added up in order.
+class Depths {
+ public:
+  Depths(int size) : size_(size) {}  // NOLINT: an inner dimension is cut every kDepth
+  // Ascending, at most kDepth apart, from 0 to the end. Must outlive this.
+  explicit Depths(const std::vector<int>& begins) : size_(begins.back()), begins_(&begins) {}
+
+  int size() const { return size_; }
+  int count() const { return begins_ ? int(begins_->size()) - 1 : (size_ + kDepth - 1) / kDepth; }
+  int begin(int pass) const { return begins_ ? (*begins_)[pass] : pass * kDepth; }
+  int depth(int pass) const {
+    const int end = begins_ ? (*begins_)[pass + 1] : std::min(begin(pass) + kDepth, size_);
+    return end - begin(pass);
+  }
+
+ private:
+  int size_;
+  const std::vector<int>* begins_ = nullptr;
+};
+
 // Products of matrices of any layout. Both factors are copied into panels that the tile kernel
 // reads from end to end; a task then computes a block of the result, over the inner dimension in
 // order. So the result does not depend on the number of threads.
@@ -35,12 +60,13 @@ class Matmul {
   void assign(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride) {
     multiply(a, b, m, n, k, c, c_stride, false);
   }
-  void accumulate(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride) {
+  void accumulate(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride) {
     multiply(a, b, m, n, k, c, c_stride, true);
   }
 
  private:
-  void multiply(View<T> a, View<T> b, int m, int n, int k, T* c, size_t c_stride, bool adds);
+  void multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
+                bool adds);
 
   TaskPool& pool_;
   const Kernels<T>& kernels_ = kernels<T>();

@@ -12,18 +12,23 @@ void rms_norm(Workers<T>& workers, const T* x, const T* weight, T eps, int rows,
 
 template <typename T>
 void rms_norm_backward(Workers<T>& workers, const T* x, const T* weight, T eps, const T* dy,
-                       int rows, int cols, T* dx, T* dweight) {
-  sum_over_rows(workers, rows, cols, dweight, [&](int t, T* partial) {
-    const size_t at = size_t(t) * cols;
-    workers.kernels.rms_norm_backward(x + at, weight, eps, dy + at, cols, dx + at, partial);
-  });
+                       const RowBlocks& rows, int cols, T* dx, T* dweight) {
+  sum_over_rows(
+      workers, rows, cols,
+      [&](int t, T* partial) {
+        const size_t at = size_t(t) * cols;
+        workers.kernels.rms_norm_backward(x + at, weight, eps, dy + at, cols, dx + at, partial);
+      },
+      [&](const T* partial) {
+        for (int j = 0; dweight && j < cols; ++j) dweight[j] += partial[j];
+      });
 }
 
 template void rms_norm(Workers<float>&, const float*, const float*, float, int, int, float*);
 template void rms_norm(Workers<double>&, const double*, const double*, double, int, int, double*);
 template void rms_norm_backward(Workers<float>&, const float*, const float*, float, const float*,
-                                int, int, float*, float*);
+                                const RowBlocks&, int, float*, float*);
 template void rms_norm_backward(Workers<double>&, const double*, const double*, double,
-                                const double*, int, int, double*, double*);
+                                const double*, const RowBlocks&, int, double*, double*);
 
 }  // namespace openelm::train

@@ -1,10 +1,11 @@
 #include "trainer.h"
 
 #include <algorithm>
-#include <cstring>
+#include <numeric>
 
 #include "../error.h"
-#include "activations.h"
+#include "head_rows.h"
+#include "trained_model.h"
 
 namespace openelm::train {
 
@@ -18,147 +19,240 @@ class TrainerOf final : public Trainer {
  public:
   explicit TrainerOf(const TrainerOptions& options)
       : config_(options.config),
-        length_(options.sequence_length),
+        dropout_probability_(options.adapter.dropout),
         recompute_(options.recompute),
         eps_(T(config_.rms_norm_eps)),
-        parameters_(config_),
+        model_(config_, options.adapter),
+        parameters_(model_.parameters()),
         rope_(0, config_.head_dim, config_.rope_freq_constant),
         workers_(options.threads, cancelled_),
-        activations_(config_, size_t(options.max_sequences) * length_,
-                     std::min(kHeadRows, options.max_sequences * length_), recompute_) {
-    for (Pages<T>& array : arrays_) array = Pages<T>(parameters_.size());
-  }
+        activations_(config_, model_.adapters(), options.max_tokens,
+                     std::min(kHeadRows, options.max_tokens), recompute_) {}
 
-  size_t num_parameters() const override { return parameters_.size(); }
+  size_t size(Array array) const override { return model_.size(array); }
   size_t element_bytes() const override { return sizeof(T); }
-  void* data(Array array) override { return arrays_[int(array)]; }
-
-  LossSums accumulate(const int32_t* tokens, const int32_t* targets, int sequences, double scale,
-                      double z_loss) override {
-    const int rows = sequences * length_;
-    forward(tokens, sequences);
-    const LossSums sums = head_backward(targets, rows, scale, z_loss);
-    for (int layer = config_.num_layers - 1; layer >= 0; --layer) layer_backward(layer, sequences);
-    embed_backward<T>(workers_, tokens, activations_.dx, rows, config_.model_dim,
-                      gradient(parameters_.token_embeddings));
-    check_cancelled();
-    return sums;
+  void* data(Array array) override {
+    norms_are_stale_ = true;
+    if (array == Array::kFrozen) model_.forget_frozen_norms();
+    return model_.data(array);
   }
 
-  LossSums evaluate(const int32_t* tokens, const int32_t* targets, int sequences) override {
-    forward(tokens, sequences);
-    LossSums sums;
-    for_head_rows(sequences * length_, [&](int begin, int rows) {
-      add(sums,
-          cross_entropy(workers_, logits(begin, rows), targets + begin, rows, config_.vocab_size));
+  std::vector<LossSums> evaluate(const TrainingBatch& batch, bool adapted) override {
+    begin(batch, adapted, {});
+    forward();
+    std::vector<LossSums> sums(sequences_.count());
+    for_head_rows([&](const HeadRows& rows) {
+      cross_entropy(workers_, logits(rows), rows.targets(), rows.count(), config_.vocab_size,
+                    losses_.data());
+      add_losses(rows, sums);
     });
     check_cancelled();
     return sums;
   }
 
+  std::vector<LossSums> accumulate(const TrainingBatch& batch,
+                                   const GradientOptions& options) override {
+    begin(batch, true,
+          {dropout_probability_, options.seed, options.step, options.first_example, &sequences_});
+    forward();
+    return backward_with_losses(options);
+  }
+
+  void backward(const GradientOptions& options) override { backward_with_losses(options); }
+
+  void reset_magnitudes() override {
+    model_.reset_magnitudes(workers_);
+    norms_are_stale_ = true;
+  }
+
   double step(const AdamWOptions& options) override {
     check_cancelled();
-    return adamw<T>(workers_, parameters_, options,
-                    {arrays_[int(Array::kWeights)], arrays_[int(Array::kGradients)],
-                     arrays_[int(Array::kFirstMoments)], arrays_[int(Array::kSecondMoments)]});
+    norms_are_stale_ = true;
+    return adamw<T>(workers_, model_.trained(), options, model_.state());
   }
 
  private:
-  const T* weight(size_t offset) const { return arrays_[int(Array::kWeights)] + offset; }
-  T* gradient(size_t offset) const { return arrays_[int(Array::kGradients)] + offset; }
+  const T* weight(size_t offset) const { return model_.weight(offset); }
+  T* gradient(size_t offset) const { return model_.gradient(offset); }
 
   HeadShape heads(int layer) const {
     return {config_.num_query_heads[layer], config_.num_kv_heads[layer], config_.head_dim};
-  }
-  int gate_up_dim(int layer) const {
-    return config_.ffn_with_glu ? 2 * config_.ffn_dims[layer] : config_.ffn_dims[layer];
   }
   // Of q_norm or k_norm: null when the model has none.
   const T* qk_norm(size_t offset) const {
     return config_.normalize_qk_projections ? weight(offset) : nullptr;
   }
-
-  void forward(const int32_t* tokens, int sequences) {
-    rope_.extend(length_);
-    embed<T>(workers_, tokens, weight(parameters_.token_embeddings), sequences * length_,
-             config_.model_dim, activations_.x[0]);
-    for (int layer = 0; layer < config_.num_layers; ++layer) layer_forward(layer, sequences);
+  T* dqk_norm(size_t offset) const {
+    return config_.normalize_qk_projections ? gradient(offset) : nullptr;
   }
 
-  void layer_forward(int layer, int sequences);
-  void layer_backward(int layer, int sequences);
+  void begin(const TrainingBatch& batch, bool adapted, const Dropout& dropout) {
+    sequences_ = Sequences(batch.lengths);
+    tokens_ = batch.tokens;
+    targets_ = batch.targets;
+    adapted_ = adapted && model_.adapted();
+    dropout_ = dropout;
+    losses_.resize(kHeadRows);
+    if (adapted_ && norms_are_stale_) model_.update_norms(workers_);
+    norms_are_stale_ = norms_are_stale_ && !adapted_;
+  }
 
-  // logits [rows, V] of the rows from `begin` on; leaves their final norm in activations_.normed.
-  T* logits(int begin, int rows);
-  LossSums head_backward(const int32_t* targets, int rows, double scale, double z_loss);
+  void forward() {
+    const int d = config_.model_dim;
+    rope_.extend(sequences_.longest());
+    embed<T>(workers_, tokens_.data(), weight(parameters_.token_embeddings), rows(), d,
+             activations_.x[0]);
+    with_embedding_adapter([&](const LoraTensors<T>& lora) {
+      lora_embed_add<T>(workers_, lora, tokens_.data(), rows(), d, activations_.x[0]);
+    });
+    for (int layer = 0; layer < config_.num_layers; ++layer) layer_forward(layer);
+  }
+
+  std::vector<LossSums> backward_with_losses(const GradientOptions& options) {
+    const std::vector<LossSums> sums = head_backward(options);
+    const int lowest = model_.adapters().lowest_layer();
+    for (int layer = config_.num_layers - 1; layer >= std::max(lowest, 0); --layer) {
+      layer_backward(layer, layer > lowest);
+    }
+    if (!model_.adapted()) {
+      embed_backward<T>(workers_, tokens_.data(), activations_.dx, rows(), config_.model_dim,
+                        gradient(parameters_.token_embeddings));
+    }
+    with_embedding_adapter([&](const LoraTensors<T>& lora) {
+      lora_embed_backward<T>(workers_, lora, tokens_.data(), activations_.dx, sequences_.blocks(),
+                             config_.model_dim, lora_scratch());
+    });
+    check_cancelled();
+    return sums;
+  }
+
+  void layer_forward(int layer);
+  // activations_.dx comes as the gradient by the layer's output and leaves as the one by its input,
+  // if that is needed.
+  void layer_backward(int layer, bool needs_dx);
+
+  void linear_forward(int layer, Module module, const T* x, T* y) {
+    with_linear(layer, module, [&](const LinearTensors<T>& linear) {
+      adapted_linear<T>(workers_, linear, x, rows(), dropout_, lora_scratch(), y);
+    });
+  }
+  void linear_backward(int layer, Module module, const T* x, const T* dy, T* dx) {
+    with_linear(layer, module, [&](const LinearTensors<T>& linear) {
+      adapted_linear_backward<T>(workers_, linear, x, dy, sequences_.blocks(), dropout_,
+                                 lora_scratch(), dx);
+    });
+  }
+
+  // body(tensors), with those of the matrix's adapter if it has one that is in use.
+  template <typename Body>
+  void with_linear(int layer, Module module, const Body& body) {
+    LinearTensors<T> linear = model_.linear(layer, module);
+    const int target = adapted_ ? model_.adapters().find(layer, module) : -1;
+    LoraTensors<T> lora;
+    if (target >= 0) {
+      lora = lora_tensors(target);
+      linear.lora = &lora;
+    }
+    body(linear);
+  }
+  template <typename Body>
+  void with_embedding_adapter(const Body& body) {
+    const int target = adapted_ ? model_.adapters().find(-1, Module::kEmbedding) : -1;
+    if (target >= 0) body(lora_tensors(target));
+  }
+  LoraTensors<T> lora_tensors(int target) {
+    LoraTensors<T> lora = model_.lora(target);
+    const int kept = recompute_ ? int(model_.adapters().targets[target].module) : target;
+    lora.u = activations_.adapters[kept].u;
+    lora.v = activations_.adapters[kept].v;
+    return lora;
+  }
+  LoraScratch<T> lora_scratch() const {
+    return {activations_.dropped, activations_.ddropped, activations_.dv, activations_.du};
+  }
+
+  // The logits of rows that have targets; leaves their final norm in activations_.normed.
+  T* logits(const HeadRows& rows);
+  std::vector<LossSums> head_backward(const GradientOptions& options);
 
   template <typename Body>
-  void for_head_rows(int rows, const Body& body) {
-    for (int begin = 0; begin < rows; begin += kHeadRows) {
+  void for_head_rows(const Body& body) {
+    for (const HeadRows& rows : head_rows(sequences_, targets_, kHeadRows)) {
       check_cancelled();
-      body(begin, std::min(kHeadRows, rows - begin));
+      body(rows);
+    }
+  }
+  void add_losses(const HeadRows& rows, std::vector<LossSums>& sums) const {
+    for (int i = 0; i < rows.count(); ++i) {
+      LossSums& sum = sums[sequences_.sequence(rows.row(i))];
+      sum.cross_entropy += losses_[i].cross_entropy;
+      sum.squared_lse += losses_[i].lse * losses_[i].lse;
     }
   }
 
-  static void add(LossSums& sums, const LossSums& more) {
-    sums.cross_entropy += more.cross_entropy;
-    sums.squared_lse += more.squared_lse;
-  }
+  int rows() const { return sequences_.rows(); }
 
   void check_cancelled() const {
     if (cancelled_) throw Error(ErrorCode::kAborted, "the training step was cancelled");
   }
 
   const Config config_;
-  const int length_;  // S
+  const double dropout_probability_;
   const bool recompute_;
   const T eps_;
-  const Parameters parameters_;
+  TrainedModel<T> model_;
+  const Parameters& parameters_;
   RopeTable<T> rope_;
   Workers<T> workers_;
   Activations<T> activations_;
-  Pages<T> arrays_[4];
+  bool norms_are_stale_ = true;
+
+  // Of the batch under way, or of the one evaluated last.
+  Sequences sequences_;
+  std::vector<int32_t> tokens_;
+  std::vector<int32_t> targets_;
+  bool adapted_ = false;
+  Dropout dropout_;
+  std::vector<TokenLoss> losses_;  // [kHeadRows]
 };
 
 template <typename T>
-void TrainerOf<T>::layer_forward(int layer, int sequences) {
+void TrainerOf<T>::layer_forward(int layer) {
   check_cancelled();
   const Parameters::Layer& at = parameters_.layers[layer];
   LayerActivations<T>& kept = activations_.layer(layer);
   const HeadShape shape = heads(layer);
-  const int rows = sequences * length_;
   const int d = config_.model_dim;
-  const int f = config_.ffn_dims[layer];
   const T* x = activations_.x[layer];
   T* x_mid = kept.x_mid;
   T* x_out = activations_.x[layer + 1];
   T* normed = activations_.normed;
+  T* branch = activations_.branch;
   T* g = activations_.g;
 
-  rms_norm(workers_, x, weight(at.attn_norm), eps_, rows, d, normed);
-  linear<T>(workers_, normed, weight(at.qkv_proj), rows, d, shape.qkv_dim(), kept.qkv);
+  rms_norm(workers_, x, weight(at.attn_norm), eps_, rows(), d, normed);
+  linear_forward(layer, Module::kQkvProj, normed, kept.qkv);
   qk_norm_rope<T>(workers_, shape, rope_, kept.qkv, qk_norm(at.q_norm), qk_norm(at.k_norm), eps_,
-                  rows, kept.qk);
-  attention<T>(workers_, shape, kept.qk, kept.qkv, sequences, length_, kept.a, kept.lse);
-  std::memcpy(x_mid, x, size_t(rows) * d * sizeof(T));
-  linear_add<T>(workers_, kept.a, weight(at.out_proj), rows, shape.q_dim(), d, x_mid);
+                  sequences_, kept.qk);
+  attention<T>(workers_, shape, kept.qk, kept.qkv, sequences_, kept.a, kept.lse);
+  linear_forward(layer, Module::kOutProj, kept.a, branch);
+  add<T>(workers_, x, branch, rows(), d, x_mid);
 
-  rms_norm<T>(workers_, x_mid, weight(at.ffn_norm), eps_, rows, d, normed);
-  linear<T>(workers_, normed, weight(at.proj_1), rows, d, gate_up_dim(layer), kept.gate_up);
-  swiglu<T>(workers_, config_.ffn_with_glu, kept.gate_up, rows, f, g);
-  std::memcpy(x_out, x_mid, size_t(rows) * d * sizeof(T));
-  linear_add<T>(workers_, g, weight(at.proj_2), rows, f, d, x_out);
+  rms_norm<T>(workers_, x_mid, weight(at.ffn_norm), eps_, rows(), d, normed);
+  linear_forward(layer, Module::kProj1, normed, kept.gate_up);
+  swiglu<T>(workers_, config_.ffn_with_glu, kept.gate_up, rows(), config_.ffn_dims[layer], g);
+  linear_forward(layer, Module::kProj2, g, branch);
+  add<T>(workers_, x_mid, branch, rows(), d, x_out);
 }
 
-// activations_.dx comes as the gradient by the layer's output and leaves as the one by its input.
 template <typename T>
-void TrainerOf<T>::layer_backward(int layer, int sequences) {
+void TrainerOf<T>::layer_backward(int layer, bool needs_dx) {
   check_cancelled();
-  if (recompute_) layer_forward(layer, sequences);
+  if (recompute_) layer_forward(layer);
   const Parameters::Layer& at = parameters_.layers[layer];
   LayerActivations<T>& kept = activations_.layer(layer);
   const HeadShape shape = heads(layer);
-  const int rows = sequences * length_;
+  const RowBlocks& blocks = sequences_.blocks();
   const int d = config_.model_dim;
   const int f = config_.ffn_dims[layer];
   const T* x = activations_.x[layer];
@@ -173,54 +267,65 @@ void TrainerOf<T>::layer_backward(int layer, int sequences) {
   T* dqk = activations_.dqk;
   T* dqkv = activations_.dqkv;
 
-  swiglu<T>(workers_, config_.ffn_with_glu, kept.gate_up, rows, f, g);
-  linear_backward<T>(workers_, g, weight(at.proj_2), dx, rows, f, d, dg, gradient(at.proj_2));
-  swiglu_backward<T>(workers_, config_.ffn_with_glu, kept.gate_up, dg, rows, f, dgate_up);
-  rms_norm<T>(workers_, x_mid, weight(at.ffn_norm), eps_, rows, d, normed);
-  linear_backward<T>(workers_, normed, weight(at.proj_1), dgate_up, rows, d, gate_up_dim(layer),
-                     dnormed, gradient(at.proj_1));
-  rms_norm_backward<T>(workers_, x_mid, weight(at.ffn_norm), eps_, dnormed, rows, d, dx,
+  swiglu<T>(workers_, config_.ffn_with_glu, kept.gate_up, rows(), f, g);
+  linear_backward(layer, Module::kProj2, g, dx, dg);
+  swiglu_backward<T>(workers_, config_.ffn_with_glu, kept.gate_up, dg, rows(), f, dgate_up);
+  rms_norm<T>(workers_, x_mid, weight(at.ffn_norm), eps_, rows(), d, normed);
+  linear_backward(layer, Module::kProj1, normed, dgate_up, dnormed);
+  rms_norm_backward<T>(workers_, x_mid, weight(at.ffn_norm), eps_, dnormed, blocks, d, dx,
                        gradient(at.ffn_norm));
 
-  linear_backward<T>(workers_, kept.a, weight(at.out_proj), dx, rows, shape.q_dim(), d, da,
-                     gradient(at.out_proj));
-  attention_backward<T>(workers_, shape, kept.qk, kept.qkv, kept.a, kept.lse, da, sequences,
-                        length_, dqk, dqkv);
+  linear_backward(layer, Module::kOutProj, kept.a, dx, da);
+  attention_backward<T>(workers_, shape, kept.qk, kept.qkv, kept.a, kept.lse, da, sequences_, dqk,
+                        dqkv);
   qk_norm_rope_backward<T>(workers_, shape, rope_, kept.qkv, qk_norm(at.q_norm), qk_norm(at.k_norm),
-                           eps_, dqk, rows, dqkv, gradient(at.q_norm), gradient(at.k_norm));
-  rms_norm<T>(workers_, x, weight(at.attn_norm), eps_, rows, d, normed);
-  linear_backward<T>(workers_, normed, weight(at.qkv_proj), dqkv, rows, d, shape.qkv_dim(), dnormed,
-                     gradient(at.qkv_proj));
-  rms_norm_backward<T>(workers_, x, weight(at.attn_norm), eps_, dnormed, rows, d, dx,
+                           eps_, dqk, sequences_, dqkv, dqk_norm(at.q_norm), dqk_norm(at.k_norm));
+  rms_norm<T>(workers_, x, weight(at.attn_norm), eps_, rows(), d, normed);
+  linear_backward(layer, Module::kQkvProj, normed, dqkv, needs_dx ? dnormed : nullptr);
+  if (!needs_dx) return;
+  rms_norm_backward<T>(workers_, x, weight(at.attn_norm), eps_, dnormed, blocks, d, dx,
                        gradient(at.attn_norm));
 }
 
 template <typename T>
-T* TrainerOf<T>::logits(int begin, int rows) {
+T* TrainerOf<T>::logits(const HeadRows& rows) {
   const int d = config_.model_dim;
-  const T* x = activations_.x[config_.num_layers] + size_t(begin) * d;
-  rms_norm<T>(workers_, x, weight(parameters_.norm), eps_, rows, d, activations_.normed);
-  linear<T>(workers_, activations_.normed, weight(parameters_.lm_head), rows, d, config_.vocab_size,
-            activations_.logits);
+  rows.gather(workers_, static_cast<const T*>(activations_.x[config_.num_layers]), d,
+              static_cast<T*>(activations_.head_x));
+  rms_norm<T>(workers_, activations_.head_x, weight(parameters_.norm), eps_, rows.count(), d,
+              activations_.normed);
+  linear<T>(workers_, activations_.normed, weight(parameters_.lm_head), rows.count(), d,
+            config_.vocab_size, activations_.logits);
   return activations_.logits;
 }
 
 template <typename T>
-LossSums TrainerOf<T>::head_backward(const int32_t* targets, int all_rows, double scale,
-                                     double z_loss) {
+std::vector<LossSums> TrainerOf<T>::head_backward(const GradientOptions& options) {
   const int d = config_.model_dim;
   const int vocab_size = config_.vocab_size;
-  std::fill_n(static_cast<T*>(activations_.dx), size_t(all_rows) * d, T(0));
-  LossSums sums;
-  for_head_rows(all_rows, [&](int begin, int rows) {
-    T* dlogits = logits(begin, rows);
-    add(sums, cross_entropy_backward(workers_, dlogits, targets + begin, rows, vocab_size, scale,
-                                     z_loss));
-    linear_backward<T>(workers_, activations_.normed, weight(parameters_.lm_head), dlogits, rows, d,
-                       vocab_size, activations_.dnormed, gradient(parameters_.lm_head));
-    rms_norm_backward<T>(workers_, activations_.x[config_.num_layers] + size_t(begin) * d,
-                         weight(parameters_.norm), eps_, activations_.dnormed, rows, d,
-                         activations_.dx + size_t(begin) * d, gradient(parameters_.norm));
+  std::fill_n(static_cast<T*>(activations_.dx), size_t(rows()) * d, T(0));
+  std::vector<LossSums> sums(sequences_.count());
+  std::vector<double> scales;
+  for_head_rows([&](const HeadRows& rows) {
+    const int count = rows.count();
+    scales.resize(count);
+    for (int i = 0; i < count; ++i) scales[i] = options.scales[sequences_.sequence(rows.row(i))];
+    T* dlogits = logits(rows);
+    cross_entropy_backward(workers_, dlogits, rows.targets(), scales.data(), count, vocab_size,
+                           options.z_loss, losses_.data());
+    add_losses(rows, sums);
+    const T* head = weight(parameters_.lm_head);
+    linear_dx<T>(workers_, head, dlogits, count, d, vocab_size, activations_.dnormed);
+    if (T* dhead = gradient(parameters_.lm_head)) {
+      linear_dweight<T>(workers_, activations_.normed, dlogits, rows.blocks(), d, vocab_size,
+                        dhead);
+    }
+    std::fill_n(static_cast<T*>(activations_.head_dx), size_t(count) * d, T(0));
+    rms_norm_backward<T>(workers_, activations_.head_x, weight(parameters_.norm), eps_,
+                         activations_.dnormed, rows.blocks(), d, activations_.head_dx,
+                         gradient(parameters_.norm));
+    rows.scatter(workers_, static_cast<const T*>(activations_.head_dx), d,
+                 static_cast<T*>(activations_.dx));
   });
   return sums;
 }
@@ -229,7 +334,8 @@ LossSums TrainerOf<T>::head_backward(const int32_t* targets, int all_rows, doubl
 
 std::unique_ptr<Trainer> Trainer::create(const TrainerOptions& options, bool float64) {
   check(options.config);
-  if (int64_t(options.max_sequences) * options.sequence_length > kMaxTrainedTokens) {
+  check(options.config, options.adapter);
+  if (options.max_tokens > kMaxTrainedTokens) {
     throw Error(ErrorCode::kInvalidArgument, "expected fewer tokens in a call");
   }
   if (float64) return std::make_unique<TrainerOf<double>>(options);

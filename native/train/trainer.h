@@ -3,10 +3,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
-#include "../model/model.h"
 #include "adamw.h"
-#include "ops.h"
+#include "parameters.h"
 
 namespace openelm::train {
 
@@ -15,17 +15,43 @@ constexpr int64_t kMaxTrainedTokens = 1 << 24;
 
 struct TrainerOptions {
   Config config;
+  AdapterOptions adapter;
   int threads = 1;
-  int max_sequences = 1;    // of one call
-  int sequence_length = 1;  // of every sequence
-  bool recompute = false;   // keep only the input of each layer and run it again on the way back
+  int max_tokens = 1;      // of one call, in all of its sequences
+  bool recompute = false;  // keep only the input of each layer and run it again on the way back
 };
 
-// The arrays of a trainer, each in the layout of Parameters.
-enum class Array : uint8_t { kWeights, kGradients, kFirstMoments, kSecondMoments };
+// The arrays of a trainer. The first four hold what is trained, each in the layout of Parameters,
+// or of AdapterParameters when there is an adapter; then the last holds the model's own weights.
+enum class Array : uint8_t { kWeights, kGradients, kFirstMoments, kSecondMoments, kFrozen };
 
-// A model in training: its weights, the sum of the gradients since the last step, and the state of
-// the optimiser. One call at a time, from any thread.
+// Sequences of any lengths end to end. A target is the token that comes next; those below 0 are
+// ignored.
+struct TrainingBatch {
+  std::vector<int32_t> tokens;   // [T]
+  std::vector<int32_t> targets;  // [T]
+  std::vector<int32_t> lengths;  // [B], from 1; their sum is T
+};
+
+// Sums over the targets of a sequence, in order.
+struct LossSums {
+  double cross_entropy = 0;  // of -log p(target)
+  double squared_lse = 0;    // of the square of the logarithm of the sum of the exponentials
+};
+
+// The gradient of the sum over the sequences of
+//   scale * (sum of -log p(target) + z_loss * sum of lse^2).
+struct GradientOptions {
+  std::vector<double> scales;  // [B], of any sign
+  double z_loss = 0;
+  // What dropout is drawn from.
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  uint64_t first_example = 0;  // how many sequences of the step were in earlier calls
+};
+
+// A model in training, whole or by an adapter: what is trained, the sum of the gradients since the
+// last step, and the state of the optimiser. One call at a time, from any thread.
 class Trainer {
  public:
   // In float32, or in float64 to check gradients. Cheap: memory is filled and the table of RoPE is
@@ -35,17 +61,23 @@ class Trainer {
 
   virtual ~Trainer() = default;
 
-  virtual size_t num_parameters() const = 0;
+  virtual size_t size(Array array) const = 0;
   virtual size_t element_bytes() const = 0;  // 4 or 8
-  virtual void* data(Array array) = 0;       // [num_parameters]
+  // To be read, or to be written before the next call.
+  virtual void* data(Array array) = 0;
 
-  // The losses of `sequences` sequences; targets below 0 are ignored. Adds the gradient of
-  //   scale * (sum of -log p(target) + z_loss * sum of lse^2)
-  // to the gradients. Throws Error{kAborted} after cancel(), and then the gradients are not to be
-  // used.
-  virtual LossSums accumulate(const int32_t* tokens, const int32_t* targets, int sequences,
-                              double scale, double z_loss) = 0;
-  virtual LossSums evaluate(const int32_t* tokens, const int32_t* targets, int sequences) = 0;
+  // The losses of each sequence: of the model with its adapter, or as it is below it. No dropout.
+  virtual std::vector<LossSums> evaluate(const TrainingBatch& batch, bool adapted) = 0;
+  // Adds to the gradients that of the batch which was evaluated last.
+  virtual void backward(const GradientOptions& options) = 0;
+  // The same in one, with dropout: the losses of each sequence, and their gradient. Throws
+  // Error{kAborted} after cancel(), as all three do, and then the gradients are not to be used.
+  virtual std::vector<LossSums> accumulate(const TrainingBatch& batch,
+                                           const GradientOptions& options) = 0;
+
+  // Makes every magnitude of DoRA the norm of its row, so that an adapter whose B is zero changes
+  // no bit.
+  virtual void reset_magnitudes() = 0;
 
   // See adamw(). Throws Error{kAborted} after cancel(); a step that has begun is done in full.
   virtual double step(const AdamWOptions& options) = 0;

@@ -13,8 +13,7 @@ export interface NamedRange {
 
 export interface TestTrainerOptions {
   threads?: number
-  maxSequences?: number
-  sequenceLength?: number
+  maxTokens?: number
   recompute?: boolean
   float64?: boolean
 }
@@ -32,8 +31,7 @@ export class TestTrainer {
     this.native = new (loadNative().Trainer)({
       config: nativeConfig(config),
       threads: 2,
-      maxSequences: 2,
-      sequenceLength: 9,
+      maxTokens: 18,
       recompute: false,
       ...options,
       float64: this.float64,
@@ -66,6 +64,20 @@ export class TestTrainer {
     const typed = this.float64 ? values : Float32Array.from(values)
     this.native.write(array, 0, new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength))
   }
+}
+
+/** What `accumulate` takes: sequences of one length, and one scale for all of them. */
+export function wholeBatch(
+  { tokens, targets }: { tokens: Int32Array; targets: Int32Array },
+  sequenceLength: number,
+) {
+  const count = tokens.length / sequenceLength
+  return { tokens, targets, lengths: new Int32Array(count).fill(sequenceLength) }
+}
+
+export function gradientOptions(sequences: number, scale: number, zLoss: number) {
+  const scales = new Float64Array(sequences).fill(scale)
+  return { scales, zLoss, seed: 0, step: 0, firstExample: 0 }
 }
 
 /** Numbers from -1 to 1, always the same ones for the same seed. */

@@ -10,6 +10,8 @@ using namespace train;
 template <typename T>
 using Op = DifferentiableOp<T>;
 
+using Lengths = std::vector<int32_t>;  // of sequences
+
 constexpr int kTokens[] = {3, 0, 4, 3, 3, 1};
 constexpr int kRows = 6;
 constexpr int kVocabSize = 7;
@@ -30,14 +32,15 @@ static Op<T> embed_and_head(int d, bool tied) {
                     Arrays<T>& din) {
     std::vector<T> x(kRows * d), dx(kRows * d);
     embed(workers, kTokens, in.front().data(), kRows, d, x.data());
-    linear_backward(workers, x.data(), in.back().data(), dy.data(), kRows, d, kVocabSize, dx.data(),
-                    din.back().data());
+    linear_dx(workers, in.back().data(), dy.data(), kRows, d, kVocabSize, dx.data());
+    linear_dweight(workers, x.data(), dy.data(), RowBlocks({0, kRows}), d, kVocabSize,
+                   din.back().data());
     embed_backward(workers, kTokens, dx.data(), kRows, d, din.front().data());
   };
   return op;
 }
 
-// With `residual` as y += x * weight^T, as the blocks end: the gradient by y passes through.
+// With `residual` as y += x * weight^T, as what an adapter adds: the gradient by y passes through.
 template <typename T>
 static Op<T> linear_op(int rows, int in_dim, int out_dim, bool residual) {
   Op<T> op;
@@ -51,8 +54,9 @@ static Op<T> linear_op(int rows, int in_dim, int out_dim, bool residual) {
   };
   op.backward = [=](Workers<T>& workers, const Arrays<T>& in, const std::vector<T>& dy,
                     Arrays<T>& din) {
-    linear_backward(workers, in[0].data(), in[1].data(), dy.data(), rows, in_dim, out_dim,
-                    din[0].data(), din[1].data());
+    linear_dx(workers, in[1].data(), dy.data(), rows, in_dim, out_dim, din[0].data());
+    linear_dweight(workers, in[0].data(), dy.data(), RowBlocks({0, rows / 2, rows}), in_dim,
+                   out_dim, din[1].data());
     for (size_t i = 0; residual && i < dy.size(); ++i) din[2][i] += dy[i];
   };
   return op;
@@ -71,18 +75,19 @@ static Op<T> rms_norm_op(int rows, int cols) {
   };
   op.backward = [=](Workers<T>& workers, const Arrays<T>& in, const std::vector<T>& dy,
                     Arrays<T>& din) {
-    rms_norm_backward(workers, in[0].data(), in[1].data(), T(kEps), dy.data(), rows, cols,
-                      din[0].data(), din[1].data());
+    rms_norm_backward(workers, in[0].data(), in[1].data(), T(kEps), dy.data(),
+                      RowBlocks({0, rows / 3, rows}), cols, din[0].data(), din[1].data());
   };
   return op;
 }
 
 // Of the query and key heads of qkv; its value heads are not this op's.
 template <typename T>
-static Op<T> qk_norm_rope_op(HeadShape shape, int sequences, int length, bool normalize) {
-  const int rows = sequences * length;
+static Op<T> qk_norm_rope_op(HeadShape shape, Lengths lengths, bool normalize) {
+  const Sequences sequences(lengths);
+  const int rows = sequences.rows();
   const auto norm = [=](auto& arrays, int i) { return normalize ? arrays[i].data() : nullptr; };
-  const RopeTable<T> rope(length, shape.head_dim, 10000);
+  const RopeTable<T> rope(sequences.longest(), shape.head_dim, 10000);
   Op<T> op;
   op.inputs = {{size_t(rows) * shape.qk_dim(), Gradient::kOverwrites}};
   if (normalize) op.inputs.insert(op.inputs.end(), 2, {size_t(shape.head_dim)});
@@ -96,13 +101,13 @@ static Op<T> qk_norm_rope_op(HeadShape shape, int sequences, int length, bool no
   op.forward = [=](Workers<T>& workers, const Arrays<T>& in) {
     std::vector<T> y(rows * shape.qk_dim());
     qk_norm_rope<T>(workers, shape, rope, with_values(in[0]).data(), norm(in, 1), norm(in, 2),
-                    T(kEps), rows, y.data());
+                    T(kEps), sequences, y.data());
     return y;
   };
   op.backward = [=](Workers<T>& workers, const Arrays<T>& in, std::vector<T> dy, Arrays<T>& din) {
     std::vector<T> dqkv(rows * shape.qkv_dim());
     qk_norm_rope_backward<T>(workers, shape, rope, with_values(in[0]).data(), norm(in, 1),
-                             norm(in, 2), T(kEps), dy.data(), rows, dqkv.data(), norm(din, 1),
+                             norm(in, 2), T(kEps), dy.data(), sequences, dqkv.data(), norm(din, 1),
                              norm(din, 2));
     for (int t = 0; t < rows; ++t) {
       std::copy_n(&dqkv[t * shape.qkv_dim()], shape.qk_dim(), &din[0][t * shape.qk_dim()]);
@@ -113,15 +118,16 @@ static Op<T> qk_norm_rope_op(HeadShape shape, int sequences, int length, bool no
 
 // Inputs are qk and qkv, of which only the value heads count.
 template <typename T>
-static Op<T> attention_op(HeadShape shape, int sequences, int length) {
-  const int rows = sequences * length;
+static Op<T> attention_op(HeadShape shape, Lengths lengths) {
+  const Sequences sequences(lengths);
+  const int rows = sequences.rows();
   Op<T> op;
   op.inputs = {{size_t(rows) * shape.qk_dim(), Gradient::kOverwrites},
                {size_t(rows) * shape.qkv_dim()}};
   const auto forward = [=](Workers<T>& workers, const Arrays<T>& in, std::vector<T>& lse) {
     std::vector<T> a(rows * shape.q_dim());
     lse.resize(rows * shape.num_query_heads);
-    attention(workers, shape, in[0].data(), in[1].data(), sequences, length, a.data(), lse.data());
+    attention(workers, shape, in[0].data(), in[1].data(), sequences, a.data(), lse.data());
     return a;
   };
   op.forward = [=](Workers<T>& workers, const Arrays<T>& in) {
@@ -133,7 +139,7 @@ static Op<T> attention_op(HeadShape shape, int sequences, int length) {
     std::vector<T> lse, dqkv(rows * shape.qkv_dim(), T(0));
     const std::vector<T> a = forward(workers, in, lse);
     attention_backward(workers, shape, in[0].data(), in[1].data(), a.data(), lse.data(), da.data(),
-                       sequences, length, din[0].data(), dqkv.data());
+                       sequences, din[0].data(), dqkv.data());
     for (size_t i = 0; i < dqkv.size(); ++i) din[1][i] += dqkv[i];
   };
   return op;
@@ -155,21 +161,34 @@ static Op<T> swiglu_op(bool with_glu, int rows, int ffn_dim) {
   return op;
 }
 
-// The loss of logits with ignored targets among them.
+// The loss of logits, of which each row has a scale of its own, some of them negative.
 template <typename T>
 static Op<T> cross_entropy_op(int rows, int vocab_size, double z_loss) {
   std::vector<int32_t> targets(rows);
-  for (int t = 0; t < rows; ++t) targets[t] = t % 3 == 2 ? -1 : (5 * t + 1) % vocab_size;
+  std::vector<double> scales(rows);
+  for (int t = 0; t < rows; ++t) {
+    targets[t] = (5 * t + 1) % vocab_size;
+    scales[t] = t % 3 - 0.5;
+  }
   Op<T> op;
   op.inputs = {{size_t(rows) * vocab_size, Gradient::kOverwrites}};
   op.forward = [=](Workers<T>& workers, Arrays<T> in) -> std::vector<T> {
-    const LossSums sums = cross_entropy(workers, in[0].data(), targets.data(), rows, vocab_size);
-    return {T(sums.cross_entropy + z_loss * sums.squared_lse)};
+    std::vector<TokenLoss> losses(rows);
+    cross_entropy(workers, in[0].data(), targets.data(), rows, vocab_size, losses.data());
+    double sum = 0;
+    for (int t = 0; t < rows; ++t) {
+      sum += scales[t] * (losses[t].cross_entropy + z_loss * losses[t].lse * losses[t].lse);
+    }
+    return {T(sum)};
   };
   op.backward = [=](Workers<T>& workers, const Arrays<T>& in, const std::vector<T>& dy,
                     Arrays<T>& din) {
+    std::vector<TokenLoss> losses(rows);
+    std::vector<double> scaled;
+    for (double scale : scales) scaled.push_back(scale * double(dy[0]));
     din = in;
-    cross_entropy_backward(workers, din[0].data(), targets.data(), rows, vocab_size, dy[0], z_loss);
+    cross_entropy_backward(workers, din[0].data(), targets.data(), scaled.data(), rows, vocab_size,
+                           z_loss, losses.data());
   };
   return op;
 }
@@ -196,12 +215,13 @@ static void for_each_op(const Visit& visit) {
   // Layers of one model differ in their heads; multi-query and multi-head are the extremes.
   for (HeadShape shape : {HeadShape{2, 1, 8}, {8, 2, 16}, {4, 1, 6}, {3, 3, 10}}) {
     const std::string heads = describe(shape);
-    visit("q/k norm and RoPE, " + heads, IN_BOTH_TYPES(qk_norm_rope_op, shape, 2, 5, true));
-    visit("RoPE alone, " + heads, IN_BOTH_TYPES(qk_norm_rope_op, shape, 2, 5, false));
-    visit("attention, " + heads, IN_BOTH_TYPES(attention_op, shape, 2, 9));
+    visit("q/k norm and RoPE, " + heads,
+          IN_BOTH_TYPES(qk_norm_rope_op, shape, Lengths{5, 1, 4}, true));
+    visit("RoPE alone, " + heads, IN_BOTH_TYPES(qk_norm_rope_op, shape, Lengths{5, 1, 4}, false));
+    visit("attention, " + heads, IN_BOTH_TYPES(attention_op, shape, Lengths{9, 1, 6}));
   }
   visit("attention in two blocks of queries",
-        IN_BOTH_TYPES(attention_op, HeadShape{2, 1, 8}, 1, 140));
+        IN_BOTH_TYPES(attention_op, HeadShape{2, 1, 8}, Lengths{140}));
   visit("SwiGLU", IN_BOTH_TYPES(swiglu_op, true, 6, 21));
   visit("SiLU", IN_BOTH_TYPES(swiglu_op, false, 6, 24));
   visit("cross-entropy", IN_BOTH_TYPES(cross_entropy_op, 8, 37, 0));

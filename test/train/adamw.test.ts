@@ -1,6 +1,12 @@
 import t, { type Test } from 'tap'
 import { testConfigs } from '../helpers/configs.js'
-import { randomBatch, TestTrainer, type TestTrainerOptions } from '../helpers/native-trainer.js'
+import {
+  gradientOptions,
+  randomBatch,
+  TestTrainer,
+  type TestTrainerOptions,
+  wholeBatch,
+} from '../helpers/native-trainer.js'
 
 const options = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 }
 
@@ -41,9 +47,9 @@ async function compare(t: Test, name: keyof typeof testConfigs, given: TestTrain
   const zeros = () => new Float64Array(trainer.numParameters)
   const state = { weights: trainer.read('weights'), firstMoments: zeros(), secondMoments: zeros() }
   for (let step = 1; step <= 4; step++) {
-    const { tokens, targets } = randomBatch(testConfigs[name].vocab_size, 18, step)
+    const batch = wholeBatch(randomBatch(testConfigs[name].vocab_size, 18, step), 9)
     // The first steps are clipped, the last ones are not.
-    await trainer.native.accumulate(tokens, targets, step < 3 ? 1 : 1e-3, 1e-4)
+    await trainer.native.accumulate(batch, gradientOptions(2, step < 3 ? 1 : 1e-3, 1e-4))
     const gradients = trainer.read('gradients')
     const learningRate = 0.01 / step
     const norm = referenceStep(trainer, state, gradients, step, learningRate)

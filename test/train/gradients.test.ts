@@ -1,6 +1,12 @@
 import t from 'tap'
 import { testConfigs } from '../helpers/configs.js'
-import { randomBatch, randomNumbers, TestTrainer } from '../helpers/native-trainer.js'
+import {
+  gradientOptions,
+  randomBatch,
+  randomNumbers,
+  TestTrainer,
+  wholeBatch,
+} from '../helpers/native-trainer.js'
 import { type ConfigJson, logSumExp, referenceLogits, rowsOf } from '../reference.js'
 
 const scale = 0.25
@@ -17,9 +23,15 @@ const configs: Record<string, ConfigJson> = {
   'plain FFN, untied, no q/k norm': testConfigs['plain-ffn-untied'],
 }
 
-async function loss(trainer: TestTrainer, { tokens, targets }: ReturnType<typeof randomBatch>) {
-  const { crossEntropy, squaredLse } = await trainer.native.evaluate(tokens, targets)
-  return scale * (crossEntropy + zLoss * squaredLse)
+type Batch = ReturnType<typeof wholeBatch>
+
+function sum(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0)
+}
+
+async function loss(trainer: TestTrainer, batch: Batch) {
+  const { crossEntropy, squaredLse } = await trainer.native.evaluate(batch, true)
+  return scale * (sum(crossEntropy) + zLoss * sum(squaredLse))
 }
 
 /**
@@ -28,7 +40,7 @@ async function loss(trainer: TestTrainer, { tokens, targets }: ReturnType<typeof
  */
 async function slopes(
   trainer: TestTrainer,
-  batch: ReturnType<typeof randomBatch>,
+  batch: Batch,
   [begin, end]: [number, number],
   gradients: Float64Array,
   seed: number,
@@ -57,8 +69,8 @@ for (const [name, config] of Object.entries(configs)) {
   for (const recompute of [false, true]) {
     t.test(`gradients of every tensor: ${name}${recompute ? ', recomputed' : ''}`, async t => {
       const trainer = new TestTrainer(config, { recompute })
-      const batch = randomBatch(config.vocab_size, 18, 3)
-      await trainer.native.accumulate(batch.tokens, batch.targets, scale, zLoss)
+      const batch = wholeBatch(randomBatch(config.vocab_size, 18, 3), 9)
+      await trainer.native.accumulate(batch, gradientOptions(2, scale, zLoss))
       const gradients = trainer.read('gradients')
       for (const { name, begin, end } of trainer.tensors) {
         const { measured, predicted } = await slopes(trainer, batch, [begin, end], gradients, 7)
@@ -71,9 +83,9 @@ for (const [name, config] of Object.entries(configs)) {
 
 t.test('gradients across blocks of queries, of depth and of logits', async t => {
   const config = { ...testConfigs.golden, model_dim: 32, head_dim: 8, num_transformer_layers: 1 }
-  const trainer = new TestTrainer(config, { sequenceLength: 300, maxSequences: 2 })
-  const batch = randomBatch(config.vocab_size, 600, 4)
-  await trainer.native.accumulate(batch.tokens, batch.targets, scale / 100, zLoss)
+  const trainer = new TestTrainer(config, { maxTokens: 600 })
+  const batch = wholeBatch(randomBatch(config.vocab_size, 600, 4), 300)
+  await trainer.native.accumulate(batch, gradientOptions(2, scale / 100, zLoss))
   const gradients = trainer.read('gradients').map(gradient => gradient * 100)
   const whole: [number, number] = [0, trainer.numParameters]
   const { measured, predicted } = await slopes(trainer, batch, whole, gradients, 8)
@@ -82,7 +94,7 @@ t.test('gradients across blocks of queries, of depth and of logits', async t => 
 
 for (const [name, config] of Object.entries(configs)) {
   t.test(`the loss of the reference model: ${name}`, async t => {
-    const trainer = new TestTrainer(config, { maxSequences: 1 })
+    const trainer = new TestTrainer(config)
     const { tokens, targets } = randomBatch(config.vocab_size, 9, 5)
     const all = trainer.read('weights')
     const weights = new Map(
@@ -96,18 +108,18 @@ for (const [name, config] of Object.entries(configs)) {
       crossEntropy += logSumExp(row) - row[targets[i]!]!
       squaredLse += logSumExp(row) ** 2
     }
-    const losses = await trainer.native.evaluate(tokens, targets)
-    t.ok(Math.abs(losses.crossEntropy / crossEntropy - 1) < 1e-9)
-    t.ok(Math.abs(losses.squaredLse / squaredLse - 1) < 1e-9)
+    const losses = await trainer.native.evaluate(wholeBatch({ tokens, targets }, 9), true)
+    t.ok(Math.abs(losses.crossEntropy[0]! / crossEntropy - 1) < 1e-9)
+    t.ok(Math.abs(losses.squaredLse[0]! / squaredLse - 1) < 1e-9)
   })
 }
 
 t.test('float32 gradients are those of float64, for any number of threads', async t => {
   const config = configs['layer-wise']!
-  const batch = randomBatch(config.vocab_size, 400, 6)
+  const batch = wholeBatch(randomBatch(config.vocab_size, 400, 6), 200)
   const gradientsOf = async (options: { float64: boolean; threads: number }) => {
-    const trainer = new TestTrainer(config, { ...options, sequenceLength: 200 })
-    await trainer.native.accumulate(batch.tokens, batch.targets, scale / 100, zLoss)
+    const trainer = new TestTrainer(config, { ...options, maxTokens: 400 })
+    await trainer.native.accumulate(batch, gradientOptions(2, scale / 100, zLoss))
     return trainer.read('gradients')
   }
   const exact = await gradientsOf({ float64: true, threads: 1 })

@@ -18,6 +18,7 @@ import type { TrainOptions } from '../../lib/train/recipe.js'
 import { train } from '../../lib/train/train.js'
 import type { TrainStep } from '../../lib/train/train-step.js'
 import { childRunner } from '../helpers/child.js'
+import { gradientOptions, wholeBatch } from '../helpers/native-trainer.js'
 import { checkpointBytes, page, runAll, tiny, tinyJson, tinyRun } from '../helpers/training.js'
 
 t.test('a model learns a page by heart', async t => {
@@ -198,17 +199,17 @@ t.test('a cancelled trainer keeps its weights, and a disposed one its peace', as
   const trainer = new Trainer({
     config: nativeConfig(tiny),
     threads: 2,
-    maxSequences: 1,
-    sequenceLength: 4,
+    maxTokens: 4,
     recompute: false,
     float64: false,
   })
   const [weights, read] = [Buffer.alloc(64, 1), Buffer.alloc(64)]
   trainer.write('weights', 0, weights)
   const ids = Int32Array.of(1, 2, 3, 4)
+  const batch = wholeBatch({ tokens: ids, targets: ids }, 4)
   trainer.cancel()
-  await t.rejects(trainer.accumulate(ids, ids, 1, 0), { code: 'ABORTED' })
-  await t.rejects(trainer.evaluate(ids, ids), { code: 'ABORTED' })
+  await t.rejects(trainer.accumulate(batch, gradientOptions(1, 1, 0)), { code: 'ABORTED' })
+  await t.rejects(trainer.evaluate(batch, true), { code: 'ABORTED' })
   const options = { learningRate: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0 }
   await t.rejects(trainer.step({ ...options, maxGradNorm: 1, step: 1 }), { code: 'ABORTED' })
   trainer.read('weights', 0, read)
@@ -217,7 +218,7 @@ t.test('a cancelled trainer keeps its weights, and a disposed one its peace', as
   await trainer.dispose()
   trainer.cancel()
   t.throws(() => trainer.read('weights', 0, read), { code: 'DISPOSED' })
-  t.throws(() => trainer.evaluate(ids, ids), { code: 'DISPOSED' })
+  t.throws(() => trainer.evaluate(batch, true), { code: 'DISPOSED' })
 })
 
 t.test('a cancelled trainer leaves the rest of its attention out', async t => {
@@ -227,8 +228,9 @@ t.test('a cancelled trainer leaves the rest of its attention out', async t => {
   const config = nativeConfig(
     parseConfig({ ...wide, ...heads, vocab_size: 64, num_transformer_layers: 1 }),
   )
-  const options = { config, threads: 1, maxSequences: 1, sequenceLength: length }
+  const options = { config, threads: 1, maxTokens: length }
   const tokens = new Int32Array(length).fill(5)
+  const batch = wholeBatch({ tokens, targets: tokens }, length)
   /** Milliseconds of processor since then: a busy machine adds none. */
   const spent = (since: NodeJS.CpuUsage) => {
     const { user, system } = process.cpuUsage(since)
@@ -237,7 +239,7 @@ t.test('a cancelled trainer leaves the rest of its attention out', async t => {
   const start = () => {
     const since = process.cpuUsage()
     const trainer = new (loadNative().Trainer)({ ...options, recompute: false, float64: false })
-    return { trainer, since, ended: trainer.accumulate(tokens, tokens, 1, 0) }
+    return { trainer, since, ended: trainer.accumulate(batch, gradientOptions(1, 1, 0)) }
   }
   const whole = start()
   await whole.ended

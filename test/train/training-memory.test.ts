@@ -3,7 +3,7 @@ import { parseConfig } from '../../lib/config.js'
 import { loadNative } from '../../lib/native.js'
 import { nativeConfig } from '../../lib/native-config.js'
 import { trainingMemory } from '../../lib/train/training-memory.js'
-import { randomBatch } from '../helpers/native-trainer.js'
+import { gradientOptions, randomBatch, wholeBatch } from '../helpers/native-trainer.js'
 import { tinyJson } from '../helpers/training.js'
 
 const json = { ...tinyJson, vocab_size: 4000, model_dim: 256, head_dim: 32, ffn_multipliers: 4 }
@@ -19,15 +19,14 @@ for (const recompute of [true, false]) {
     const trainer = new (loadNative().Trainer)({
       config: nativeConfig(config),
       threads: 1,
-      maxSequences: shape.microBatchSize,
-      sequenceLength: shape.sequenceLength,
+      maxTokens: shape.microBatchSize * shape.sequenceLength,
       recompute,
       float64: false,
     })
     alive.push(trainer)
     trainer.write('weights', 0, new Uint8Array(new Float32Array(1e6).fill(0.01).buffer))
-    const { tokens, targets } = randomBatch(config.vocabSize, 1024, 1)
-    await trainer.accumulate(tokens, targets, 1, 0)
+    const batch = wholeBatch(randomBatch(config.vocabSize, 1024, 1), shape.sequenceLength)
+    await trainer.accumulate(batch, gradientOptions(4, 1, 0))
     await trainer.step({ ...step, maxGradNorm: 1 })
     const used = process.memoryUsage().rss - before
     const predicted = trainingMemory(config, shape)

@@ -1,0 +1,194 @@
+#include "lora.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "row_blocks.h"
+
+namespace openelm::train {
+
+template <typename T>
+static void multiply_all(Workers<T>& workers, T factor, int rows, int cols, T* x) {
+  for_rows(workers, rows, [&](int t) {
+    for (int j = 0; j < cols; ++j) x[size_t(t) * cols + j] *= factor;
+  });
+}
+
+// to = from * factors, column by column.
+template <typename T>
+static void multiply_columns(Workers<T>& workers, const T* factors, const T* from, int rows,
+                             int cols, T* to) {
+  for_rows(workers, rows, [&](int t) {
+    for (int j = 0; j < cols; ++j)
+      to[size_t(t) * cols + j] = factors[j] * from[size_t(t) * cols + j];
+  });
+}
+
+// x after dropout, in memory of its own only if there is any.
+template <typename T>
+static const T* dropped(Workers<T>& workers, const LinearTensors<T>& layer, const T* x, int rows,
+                        const Dropout& dropout, T* to) {
+  if (dropout.none()) return x;
+  drop(workers, dropout, layer.lora->index, x, rows, layer.in, to);
+  return to;
+}
+
+template <typename T>
+void adapted_linear(Workers<T>& workers, const LinearTensors<T>& layer, const T* x, int rows,
+                    const Dropout& dropout, const LoraScratch<T>& scratch, T* y) {
+  const auto [in, out, weight, dweight, lora] = layer;
+  linear(workers, x, weight, rows, in, out, y);
+  if (!lora) return;
+  const T* x1 = dropped(workers, layer, x, rows, dropout, scratch.x);
+  linear(workers, x1, lora->a, rows, in, lora->rank, lora->u);
+  multiply_all(workers, lora->scale, rows, lora->rank, lora->u);
+  linear_add(workers, lora->u, lora->b, rows, lora->rank, out, y);
+  if (!lora->g) return;
+  if (dropout.none()) {
+    std::memcpy(lora->v, y, size_t(rows) * out * sizeof(T));
+  } else {
+    linear(workers, x1, weight, rows, in, out, lora->v);
+    linear_add(workers, lora->u, lora->b, rows, lora->rank, out, lora->v);
+  }
+  for_rows(workers, rows, [&, out = out, lora = lora](int t) {
+    const size_t at = size_t(t) * out;
+    for (int o = 0; o < out; ++o) y[at + o] += (lora->g[o] - 1) * lora->v[at + o];
+  });
+}
+
+// dm = (sum over rows of dy * v) / n
+template <typename T>
+static void magnitudes_backward(Workers<T>& workers, const LoraTensors<T>& lora, const T* dy,
+                                const RowBlocks& rows, int out) {
+  sum_over_rows(
+      workers, rows, out,
+      [&](int t, T* partial) {
+        const size_t at = size_t(t) * out;
+        for (int o = 0; o < out; ++o) partial[o] += dy[at + o] * lora.v[at + o];
+      },
+      [&](const T* partial) {
+        for (int o = 0; o < out; ++o) lora.dm[o] += partial[o] / lora.n[o];
+      });
+}
+
+// With dv = g * dy, or dy with LoRA:
+//   dB = dv^T * u, du = s * dv * B, dA = du^T * x',
+//   dx = dv * W + du * A                                   without dropout
+//   dx = dy * W + drop((dv - dy) * W + du * A)             with it
+template <typename T>
+void adapted_linear_backward(Workers<T>& workers, const LinearTensors<T>& layer, const T* x,
+                             const T* dy, const RowBlocks& blocks, const Dropout& dropout,
+                             const LoraScratch<T>& scratch, T* dx) {
+  const auto [in, out, weight, dweight, lora] = layer;
+  const int rows = blocks.rows();
+  if (dweight) linear_dweight(workers, x, dy, blocks, in, out, dweight);
+  if (!lora) {
+    if (dx) linear_dx(workers, weight, dy, rows, in, out, dx);
+    return;
+  }
+  const T* dv = dy;
+  if (lora->g) {
+    magnitudes_backward(workers, *lora, dy, blocks, out);
+    multiply_columns(workers, lora->g, dy, rows, out, scratch.dv);
+    dv = scratch.dv;
+  }
+  linear_dweight(workers, lora->u, dv, blocks, lora->rank, out, lora->db);
+  linear_dx(workers, lora->b, dv, rows, lora->rank, out, scratch.du);
+  multiply_all(workers, lora->scale, rows, lora->rank, scratch.du);
+  const T* x1 = dropped(workers, layer, x, rows, dropout, scratch.x);
+  linear_dweight(workers, x1, scratch.du, blocks, in, lora->rank, lora->da);
+  if (!dx) return;
+  if (dropout.none()) {
+    linear_dx(workers, weight, dv, rows, in, out, dx);
+    linear_dx_add(workers, lora->a, scratch.du, rows, in, lora->rank, dx);
+    return;
+  }
+  linear_dx(workers, weight, dy, rows, in, out, dx);
+  linear_dx(workers, lora->a, scratch.du, rows, in, lora->rank, scratch.dx);
+  if (lora->g) {
+    for_rows(workers, rows, [&, out = out](int t) {
+      const size_t at = size_t(t) * out;
+      for (int o = 0; o < out; ++o) scratch.dv[at + o] -= dy[at + o];
+    });
+    linear_dx_add(workers, weight, scratch.dv, rows, in, out, scratch.dx);
+  }
+  drop_add(workers, dropout, lora->index, scratch.dx, rows, in, dx);
+}
+
+template <typename T>
+void lora_embed_add(Workers<T>& workers, const LoraTensors<T>& lora, const int32_t* tokens,
+                    int rows, int cols, T* x) {
+  embed(workers, tokens, lora.b, rows, lora.rank, lora.u);
+  multiply_all(workers, lora.scale, rows, lora.rank, lora.u);
+  linear_dx_add(workers, lora.a, lora.u, rows, cols, lora.rank, x);
+}
+
+template <typename T>
+void lora_embed_backward(Workers<T>& workers, const LoraTensors<T>& lora, const int32_t* tokens,
+                         const T* dx, const RowBlocks& blocks, int cols,
+                         const LoraScratch<T>& scratch) {
+  const int rows = blocks.rows();
+  linear_dweight(workers, dx, lora.u, blocks, cols, lora.rank, lora.da);
+  linear(workers, dx, lora.a, rows, cols, lora.rank, scratch.du);
+  multiply_all(workers, lora.scale, rows, lora.rank, scratch.du);
+  embed_backward(workers, tokens, scratch.du, rows, lora.rank, lora.db);
+}
+
+template <typename T>
+static double exact_dot(const T* x, const T* y, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; ++i) sum += double(x[i]) * double(y[i]);
+  return sum;
+}
+
+template <typename T>
+void squared_norms(Workers<T>& workers, const LinearTensors<T>& layer, double* norms) {
+  for_rows(workers, layer.out, [&](int o) {
+    const T* row = layer.weight + size_t(o) * layer.in;
+    norms[o] = exact_dot(row, row, layer.in);
+  });
+}
+
+// |W + s * B * A|^2 = |W|^2 + 2 * s * B * (A * W^T) + s^2 * B * (A * A^T) * B^T, row by row.
+template <typename T>
+void dora_norms(Workers<T>& workers, const LinearTensors<T>& layer, const double* squared_norms,
+                T* n) {
+  const auto [in, out, weight, dweight, lora] = layer;
+  const int rank = lora->rank;
+  std::vector<double> gram(size_t(rank) * rank);
+  for (int i = 0; i < rank; ++i) {
+    for (int j = 0; j < rank; ++j) {
+      gram[i * rank + j] = exact_dot(lora->a + size_t(i) * in, lora->a + size_t(j) * in, in);
+    }
+  }
+  const double s = double(lora->scale);
+  for_rows(workers, out, [&, in = in, weight = weight, lora = lora](int o) {
+    const T* row = weight + size_t(o) * in;
+    const T* b = lora->b + size_t(o) * rank;
+    double sum = squared_norms[o];
+    for (int i = 0; i < rank; ++i) {
+      if (b[i] == 0) continue;
+      double along = 2 * s * exact_dot(lora->a + size_t(i) * in, row, in);
+      for (int j = 0; j < rank; ++j) along += s * s * gram[i * rank + j] * double(b[j]);
+      sum += double(b[i]) * along;
+    }
+    n[o] = T(std::sqrt(sum));
+  });
+}
+
+#define INSTANTIATE(T)                                                                            \
+  template void adapted_linear(Workers<T>&, const LinearTensors<T>&, const T*, int,               \
+                               const Dropout&, const LoraScratch<T>&, T*);                        \
+  template void adapted_linear_backward(Workers<T>&, const LinearTensors<T>&, const T*, const T*, \
+                                        const RowBlocks&, const Dropout&, const LoraScratch<T>&,  \
+                                        T*);                                                      \
+  template void lora_embed_add(Workers<T>&, const LoraTensors<T>&, const int32_t*, int, int, T*); \
+  template void lora_embed_backward(Workers<T>&, const LoraTensors<T>&, const int32_t*, const T*, \
+                                    const RowBlocks&, int, const LoraScratch<T>&);                \
+  template void squared_norms(Workers<T>&, const LinearTensors<T>&, double*);                     \
+  template void dora_norms(Workers<T>&, const LinearTensors<T>&, const double*, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace openelm::train
