@@ -154,6 +154,29 @@ export class OpenELM {
   }
 
   /**
+   * The tokens of a prompt, as `generate` makes them. Text is encoded in slices of a few milliseconds,
+   * between which the event loop turns.
+   *
+   * @throws OpenELMError CONTEXT_OVERFLOW for a text that is too long whatever its tokens are;
+   *   INVALID_TOKENIZER, INVALID_ARGUMENT; or the reason of `options.signal`.
+   */
+  async encode(prompt: Prompt, options?: CallOptions): Promise<Int32Array> {
+    const { signal } = readOptions(options, callRules)
+    const room = this.contextLength
+    return this.#prompts.encode(this.#prompts.check('prompt', prompt), { room, signal })
+  }
+
+  /**
+   * The texts that begin another turn of a conversation. `generate` ends an answer to messages where one
+   * comes; who gives it the tokens of messages has to name them as `stopSequences`.
+   *
+   * @throws OpenELMError INVALID_TOKENIZER when the model's chat template cannot be used.
+   */
+  get chatStopSequences(): readonly string[] {
+    return this.#prompts.chatTemplate.stopSequences
+  }
+
+  /**
    * Continues a prompt, in a session of its own of just the length needed.
    *
    * @param prompt A text, which is encoded with the beginning-of-text token in front, as the models were

@@ -36,6 +36,7 @@ t.test('an entry point loads the model and what it is about, and no other', asyn
     './convert': ['convert', 'convert/gguf', 'torch'],
     './electron': ['electron'],
     './ai-sdk': ['ai-sdk'],
+    './server': ['server'],
   }
   const entries = Object.keys(exports).filter(entry => entry !== './package.json')
   t.same(entries.sort(), Object.keys(own).sort())

@@ -20,6 +20,7 @@ import { perplexity } from './perplexity.js'
 import { plot } from './plot.js'
 import { pull } from './pull.js'
 import { quantize } from './quantize.js'
+import { serve } from './serve.js'
 import { trainCommand } from './train.js'
 import { version } from './version.js'
 
@@ -42,6 +43,7 @@ NODE_DEBUG=openelm shows where an error came from.`,
 const commands = [
   generate,
   chat,
+  serve,
   pull,
   inspect,
   perplexity,

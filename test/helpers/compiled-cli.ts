@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { addonPaths } from '../../lib/native.js'
@@ -12,6 +12,9 @@ export function compileCli(dir: string) {
   const outDir = join(dir, 'dist')
   writeFileSync(join(dir, 'package.json'), readFileSync(join(root, 'package.json')))
   symlinkSync(join(root, 'models'), join(dir, 'models'), 'junction')
+  mkdirSync(join(dir, 'lib', 'server'), { recursive: true })
+  const page = join('lib', 'server', 'page')
+  symlinkSync(join(root, page), join(dir, page), 'junction')
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   const flags = ['-p', join(root, 'tsconfig.build.json'), '--outDir', outDir, '--noCheck']
   execFileSync(process.execPath, [tsc, ...flags])
