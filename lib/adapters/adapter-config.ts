@@ -5,6 +5,8 @@ import type { JsonObject } from '../strict-json.js'
 /** What an adapter's weights do not say. */
 export interface AdapterConfig {
   readonly format: 'peft' | 'mlx'
+  /** What the base model is called. */
+  readonly base: string | undefined
   readonly usesDora: boolean
   readonly adaptsHead: boolean
   /** The scale of a matrix with an adapter of so many rows; `module` is its name without `.weight`. */
@@ -71,6 +73,7 @@ function readPeft(json: JsonObject, fail: Fail): AdapterConfig {
   const isRankStabilised = json.use_rslora === true
   return {
     format: 'peft',
+    base: textOf(json.base_model_name_or_path),
     usesDora: json.use_dora === true,
     adaptsHead: json.ensure_weight_tying === true,
     scaleOf: (module, rank) => {
@@ -105,7 +108,17 @@ function readMlx(json: JsonObject, fail: Fail): AdapterConfig {
     fail(`expected fine_tune_type "lora" or "dora", received ${show(type)}: that is no adapter`)
   }
   const scale = positive(objectOf(json.lora_parameters), 'scale', fail)
-  return { format: 'mlx', usesDora: type === 'dora', adaptsHead: true, scaleOf: () => scale }
+  return {
+    format: 'mlx',
+    base: textOf(json.model),
+    usesDora: type === 'dora',
+    adaptsHead: true,
+    scaleOf: () => scale,
+  }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 function positive(json: JsonObject, key: string, fail: Fail): number {

@@ -1,3 +1,5 @@
+import type { AdapterFormat } from './tensor-names.js'
+
 /**
  * What an adapter adds to one matrix W [out, in] of a model: W becomes V = W + scale * B * A, and with
  * magnitudes (DoRA) each row of V is then given the length that they say. The embedding, [vocabulary,
@@ -19,7 +21,10 @@ export interface AdapterTarget {
 export interface Adapter {
   /** The absolute path that it was read from. */
   readonly path: string
+  readonly format: AdapterFormat
   readonly method: 'lora' | 'dora'
+  /** What the adapter calls its base model, if it says so: a name of the hub, or a path. */
+  readonly base: string | undefined
   /** By the Hugging Face name of the matrix, in the order of the model's tensors. */
   readonly targets: ReadonlyMap<string, AdapterTarget>
   /**
@@ -27,4 +32,6 @@ export interface Adapter {
    * the output matrix as it was.
    */
   readonly adaptsHead: boolean
+  /** Of its tensors in the file. */
+  readonly byteLength: number
 }

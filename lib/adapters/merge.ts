@@ -135,7 +135,7 @@ function targetsOf(adapters: readonly WeightedAdapter[], name: string): AdapterT
 }
 
 /** Runs of rows that take a few megabytes. */
-function* blocksOf([rows, columns]: [number, number]) {
+export function* blocksOf([rows, columns]: readonly [number, number]) {
   const most = Math.max(1, Math.floor(2 ** 20 / columns))
   for (let first = 0; first < rows; first += most) {
     yield { first, count: Math.min(most, rows - first), columns }
@@ -143,7 +143,7 @@ function* blocksOf([rows, columns]: [number, number]) {
 }
 
 /** Merges a matrix block by block, and measures what became of the change. */
-class Tally {
+export class Tally {
   readonly #name: string
   readonly #dtype: keyof typeof floatTypes
   /** Sums of squares: of the matrix, and of the change; the product of the change with what is stored. */

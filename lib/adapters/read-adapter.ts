@@ -18,16 +18,21 @@ import { transpose } from './transpose.js'
  * recipe; what it holds of the model itself is not looked at. Everything is checked before the first
  * tensor is read.
  *
+ * @param config undefined to take the adapter's word for the shapes of the model.
  * @throws OpenELMError IO_ERROR, INVALID_ADAPTER; INVALID_CHECKPOINT when the tensors are not those of an
  *   adapter, or do not fit the model.
  */
-export async function readAdapter(path: string, config: OpenELMConfig): Promise<Adapter> {
+export async function readAdapter(
+  path: string,
+  config: OpenELMConfig | undefined,
+): Promise<Adapter> {
   const { file, settings } = await locate(resolve(path))
   const { tensors } = await readSafetensorsHeader(file)
   const format = settings?.format ?? 'corenet'
-  const found = tensorsByTarget(file, adapterTensors(tensors, format, config), format)
+  const found = tensorsByTarget(file, adapterTensors(tensors, format), format)
   const usesDora = settings?.usesDora ?? [...found.values()].some(parts => parts.magnitudes)
-  const specs = tensorSpecs(config).filter(({ name }) => found.has(name))
+  const modelSpecs = config ? tensorSpecs(config) : impliedSpecs(found)
+  const specs = modelSpecs.filter(({ name }) => found.has(name))
   const stranger = [...found.keys()].find(name => !specs.some(spec => spec.name === name))
   if (stranger !== undefined) throw invalid(file, `the model has no ${stranger}`)
   if (specs.length === 0) throw invalid(file, 'it holds no adapter')
@@ -47,8 +52,17 @@ export async function readAdapter(path: string, config: OpenELMConfig): Promise<
       magnitudes: magnitudes && (await readMatrix(file, magnitudes)),
     })
   }
-  const adaptsHead = (settings?.adaptsHead ?? false) && targets.has(embeddingsName)
-  return { path: resolve(path), method: usesDora ? 'dora' : 'lora', targets, adaptsHead }
+  return {
+    path: resolve(path),
+    format,
+    method: usesDora ? 'dora' : 'lora',
+    base: settings?.base,
+    targets,
+    adaptsHead: (settings?.adaptsHead ?? false) && targets.has(embeddingsName),
+    byteLength: [...found.values()]
+      .flatMap(({ a, b, magnitudes }) => [a, b, magnitudes])
+      .reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0),
+  }
 }
 
 async function locate(path: string): Promise<{ file: string; settings?: AdapterConfig }> {
@@ -75,15 +89,13 @@ async function isFile(path: string): Promise<boolean> {
 type Stored = SafetensorsEntry & { readonly name: string; readonly isMlx: boolean }
 type Parts = { [Kind in Part]?: Stored }
 
-/** A checkpoint of CoreNet's training has the adapter among the tensors of the model. */
+/** CoreNet's training has the adapter among the tensors of the model, and others keep its matrices beside. */
 function adapterTensors(
   tensors: ReadonlyMap<string, SafetensorsEntry>,
   format: AdapterFormat,
-  config: OpenELMConfig,
 ): [name: string, entry: SafetensorsEntry][] {
-  const own = new Set(tensorSpecs(config).map(({ name }) => name))
   const isOwn = (name: string) =>
-    name.endsWith('.base_layer.weight') || (format === 'corenet' && own.has(`transformer.${name}`))
+    name.endsWith('.base_layer.weight') || (format === 'corenet' && !name.includes('.lora_'))
   return [...tensors].filter(([name]) => !isOwn(name))
 }
 
@@ -103,6 +115,19 @@ function tensorsByTarget(
     targets.set(parsed.target, parts)
   }
   return targets
+}
+
+/** The matrices of the model as an adapter has them. */
+function impliedSpecs(targets: ReadonlyMap<string, Parts>) {
+  const specs = [...targets].map(([name, { a, b }]) => {
+    const isEmbedding = name === embeddingsName
+    const [first, second] = isEmbedding ? [b, a] : [a, b]
+    const isTransposed = isEmbedding !== (a?.isMlx ?? false)
+    const rows = second?.shape[isTransposed ? 1 : 0] ?? 0
+    const columns = first?.shape[isTransposed ? 0 : 1] ?? 0
+    return { name, shape: [rows, columns] }
+  })
+  return specs.sort((x, y) => x.name.localeCompare(y.name, 'en', { numeric: true }))
 }
 
 /** A tensor, and how to read it as a matrix [rows, columns]. */

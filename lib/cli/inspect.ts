@@ -2,16 +2,17 @@ import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { type Checkpoint, openCheckpoint, tensorHeaders } from '../convert/index.js'
 import { countParameters, dtypes, type OpenELMConfig } from '../index.js'
-import { trainingMemory } from '../train/index.js'
+import { isAdapter, trainingMemory } from '../train/index.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { formatBytes, formatCount } from './format.js'
+import { printAdapter } from './inspect-adapter.js'
 import { addOptions, integer, namedModel } from './options.js'
 import { print } from './output.js'
 import { formatTable } from './table.js'
 
 export const inspect = addOptions(new Command('inspect'), configOptions)
-  .description('show what a model is made of and how much memory it needs')
-  .argument('[model]', 'the same as -m')
+  .description('show what a model is made of and how much memory it needs, or what an adapter is')
+  .argument('[model]', 'the same as -m; or an adapter, of which -m is then the base')
   .addOption(new Option('-m, --model <dir>', 'model directory, or a bundled model'))
   .option('--tensors', 'list the tensors of the checkpoint as well')
   .option('--train <n>', 'show the memory that training with n tokens at a time takes', integer(1))
@@ -19,14 +20,23 @@ export const inspect = addOptions(new Command('inspect'), configOptions)
   .addHelpText(
     'after',
     `
-Only headers are read, so even the largest model takes no time. The names are those of config.json;
---json has those of the API.
+Of a model only headers are read, so even the largest takes no time. The names are those of
+config.json; --json has those of the API.
+An adapter is a directory of PEFT or mlx-lm, or a .safetensors file with CoreNet's names. With -m, its
+base, it also tells how long the change of each matrix is, as a share of the matrix's own length.
 
 Examples:
   $ openelm inspect OpenELM-270M --tensors
-  $ openelm inspect --preset 3B`,
+  $ openelm inspect --preset 3B
+  $ openelm inspect my-adapter -m OpenELM-270M`,
   )
   .action(async (argument: string | undefined, options, command: Command) => {
+    if (argument !== undefined && (await isAdapter(argument))) {
+      const others = ['tensors', 'train', 'preset', 'config']
+      const other = others.find(name => options[name] !== undefined)
+      if (other !== undefined) command.error(`--${other} is for models`)
+      return printAdapter(argument, options)
+    }
     const dir = namedModel(argument, options, command)
     const named = await readNamedConfig(options)
     if ((dir === undefined) === (named === undefined)) {

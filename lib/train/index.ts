@@ -5,11 +5,19 @@
  */
 export type { AdapterSpec } from '../adapters/adapter-spec.js'
 export {
+  type AdapterFacts,
+  type InspectAdapterOptions,
+  inspectAdapter,
+  isAdapter,
+  type TargetFacts,
+} from '../adapters/inspect-adapter.js'
+export {
   type MergedTarget,
   type MergeOptions,
   type MergeReport,
   merge,
 } from '../adapters/merge.js'
+
 export { type AverageOptions, average } from './average.js'
 export { plotLog } from './plot-log.js'
 export { hyperparameters } from './presets.js'
