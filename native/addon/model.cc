@@ -150,7 +150,7 @@ Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
     const auto adapter = engine_->adapters().find(parts);
     const auto stream = engine_->create_stream(context_length);
     stream->adapter = adapter;
-    return SessionWrap::create(info.Env(), engine_, stream);
+    return SessionWrap::create(info.Env(), stream);
   });
 }
 

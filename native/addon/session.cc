@@ -28,19 +28,17 @@ void SessionWrap::init(Napi::Env env) {
                   }));
 }
 
-Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Engine> engine,
-                                std::shared_ptr<Stream> stream) {
-  return AddonData::of(env).session_class.New(
-      {Napi::External<std::shared_ptr<Engine>>::New(env, &engine),
-       Napi::External<std::shared_ptr<Stream>>::New(env, &stream)});
+Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Stream> stream) {
+  const auto external = Napi::External<std::shared_ptr<Stream>>::New(env, &stream);
+  return AddonData::of(env).session_class.New({external});
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info)
     : ObjectWrap(info),
-      engine_(*info[0].As<Napi::External<std::shared_ptr<Engine>>>().Data()),
-      stream_(*info[1].As<Napi::External<std::shared_ptr<Stream>>>().Data()),
+      stream_(*info[0].As<Napi::External<std::shared_ptr<Stream>>>().Data()),
+      // Of the event loop, which turns even where tokens are drawn faster than they are taken.
       notice_(std::make_shared<Notice>(AddonData::of(info.Env()),
-                                       [this](Napi::Env env) { on_notice(env); })) {
+                                       [this](Napi::Env env) { update(env, stream_->take()); })) {
   stream_->notify = [notice = notice_] { notice->post(); };
 }
 
@@ -55,36 +53,34 @@ Napi::Value SessionWrap::context_length(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::wait(Napi::Env env, ToJs to_js) {
   call_ = Napi::Promise::Deferred::New(env);
   to_js_ = std::move(to_js);
-  tidy(env);
+  update(env);
   return call_->Promise();
 }
 
-// Of the event loop, which turns even where tokens are drawn faster than they are taken.
-void SessionWrap::on_notice(Napi::Env env) {
-  if (const auto result = call_ ? stream_->take() : std::nullopt) {
+// Settles what can be settled now: the call by its result, if that is given.
+Napi::Value SessionWrap::update(Napi::Env env, const std::optional<Stream::Result>& result) {
+  if (call_ && result) {
     const auto call = *std::exchange(call_, std::nullopt);
     settle(env, call, result->error, [&](Napi::Env env) { return to_js_(env, result->sample); });
   }
   if (!call_ && !waiting_.empty()) stream_->stop();
-  tidy(env);
-}
-
-void SessionWrap::tidy(Napi::Env env) {
   if ((!logits_.IsEmpty() || !waiting_.empty()) && stream_->is_idle()) {
     logits_.Reset();
     for (const auto& waiting : std::exchange(waiting_, {})) waiting.Resolve(env.Undefined());
   }
   const bool keep_alive = call_ || !waiting_.empty() || !logits_.IsEmpty();
-  if (keep_alive == std::exchange(is_kept_alive_, keep_alive)) return;
-  keep_alive ? Ref() : Unref();
-  keep_alive ? AddonData::of(env).begin_work(env) : AddonData::of(env).end_work(env);
+  if (keep_alive != std::exchange(is_kept_alive_, keep_alive)) {
+    keep_alive ? Ref() : Unref();
+    keep_alive ? AddonData::of(env).begin_work(env) : AddonData::of(env).end_work(env);
+  }
+  return env.Undefined();
 }
 
 Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
   const auto tokens = int32s(info[0]);
   const int size = int(tokens.size());
   const int first_row = info[1].As<Napi::Boolean>() ? 0 : size - 1;
-  const size_t count = size_t(size - first_row) * size_t(engine_->config().vocab_size);
+  const size_t count = size_t(size - first_row) * size_t(stream_->vocab_size());
   const auto array = new_array(info.Env(), "Float32Array", count);
   float* const to = array.As<Napi::Float32Array>().Data();
   stream_->append(tokens, first_row, size, [=](int row, std::span<const float> logits) {
@@ -101,14 +97,8 @@ Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionWrap::scores(const Napi::CallbackInfo& info) {
-  const auto rows = int32s(info[1]);
-  const auto tokens = int32s(info[2]);
-  std::vector<Target> targets;
-  for (size_t i = 0; i < std::min(rows.size(), tokens.size()); ++i) {
-    targets.push_back({rows[i], tokens[i]});
-  }
-  const auto scores =
-      score(*stream_, int32s(info[0]), std::move(targets), info[3].As<Napi::Number>().Int32Value());
+  const int top = info[3].As<Napi::Number>();
+  const auto scores = score(*stream_, int32s(info[0]), int32s(info[1]), int32s(info[2]), top);
   return wait(info.Env(), [scores](Napi::Env env, const Sample&) {
     auto result = Napi::Object::New(env);
     result.Set("logprobs", to_array(env, scores->logprobs));
@@ -120,28 +110,22 @@ Napi::Value SessionWrap::scores(const Napi::CallbackInfo& info) {
 
 // Nobody waits for a batch that other sessions need: the session is busy until then, but its caller
 // is told now.
-Napi::Value SessionWrap::give_up(Napi::Env env, ErrorCode code, const char* why) {
-  stream_->stop();
-  const auto call = std::exchange(call_, std::nullopt);
-  if (call) call->Reject(make_js_error(env, code, why).Value());
-  tidy(env);
-  return env.Undefined();
-}
-
 Napi::Value SessionWrap::cancel(const Napi::CallbackInfo& info) {
-  return give_up(info.Env(), ErrorCode::kAborted, "aborted");
+  stream_->stop();
+  const Error error(ErrorCode::kAborted, "aborted");
+  return update(info.Env(), Stream::Result{{}, std::make_exception_ptr(error)});
 }
 
 Napi::Value SessionWrap::dispose(const Napi::CallbackInfo& info) {
   stream_->dispose();
-  return give_up(info.Env(), ErrorCode::kDisposed, "the session was disposed");
+  const Error error(ErrorCode::kDisposed, "the session was disposed");
+  return update(info.Env(), Stream::Result{{}, std::make_exception_ptr(error)});
 }
 
 Napi::Value SessionWrap::when_idle(const Napi::CallbackInfo& info) {
   waiting_.push_back(Napi::Promise::Deferred::New(info.Env()));
   const auto promise = waiting_.back().Promise();
-  if (!call_) stream_->stop();
-  tidy(info.Env());
+  update(info.Env());
   return promise;
 }
 
@@ -151,7 +135,7 @@ Napi::Value SessionWrap::rewind(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionWrap::fork(const Napi::CallbackInfo& info) {
-  return create(info.Env(), engine_, stream_->fork());
+  return create(info.Env(), stream_->fork());
 }
 
 }  // namespace openelm

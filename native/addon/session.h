@@ -16,8 +16,7 @@ namespace openelm {
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:
   static void init(Napi::Env env);
-  static Napi::Value create(Napi::Env env, std::shared_ptr<Engine> engine,
-                            std::shared_ptr<Stream> stream);
+  static Napi::Value create(Napi::Env env, std::shared_ptr<Stream> stream);
 
   explicit SessionWrap(const Napi::CallbackInfo& info);
   ~SessionWrap() override { notice_->run = nullptr; }
@@ -37,17 +36,13 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
-  // The method, of which no C++ exception but Napi::Error leaves.
   template <Napi::Value (SessionWrap::*method)(const Napi::CallbackInfo&)>
   Napi::Value guard(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] { return (this->*method)(info); });
   }
   Napi::Value wait(Napi::Env env, ToJs to_js);
-  Napi::Value give_up(Napi::Env env, ErrorCode code, const char* why);
-  void on_notice(Napi::Env env);
-  void tidy(Napi::Env env);
+  Napi::Value update(Napi::Env env, const std::optional<Stream::Result>& result = {});
 
-  std::shared_ptr<Engine> engine_;  // outlives its stream
   std::shared_ptr<Stream> stream_;
   std::shared_ptr<Notice> notice_;  // of the stream
   std::optional<Napi::Promise::Deferred> call_;

@@ -21,7 +21,7 @@ namespace openelm {
 //
 // Nothing that fails there reaches further than it must: an error in what is made of a stream's
 // logits ends the job of that stream, and one in the forward pass those of the batch.
-class Engine {
+class Engine : public std::enable_shared_from_this<Engine> {
  public:
   // The ops of the backend run on the engine's thread from now on. Throws Error{kOutOfMemory}, and
   // std::system_error where no thread can be started.
@@ -32,8 +32,8 @@ class Engine {
   // memory back. Idempotent. Any thread but the engine's.
   void dispose();
 
-  // An empty stream, whose last owner's end is its dispose(). It must not outlive the engine.
-  // Throws Error{kOutOfMemory}, and kDisposed after dispose().
+  // An empty stream, which keeps the engine, and whose last owner's end is its dispose(). Throws
+  // Error{kOutOfMemory}, and kDisposed after dispose().
   std::shared_ptr<Stream> create_stream(int context_length);
 
   Adapters& adapters() { return adapters_; }
@@ -45,37 +45,20 @@ class Engine {
 
  private:
   friend class Stream;
-  using Lock = std::unique_lock<std::mutex>;
   using State = Stream::State;
 
-  // Logits of the batch: those after one token of a stream.
-  struct Row {
-    Stream* stream;
-    int index;
-  };
-
-  // For streams, while mutex_ is held. end() may destroy one that has no other owner.
-  void require_running() const;  // throws Error{kDisposed}
-  void begin(Stream& stream);
-  void end(Stream& stream, std::exception_ptr error);
-  void retire(Stream& stream);
-  void update_cancelled();
-
   void run();
-  void run_tasks(Lock& lock);
   bool fill_batch();
   void add(Stream& stream, int room);
-  void add_draws();
-  void run_batch(Lock& lock);
-  void use(const Row& row, int index, const Output& output);
-  void finish(Stream& stream);
+  void run_batch(std::unique_lock<std::mutex>& lock);
+  void use(int row, const Output& output);
+  void finish(Stream& stream, const std::exception_ptr& batch_error);
 
   const Config config_;
   std::shared_ptr<Backend> backend_;
   const std::string device_;
   Weights weights_;
   std::atomic<size_t> weight_bytes_;
-  const int max_batch_tokens_;
   const std::exception_ptr disposed_;
   std::optional<Decoder> decoder_;
   std::atomic<bool> cancelled_{false};  // the batch
@@ -89,11 +72,9 @@ class Engine {
   // Guarded by mutex_. The batch is the thread's own while it runs.
   std::list<std::shared_ptr<Stream>> streams_;  // under way
   std::vector<std::function<void()>> tasks_;    // for the thread, before the next batch
-  bool has_retired_ = false;                    // caches to free
   bool is_stopping_ = false;
   Batch batch_;
-  std::vector<Stream*> batched_;  // the streams in the batch
-  std::vector<Row> rows_;
+  std::vector<Stream*> rows_;  // [n], of the batch's logits: whose they are
   std::thread thread_;
 };
 

@@ -59,6 +59,11 @@ void KvCaches::retire(const std::shared_ptr<KvCache>& cache) noexcept {
   if (found != caches_.end()) retired_.splice(retired_.end(), caches_, found);
 }
 
+bool KvCaches::has_retired() const {
+  std::lock_guard lock(mutex_);
+  return !retired_.empty();
+}
+
 void KvCaches::free_retired() {
   std::lock_guard freeing(freeing_);
   std::unique_lock lock(mutex_);

@@ -56,6 +56,7 @@ class KvCaches {
   // Takes one back, which does not count any more. It is freed by free_retired(), because that may
   // take long; once this returns it has been, whichever thread has done so.
   void retire(const std::shared_ptr<KvCache>& cache) noexcept;
+  bool has_retired() const;
   void free_retired();
 
   // Frees all, although they may still be referred to.

@@ -29,33 +29,31 @@ float score_token(std::span<const float> logits, int target, std::span<int32_t> 
 }
 
 std::shared_ptr<const Scores> score(Stream& stream, Stream::Tokens tokens,
-                                    std::vector<Target> targets, int top) {
-  const int vocab_size = stream.vocab_size();
-  int row = 0;
-  for (const Target& target : targets) {
-    const bool is_known = target.token >= 0 && target.token < vocab_size;
-    if (target.row < row || target.row >= int(tokens.size()) || !is_known || top < 0) {
-      throw Error(ErrorCode::kInvalidArgument, "expected targets in order of the rows appended");
-    }
-    row = target.row;
+                                    std::span<const int32_t> rows, std::span<const int32_t> targets,
+                                    int top) {
+  const auto is_token = [&](int32_t id) { return id >= 0 && id < stream.vocab_size(); };
+  const auto is_row = [&](int32_t row) { return row >= 0 && row < int(tokens.size()); };
+  if (rows.size() != targets.size() || !std::ranges::all_of(targets, is_token) || top < 0 ||
+      !std::ranges::all_of(rows, is_row) || !std::ranges::is_sorted(rows)) {
+    throw Error(ErrorCode::kInvalidArgument, "expected targets in order of the rows appended");
   }
   const auto scores = std::make_shared<Scores>();
   scores->logprobs.resize(targets.size());
   scores->top_tokens.resize(targets.size() * top);
   scores->top_logprobs.resize(targets.size() * top);
-  const int first_row = targets.empty() ? 0 : targets.front().row;
-  const int end_row = targets.empty() ? 0 : row + 1;
-  const auto use = [=, targets = std::move(targets)](int row, std::span<const float> logits) {
-    const auto before = [](const Target& target, int row) { return target.row < row; };
-    size_t i = std::lower_bound(targets.begin(), targets.end(), row, before) - targets.begin();
-    for (; i < targets.size() && targets[i].row == row; ++i) {
+  const auto use = [=, rows = std::vector(rows.begin(), rows.end()),
+                    targets = std::vector(targets.begin(), targets.end())](
+                       int row, std::span<const float> logits) {
+    size_t i = std::lower_bound(rows.begin(), rows.end(), row) - rows.begin();
+    for (; i < rows.size() && rows[i] == row; ++i) {
       const size_t first = i * size_t(top);
       scores->logprobs[i] =
-          score_token(logits, targets[i].token, std::span(scores->top_tokens).subspan(first, top),
+          score_token(logits, targets[i], std::span(scores->top_tokens).subspan(first, top),
                       std::span(scores->top_logprobs).subspan(first, top));
     }
   };
-  stream.append(tokens, first_row, end_row, use);
+  const int first_row = rows.empty() ? 0 : rows.front();
+  stream.append(tokens, first_row, rows.empty() ? 0 : rows.back() + 1, use);
   return scores;
 }
 

@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "../error.h"
@@ -22,41 +23,39 @@ void Stream::require_idle() const {
 
 void Stream::begin(Tokens tokens, Job job) {
   require_idle();
-  if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "expected at least one token");
-  for (const int32_t token : tokens) {
-    if (token >= 0 && token < vocab_size()) continue;
-    throw Error(ErrorCode::kInvalidArgument,
-                "token " + std::to_string(token) + " is not in the vocabulary");
+  const auto is_token = [&](int32_t id) { return id >= 0 && id < vocab_size(); };
+  if (tokens.empty() || !std::ranges::all_of(tokens, is_token)) {
+    throw Error(ErrorCode::kInvalidArgument, "expected at least one token, all of the vocabulary");
   }
   if (tokens.size() > size_t(context_length_ - position_)) {
-    throw Error(ErrorCode::kContextOverflow,
-                std::to_string(tokens.size()) + " tokens at position " + std::to_string(position_) +
-                    " do not fit in a context of " + std::to_string(context_length_));
+    throw Error(ErrorCode::kContextOverflow, "the tokens do not fit in the context");
   }
-  tokens_.assign(tokens.begin(), tokens.end());
-  mailbox_.reserve(job.ahead + 1);
-  engine_.begin(*this);
-  held_ = position_;
-  appended_ = 0;
+  if (engine_.is_stopping_) std::rethrow_exception(engine_.disposed_);
+  job.tokens.assign(tokens.begin(), tokens.end());
+  job.held = position_;
+  job.asked = int(tokens.size());
+  job.mailbox.reserve(job.ahead + 2);
+  place_ = engine_.streams_.insert(engine_.streams_.end(), shared_from_this());
   job_ = std::move(job);
-  asked_ = int(tokens.size());
+  state_ = State::kWaiting;
+  engine_.wake_.notify_one();
 }
 
 void Stream::append(Tokens tokens, int first_row, int end_row, UseLogits use) {
   std::lock_guard lock(engine_.mutex_);
-  begin(tokens, {first_row, end_row, std::move(use), nullptr, 0});
+  begin(tokens, {.first_row = first_row, .end_row = end_row, .use = std::move(use)});
 }
 
 void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead) {
   std::lock_guard lock(engine_.mutex_);
   const bool is_next = job_.sampler == sampler && tokens.size() == 1 && tokens[0] == last_token_;
-  if (is_next && asked_ == 0 && state_ != State::kStopped) {
-    mailbox_.reserve(ahead + 1);
+  if (is_next && job_.asked == 0 && state_ != State::kStopped) {
+    job_.mailbox.reserve(ahead + 2);
     job_.ahead = ahead;
-    asked_ = 1;
-    if (state_ == State::kWaiting && !has_more()) return engine_.end(*this, nullptr);
+    job_.asked = 1;
+    if (state_ == State::kWaiting && job_.has_all()) return end(nullptr);
     engine_.wake_.notify_one();
-    if ((!mailbox_.empty() || state_ == State::kDone) && notify) notify();
+    if (!job_.mailbox.empty() && notify) notify();
     return;
   }
   require_idle();
@@ -64,54 +63,43 @@ void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ah
     throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
   }
   if (sampler.use_count() > 1) throw Error(ErrorCode::kBusy, "the sampler is in use");
-  const auto use = [this](int, std::span<const float> logits) {
-    job_.sampler->accept(tokens_.data(), tokens_.size());
-    latest_ = job_.sampler->sample(logits.data(), mask.get());
-    if (mask) mask->accept(latest_.token);
-  };
-  begin(tokens, {int(tokens.size()) - 1, int(tokens.size()), use, sampler, ahead});
+  const int size = int(tokens.size());
+  begin(tokens, {.first_row = size - 1, .end_row = size, .sampler = sampler, .ahead = ahead});
 }
 
 std::optional<Stream::Result> Stream::take() {
   std::lock_guard lock(engine_.mutex_);
-  if (asked_ == 0 || (mailbox_.empty() && state_ != State::kDone)) return {};
-  Result result;
-  if (mailbox_.empty()) {
-    result.error = error_;
-    clear();
-    return result;
+  if (job_.asked == 0 || job_.mailbox.empty()) return {};
+  Result result = std::move(job_.mailbox.front());
+  job_.mailbox.erase(job_.mailbox.begin());
+  if (!result.error) {
+    position_ += std::exchange(job_.asked, 0);
+    last_token_ = result.sample.token;
   }
-  result.sample = std::move(mailbox_.front());
-  mailbox_.erase(mailbox_.begin());
-  position_ += std::exchange(asked_, 0);
-  last_token_ = result.sample.token;
-  if (state_ == State::kDone && mailbox_.empty() && !error_) clear();
+  if (state_ == State::kDone && job_.mailbox.empty()) clear();
   return result;
 }
 
 void Stream::stop() {
   std::lock_guard lock(engine_.mutex_);
-  if (state_ == State::kIdle) return;
-  mailbox_.clear();
-  asked_ = 0;
-  const State state = std::exchange(state_, State::kStopped);
-  if (state == State::kWaiting) return engine_.end(*this, nullptr);
-  if (state == State::kDone) return clear();
-  engine_.update_cancelled();
+  job_.mailbox.clear();
+  job_.asked = 0;
+  if (state_ == State::kIdle || state_ == State::kDone) return clear();
+  if (std::exchange(state_, State::kStopped) == State::kWaiting) return end(nullptr);
+  const auto is_wanted = [](const auto& stream) { return stream->state_ == State::kInBatch; };
+  if (std::ranges::none_of(engine_.streams_, is_wanted)) engine_.cancelled_ = true;
 }
 
 void Stream::dispose() {
+  is_disposed_ = true;
   stop();
-  std::lock_guard lock(engine_.mutex_);
-  if (!std::exchange(is_disposed_, true) && state_ == State::kIdle) engine_.retire(*this);
 }
 
 void Stream::rewind(int position) {
   std::lock_guard lock(engine_.mutex_);
   require_idle();
   if (position < 0 || position > position_) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "expected a position from 0 to " + std::to_string(position_));
+    throw Error(ErrorCode::kInvalidArgument, "expected a position that is not ahead");
   }
   position_ = position;
 }
@@ -122,7 +110,6 @@ std::shared_ptr<Stream> Stream::fork() {
   fork->position_ = position_;
   fork->adapter = adapter;
   std::lock_guard lock(engine_.mutex_);
-  engine_.require_running();
   engine_.tasks_.push_back([from = shared_from_this(), to = fork->shared_from_this(),
                             from_cache = cache_, to_cache = fork->cache_, positions = position_] {
     try {
@@ -136,13 +123,22 @@ std::shared_ptr<Stream> Stream::fork() {
   return fork;
 }
 
+void Stream::end(std::exception_ptr error) {
+  const bool is_wanted = std::exchange(state_, State::kDone) != State::kStopped;
+  if (error) job_.mailbox.push_back({{}, std::move(error)});
+  if (!is_wanted) clear();
+  if (notify) notify();
+  engine_.streams_.erase(place_);
+}
+
 // The job is over, and all of it has been taken or is not wanted.
 void Stream::clear() {
   state_ = State::kIdle;
-  asked_ = 0;
   job_ = {};
-  error_ = nullptr;
-  if (is_disposed_) engine_.retire(*this);
+  if (!is_disposed_ || !cache_) return;
+  adapter = nullptr;
+  engine_.caches_.retire(std::exchange(cache_, nullptr));
+  engine_.wake_.notify_one();
 }
 
 }  // namespace openelm

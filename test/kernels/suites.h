@@ -19,6 +19,7 @@ void test_planted();
 void test_invariance();
 void test_scheduler();
 void test_streams();
+void test_token_scores();
 void test_sampler();
 void test_differences();
 void test_gradients();
