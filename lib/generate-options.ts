@@ -1,4 +1,9 @@
 import { type AdapterChoice, adapterRules } from './adapters/adapter-choice.js'
+import {
+  type ConstraintSource,
+  constraintSource,
+  type JsonSchema,
+} from './constraint/constraint-source.js'
 import type { NativeSamplerOptions } from './native-session.js'
 import {
   abortSignal,
@@ -27,6 +32,17 @@ export interface GenerateOptions extends SamplerOptions {
   stopTokens?: TokenIds | undefined
   /** Whether to go on after an end-of-text token. Default false. */
   ignoreEos?: boolean | undefined
+  /**
+   * What the text must be: JSON that fits a schema, or a text that a regular expression matches from its
+   * start to its end. It then ends with the last character that may come, at the latest; `maxTokens`, the
+   * context or a stop sequence may still cut it short, which `finishReason` 'length' tells of the first
+   * two. Default anything.
+   *
+   * Of JSON Schema (draft 2020-12) this is the part that OpenAI's strict mode has, and what zod makes of
+   * everyday schemas; keywords that are not supported are refused when the generation begins. Objects
+   * have their keys in the order of the schema, and others only where `additionalProperties` says so.
+   */
+  responseConstraint?: JsonSchema | RegExp | undefined
   /** Aborts the generation, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined
 }
@@ -38,6 +54,7 @@ export interface GenerateSettings {
   readonly stopSequences: readonly string[]
   readonly stopTokens: Int32Array
   readonly ignoreEos: boolean
+  readonly responseConstraint: ConstraintSource | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -48,6 +65,7 @@ function rulesFor(vocabSize: number) {
     stopSequences: optional(arrayOf(stopSequence), []),
     stopTokens: optional(tokenIds(vocabSize, { min: 0 }), new Int32Array()),
     ignoreEos: optional(boolean, false),
+    responseConstraint: optional(constraintSource),
     signal: optional(abortSignal),
   } satisfies RulesOf<GenerateOptions>
 }
@@ -77,13 +95,22 @@ export function readModelGenerateOptions(
 }
 
 function settingsOf(values: ValuesOf<ReturnType<typeof rulesFor>>): GenerateSettings {
-  const { maxTokens, stopSequences, stopTokens, ignoreEos, signal, ...sampler } = values
+  const {
+    maxTokens,
+    stopSequences,
+    stopTokens,
+    ignoreEos,
+    responseConstraint,
+    signal,
+    ...sampler
+  } = values
   return {
     sampler: toNative(sampler),
     maxTokens,
     stopSequences,
     stopTokens,
     ignoreEos,
+    responseConstraint,
     signal,
   }
 }

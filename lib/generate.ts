@@ -1,5 +1,6 @@
 import { onAbort } from './abortable.js'
 import type { CachedSequence } from './cached-sequence.js'
+import type { ConstrainedText } from './constraint/constraint.js'
 import type { GenerateSettings } from './generate-options.js'
 import type { GenerateChunk, GenerateResult } from './generation-stream.js'
 import { loadNative } from './native.js'
@@ -27,9 +28,17 @@ export async function* generate(
   try {
     const ids = await prompts.encodeBehind(before.length, prompt, { room, signal })
     tokens = [...before, ...ids]
+    const isContinued = before.length > 0 || ids.some(id => id !== prompts.bosTokenId)
+    const ends = new Set([
+      ...settings.stopTokens,
+      ...(settings.ignoreEos ? [] : prompts.eosTokenIds),
+    ])
+    const { responseConstraint } = settings
+    const constrained =
+      responseConstraint &&
+      (await prompts.constrained(responseConstraint, { ends, isContinued, signal }))
     const missing = await sequence.prepare(tokens, tokens.length - 1)
     const held = sequence.cachedLength
-    const isContinued = before.length > 0 || ids.some(id => id !== prompts.bosTokenId)
     const stopSequences = [...prompts.stopSequences(prompt), ...settings.stopSequences]
     const sampler = new (loadNative().Sampler)(prompts.vocabSize, settings.sampler)
     sampler.accept(Int32Array.from(tokens.slice(0, held)))
@@ -39,7 +48,8 @@ export async function* generate(
       missing,
       tokens,
       characters: prompts.characters(stopSequences, isContinued),
-      eosTokenIds: prompts.eosTokenIds,
+      constrained,
+      ends,
       usage: { promptTokens: ids.length, cachedTokens: Math.max(0, held - before.length) },
     }
     return yield* decode(start, { ...settings, stopSequences })
@@ -59,8 +69,10 @@ interface GenerationStart {
   readonly tokens: number[]
   /** Makes text of the tokens drawn. */
   readonly characters: TokenStream
-  /** The tokens that end the text, whether they are to be heeded or not. */
-  readonly eosTokenIds: readonly number[]
+  /** What the text must be, if it must be something. */
+  readonly constrained: ConstrainedText | undefined
+  /** The tokens that end the text. */
+  readonly ends: ReadonlySet<number>
   readonly usage: Omit<GenerateResult['usage'], 'completionTokens'>
 }
 
@@ -73,33 +85,40 @@ async function* decode(
   start: GenerationStart,
   settings: GenerateSettings,
 ): AsyncGenerator<GenerateChunk, GenerateResult> {
-  const { sequence, sampler, characters } = start
+  const { sequence, sampler, characters, constrained, ends } = start
   const { native, contextLength } = sequence
   const { maxTokens, signal } = settings
-  const ends = new Set([...settings.stopTokens, ...(settings.ignoreEos ? [] : start.eosTokenIds)])
   const stop = new StopSequences(settings.stopSequences)
   const clock = new Clock()
   const tokens: number[] = []
   let text = ''
   let next = start.missing
+  const draw = async () => {
+    const mask = constrained && (await constrained.nextMask(signal))
+    signal?.throwIfAborted()
+    // The mask of the next token depends on this one: with one, nothing is drawn ahead.
+    const goesOn = !constrained && tokens.length + 1 < maxTokens
+    return native.sample(next, sampler, goesOn, mask)
+  }
 
   const forget = onAbort(signal, () => native.cancel())
   try {
     for (;;) {
-      const goesOn = tokens.length + 1 < maxTokens
-      signal?.throwIfAborted()
-      const sample = toSample(await clock.time(native.sample(next, sampler, goesOn)))
+      const sample = toSample(await clock.time(draw()))
       signal?.throwIfAborted()
       start.tokens.push(sample.token)
       sequence.tokens = start.tokens
       tokens.push(sample.token)
       next = Int32Array.of(sample.token)
 
+      constrained?.accept(sample.token)
+
       const isEnd = ends.has(sample.token)
       let piece = isEnd ? '' : stop.push(characters.push(sample.token))
-      const isStopped = isEnd || stop.found
+      const isComplete = isEnd || constrained?.isComplete === true
+      const isStopped = isComplete || stop.found
       const isFull = tokens.length === maxTokens || native.position === contextLength
-      if (!stop.found && (isEnd || isFull)) piece += stop.push(characters.end()) + stop.end()
+      if (!stop.found && (isComplete || isFull)) piece += stop.push(characters.end()) + stop.end()
       text += piece
       yield { text: piece, ...sample }
 

@@ -19,6 +19,7 @@ export {
   presets,
   readConfig,
 } from './config.js'
+export type { JsonSchema } from './constraint/constraint-source.js'
 export { errorCodes, OpenELMError, type OpenELMErrorCode } from './errors.js'
 export { checkGenerateOptions, type GenerateOptions } from './generate-options.js'
 export type {

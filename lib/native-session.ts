@@ -41,8 +41,12 @@ export interface NativeScores {
 export interface NativeSampler {
   /** Appends tokens to the text; the first counts as generated if it was drawn just before. */
   accept(tokens: Int32Array): void
-  /** Draws from given scores, [vocabSize]; the token drawn is not accepted. */
-  sample(logits: Float32Array): NativeSample
+  /**
+   * Draws from given scores, [vocabSize]; the token drawn is not accepted.
+   *
+   * @param mask bit i % 32 of word i / 32 says whether token i may come.
+   */
+  sample(logits: Float32Array, mask?: Uint32Array): NativeSample
 }
 
 /**
@@ -59,9 +63,15 @@ export interface NativeSession {
    *
    * With `goesOn` the one after it is begun before it is asked for, as if the caller had done at once
    * what it must do next: call this with the token drawn and the same sampler, or `whenIdle`, which
-   * makes the session (though not the sampler) what it was without.
+   * makes the session (though not the sampler) what it was without. A mask, as the sampler takes it, is
+   * for one token: it wants a call without `goesOn`.
    */
-  sample(tokens: Int32Array, sampler: NativeSampler, goesOn: boolean): Promise<NativeSample>
+  sample(
+    tokens: Int32Array,
+    sampler: NativeSampler,
+    goesOn: boolean,
+    mask?: Uint32Array,
+  ): Promise<NativeSample>
   /** Scores each target as if it came after `tokens[row]`, by as many rows, which are in order. */
   scores(
     tokens: Int32Array,

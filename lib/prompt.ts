@@ -2,6 +2,9 @@ import { needsBos, renderChat } from './chat/encode-chat.js'
 import { type Message, type PlainMessage, readMessages } from './chat/message.js'
 import type { ChatTemplate } from './chat/template.js'
 import type { OpenELMConfig } from './config.js'
+import { ConstrainedText } from './constraint/constraint.js'
+import type { ConstraintSource } from './constraint/constraint-source.js'
+import { Constraints } from './constraint/constraints.js'
 import { invalidArgument, OpenELMError } from './errors.js'
 import type { TextParts } from './load-text-parts.js'
 import { tokenIds } from './options.js'
@@ -34,6 +37,7 @@ export class PromptEncoder {
   readonly eosTokenIds: readonly number[]
   readonly #tokenizer: Tokenizer | OpenELMError
   readonly #chatTemplate: ChatTemplate | OpenELMError
+  #constraints: Constraints | undefined
 
   constructor(
     { vocabSize, bosTokenId }: OpenELMConfig,
@@ -146,6 +150,25 @@ export class PromptEncoder {
       return { push: () => '', end: () => '' }
     }
     return this.tokenizer.stream({ continuation })
+  }
+
+  /**
+   * A text that is to fit a constraint.
+   *
+   * @param options ends: the tokens that may end it; isContinued: whether it continues another.
+   * @throws OpenELMError INVALID_ARGUMENT, also for what is not supported; INVALID_TOKENIZER; or the
+   *   reason of the signal.
+   */
+  async constrained(
+    source: ConstraintSource,
+    options: { ends: ReadonlySet<number>; isContinued: boolean; signal: AbortSignal | undefined },
+  ): Promise<ConstrainedText> {
+    const { ends, isContinued, signal } = options
+    const { vocabSize, tokenizer } = this
+    const bytesOf = (token: number) => tokenizer.bytesOf(token)
+    this.#constraints ??= new Constraints({ vocabSize, bytesOf })
+    const constraint = await this.#constraints.get(source, signal)
+    return new ConstrainedText(constraint, bytesOf, ends, tokenizer.prependsSpace && !isContinued)
   }
 
   /**

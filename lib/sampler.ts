@@ -42,13 +42,20 @@ export class Sampler {
   /**
    * Draws a token from scores, [vocabSize]. It becomes part of the text by `accept` only.
    *
-   * @throws OpenELMError NON_FINITE_LOGITS when no score is a finite number, INVALID_ARGUMENT.
+   * @param mask which tokens may come, before any option sees the scores: bit `i % 32` of word
+   *   `Math.floor(i / 32)` says it of token `i`. All by default. Log-probabilities do not depend on it.
+   * @throws OpenELMError NON_FINITE_LOGITS when no score that is left is a finite number,
+   *   INVALID_ARGUMENT.
    */
-  sample(logits: Float32Array): Sample {
+  sample(logits: Float32Array, mask?: Uint32Array): Sample {
     if (!(logits instanceof Float32Array) || logits.length !== this.#vocabSize) {
       throw invalidArgument('logits', `a Float32Array of ${this.#vocabSize}`, logits)
     }
-    return toSample(this.#native.sample(logits))
+    const words = Math.ceil(this.#vocabSize / 32)
+    if (mask !== undefined && !(mask instanceof Uint32Array && mask.length === words)) {
+      throw invalidArgument('mask', `a Uint32Array of ${words}`, mask)
+    }
+    return toSample(this.#native.sample(logits, mask))
   }
 }
 

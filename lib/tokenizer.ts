@@ -83,6 +83,10 @@ export interface Tokenizer {
     text: string | readonly (string | number)[],
     options?: EncodeAsyncOptions,
   ): Promise<number[]>
+  /** @internal The UTF-8 that a token stands for. */
+  bytesOf(token: number): Uint8Array
+  /** @internal Whether `encode` puts a space in front of a text, which `decode` takes away. */
+  readonly prependsSpace: boolean
   /** @internal The same ids, as work that can pause. */
   encodeInSteps(
     text: string | readonly (string | number)[],
@@ -187,6 +191,14 @@ class BytePairTokenizer implements Tokenizer {
     const { signal, ...settings } = readOptions(options, encodeAsyncRules)
     signal?.throwIfAborted()
     return finishInSlices(this.#encode(text, settings), signal)
+  }
+
+  get prependsSpace(): boolean {
+    return this.#vocabulary.prependsSpace
+  }
+
+  bytesOf(token: number): Uint8Array {
+    return this.#vocabulary.bytesOf(token)
   }
 
   encodeInSteps(

@@ -448,3 +448,30 @@ t.test('a sampler is for one session at a time, and nothing else meanwhile', asy
   t.equal((await other.sample(tokens, sampler, false)).token, (await call).token)
   sampler.accept(tokens)
 })
+
+t.test('a mask leaves out tokens before anything else is done with their scores', async t => {
+  const logits = makeLogits(70)
+  const mask = new Uint32Array(3)
+  for (const token of [3, 33, 69]) mask[token >> 5]! |= 1 << (token & 31)
+  for (const options of [
+    {},
+    { temperature: 1 },
+    { temperature: 1, topK: 2 },
+    { temperature: 5, topP: 0.9 },
+  ]) {
+    const sampler = new PublicSampler(70, { ...options, seed: 1, logitBias: { 4: 100 } })
+    const masked = Float32Array.from(logits, (logit, id) =>
+      [3, 33, 69].includes(id) ? logit : -Infinity,
+    )
+    const twin = new PublicSampler(70, { ...options, seed: 1 })
+    for (let i = 0; i < 50; i++) t.same(sampler.sample(logits, mask), twin.sample(masked))
+  }
+  const { topLogprobs } = new PublicSampler(70, { logprobs: 5 }).sample(logits, mask)
+  t.same(topLogprobs, new PublicSampler(70, { logprobs: 5 }).sample(logits).topLogprobs)
+  const sampler = new PublicSampler(70)
+  t.throws(() => sampler.sample(logits, new Uint32Array(3)), { code: 'NON_FINITE_LOGITS' })
+  for (const wrong of [new Uint32Array(2), new Uint32Array(4), [1, 1, 1], null]) {
+    t.throws(() => sampler.sample(logits, wrong as Uint32Array), invalid)
+    t.throws(() => create(70).sample(logits, wrong as Uint32Array), invalid)
+  }
+})

@@ -31,6 +31,18 @@ static SamplerOptions read_options(const Napi::Object& options) {
   return result;
 }
 
+std::unique_ptr<TokenBits> to_mask(const Napi::Value& value, int vocab_size) {
+  if (value.IsUndefined()) return nullptr;
+  const bool is_array =
+      value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint32_array;
+  const auto words = is_array ? value.As<Napi::Uint32Array>() : Napi::Uint32Array();
+  if (!is_array || words.ElementLength() != (static_cast<size_t>(vocab_size) + 31) / 32) {
+    throw Error(ErrorCode::kInvalidArgument, "expected a mask with a bit for each token");
+  }
+  return std::make_unique<TokenBits>(
+      std::vector<uint32_t>(words.Data(), words.Data() + words.ElementLength()));
+}
+
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   auto result = Napi::Object::New(env);
   result.Set("token", sample.token);
@@ -84,7 +96,8 @@ Napi::Value SamplerWrap::sample(const Napi::CallbackInfo& info) {
       throw Error(ErrorCode::kInvalidArgument,
                   "expected one logit for each token of the vocabulary");
     }
-    return sample_to_js(info.Env(), idle().sample(logits.data()));
+    const auto mask = to_mask(info[1], sampler_->vocab_size());
+    return sample_to_js(info.Env(), idle().sample(logits.data(), mask.get()));
   });
 }
 

@@ -30,6 +30,14 @@ bool are_valid(const SamplerOptions& options) {
 
 }  // namespace
 
+void TokenBits::apply(float* scores, size_t size) {
+  for (size_t id = 0; id < size; ++id) {
+    const size_t word = id / 32;
+    const bool is_allowed = word < words_.size() && (words_[word] >> (id % 32) & 1) != 0;
+    if (!is_allowed) scores[id] = kMinusInfinity;
+  }
+}
+
 Sampler::Sampler(int vocab_size, const SamplerOptions& options)
     : vocab_size_(vocab_size), options_(options), random_(options.seed) {
   if (vocab_size <= 0 || !are_valid(options)) {

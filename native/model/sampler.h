@@ -48,6 +48,18 @@ class TokenMask {
   virtual void accept(int32_t token) = 0;
 };
 
+// A mask for one token: bit i % 32 of word i / 32 says whether token i may come.
+class TokenBits : public TokenMask {
+ public:
+  explicit TokenBits(std::vector<uint32_t> words) : words_(std::move(words)) {}
+
+  void apply(float* scores, size_t size) override;
+  void accept(int32_t) override {}
+
+ private:
+  const std::vector<uint32_t> words_;
+};
+
 // Turns logits [vocab_size] into a token, by these steps in this order, which is that of Hugging
 // Face's `generate`:
 //   logit bias          added to the logits of its tokens
