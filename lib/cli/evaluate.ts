@@ -81,7 +81,13 @@ Examples:
       { tasks, data, numFewshot, limit, shard, sessions, answers, signal },
       options.logSamples,
     )
-    const about = { dtype: model.dtype, device: model.device, model_args: options.model }
+    const { adapters } = options
+    const about = {
+      dtype: model.dtype,
+      device: model.device,
+      model_args: options.model,
+      ...(adapters && { adapters }),
+    }
     await tell(withConfig(results, about), options.model, options)
   })
 addOptions(evaluateCommand, [modelOption, ...loadOptions])

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import { type AdapterSpec, type MergeReport, merge as mergeAdapters } from '../train/index.js'
 import { interruptSignal } from './interrupt.js'
+import { adapter } from './options.js'
 import { note } from './output.js'
 import { Progress } from './progress.js'
 
@@ -10,7 +11,7 @@ export const merge = new Command('merge')
   .addOption(new Option('-m, --model <dir>', 'the base model').makeOptionMandatory())
   .addOption(
     new Option('--adapter <dir...>', 'LoRA or DoRA adapters; dir=x takes x times as much of one')
-      .argParser(addAdapter)
+      .argParser((text, others: AdapterSpec[] = []) => [...others, adapter(text)])
       .makeOptionMandatory(),
   )
   .addOption(
@@ -29,22 +30,13 @@ model if it is to be small: 8 bits keep most adapters, 4 bits lose small ones.
 Example:
   $ openelm merge merged -m OpenELM-270M --adapter my-adapter other-adapter=0.5`,
   )
-  .action(async (out: string, { model, adapter, dtype }) => {
+  .action(async (out: string, { model, adapter: adapters, dtype }) => {
     using bar = new Progress('Merging')
     const options = { dtype, onProgress: bar.update, signal: interruptSignal() }
-    const report = await mergeAdapters(model, adapter, out, options)
+    const report = await mergeAdapters(model, adapters, out, options)
     bar[Symbol.dispose]()
     tell(report)
   })
-
-function addAdapter(text: string, others: AdapterSpec[] = []): AdapterSpec[] {
-  const [, path, scale] = /^(.+)=([^=/\\]*)$/.exec(text) ?? [undefined, text, '1']
-  const value = Number(scale)
-  if (scale === '' || !Number.isFinite(value)) {
-    throw new InvalidArgumentError('Expected a number behind =.')
-  }
-  return [...others, { path: path!, scale: value }]
-}
 
 function tell({ dtype, isUntied, targets, kept }: MergeReport): void {
   const percent = (share: number) => `${(100 * share).toFixed(0)}%`

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { AdapterSpec } from '../index.js'
 
 /** Which model, in every command that loads one. */
 export const modelOption = new Option('-m, --model <dir>', 'model directory, or a bundled model')
@@ -28,6 +29,12 @@ export const loadOptions = [
     '--context-length <n>',
     "most tokens of prompt and answer (default: the model's)",
     'Model:',
+  ),
+  renamed(
+    new Option('--adapter <dir>', 'a LoRA or DoRA adapter; dir=x takes x times as much of it')
+      .argParser(onlyAdapter)
+      .helpGroup('Model:'),
+    'adapters',
   ),
   new Option('--mmap', 'map the files of the model into memory rather than copy them').helpGroup(
     'Model:',
@@ -86,6 +93,19 @@ export function numeric(flags: string, description: string, group?: string): Opt
 /** The same option under another name in the API. */
 export function renamed(option: Option, attribute: string): Option {
   return Object.assign(option, { attributeName: () => attribute })
+}
+
+/** Parses an adapter, whose name may be followed by = and a scale. */
+export function adapter(text: string): AdapterSpec {
+  const [, path, scale] = /^(.+)=([^=/\\]*)$/.exec(text) ?? [undefined, text, '1']
+  const value = parseNumber(scale!)
+  if (Number.isFinite(value)) return { path: path!, scale: value }
+  throw new InvalidArgumentError('Expected a number behind =.')
+}
+
+function onlyAdapter(text: string, others: AdapterSpec[] = []): AdapterSpec[] {
+  if (others.length === 0) return [adapter(text)]
+  throw new InvalidArgumentError('Expected one adapter; merge adds several up.')
 }
 
 /** The model that a command names by its argument or by -m; undefined without either. */

@@ -1,0 +1,60 @@
+import { join } from 'node:path'
+import t from 'tap'
+import type { AdapterTarget } from '../../lib/adapters/adapter.js'
+import { writeAdapter } from '../../lib/adapters/write-adapter.js'
+import { readConfig, tensorSpecs } from '../../lib/config.js'
+import { initTiny, run, succeed } from '../helpers/cli.js'
+
+const dir = t.testdir()
+const model = await initTiny(t)
+const [lora, dora] = [join(dir, 'lora'), join(dir, 'dora')]
+const text = join(import.meta.dirname, 'adapter.test.ts')
+await write(lora, false)
+await write(dora, true)
+
+async function write(directory: string, usesDora: boolean): Promise<void> {
+  const values = (size: number) =>
+    Float32Array.from({ length: size }, (_, i) => Math.sin(7 * i) / 9)
+  const specs = tensorSpecs(await readConfig(join(model, 'config.json'))).filter(({ name }) =>
+    name.includes('_proj'),
+  )
+  const targets = specs.map(({ name, shape: [rows, columns] }): [string, AdapterTarget] => {
+    const magnitudes = usesDora ? new Float32Array(rows!).fill(0.3) : undefined
+    return [name, { rank: 2, scale: 1, a: values(2 * columns!), b: values(2 * rows!), magnitudes }]
+  })
+  const method = usesDora ? 'dora' : 'lora'
+  await writeAdapter(directory, { method, targets: new Map(targets), adaptsHead: false })
+}
+
+t.test('commands that run a model run it with an adapter', async t => {
+  const perplexity = async (dir: string, ...adapter: string[]) => {
+    const args = ['perplexity', text, '-m', dir, '--backend', 'cpu', '--json', ...adapter]
+    return JSON.parse(await succeed(t, ...args)).perplexity as number
+  }
+  const bare = await perplexity(model)
+  const halved = await perplexity(model, '--adapter', `${lora}=0.5`)
+  const others = [
+    await perplexity(model, '--adapter', lora),
+    await perplexity(model, '--adapter', dora),
+  ]
+  t.equal(new Set([bare, halved, ...others]).size, 4)
+  t.equal(await perplexity(model, '--adapter', `${lora}=0`), bare)
+  const merged = join(dir, 'merged')
+  const merge = ['merge', merged, '-m', model, '--adapter', `${lora}=0.5`, '--dtype', 'float32']
+  t.equal((await run(...merge)).code, 0)
+  t.ok(Math.abs(halved / (await perplexity(merged)) - 1) < 1e-5)
+})
+
+t.test('wrong usage', async t => {
+  const fail = async (args: string[], code: number, message: RegExp) => {
+    const result = await run('generate', 'x', '-m', model, '--backend', 'cpu', ...args)
+    t.equal(result.code, code)
+    t.match(result.stderr, message)
+  }
+  await fail(['--adapter', `${lora}=half`], 2, /Expected a number behind =/)
+  await fail(['--adapter', lora, '--adapter', dora], 2, /Expected one adapter/)
+  await fail(['--adapter', join(dir, 'none')], 1, /none/)
+  for (const command of ['generate', 'chat', 'perplexity', 'bench', 'evaluate', 'serve']) {
+    t.match(await succeed(t, command, '--help'), /--adapter <dir>/, command)
+  }
+})
