@@ -51,7 +51,7 @@ Suites: zero-shot, openllm, llm360, and all of them as "all".
 
 Examples:
   $ openelm evaluate -m apple/OpenELM-270M --tasks all --download --output results
-  $ openelm evaluate -m OpenELM-1_1B --data data --dtype q8 --tasks arc_easy,mmlu --num-fewshot 5 --limit 100
+  $ openelm evaluate -m OpenELM-1_1B --data data --dtype q8 --tasks arc_easy,mmlu --limit 100
   $ openelm evaluate -m OpenELM-3B --tasks openllm --shard 1/2 --output first
   $ openelm evaluate --merge first second --output whole
   $ openelm evaluate --plot progress.svg step-1000.json step-2000.json`,

@@ -22,8 +22,9 @@ export const inspect = addOptions(new Command('inspect'), configOptions)
     `
 Of a model only headers are read, so even the largest takes no time. The names are those of
 config.json; --json has those of the API.
-An adapter is a directory of PEFT or mlx-lm, or a .safetensors file with CoreNet's names. With -m, its
-base, it also tells how long the change of each matrix is, as a share of the matrix's own length.
+An adapter is a directory of PEFT or mlx-lm, or a .safetensors file with CoreNet's names. With
+its base (-m) it also tells how long the change of each matrix is, as a share of the matrix's own
+length.
 
 Examples:
   $ openelm inspect OpenELM-270M --tensors
