@@ -21,6 +21,13 @@ const generateOptions = [
     new Option('--stop <text>', 'end before this text; may be repeated').argParser(collect),
     'stopSequences',
   ),
+  renamed(
+    new Option(
+      '--json-schema <schema>',
+      'answer with JSON that fits a schema: a file, or {…} itself',
+    ),
+    'responseConstraint',
+  ),
   new Option('--ignore-eos', 'go on where the model would end the text'),
   ...samplerOptions,
   numeric('--logprobs <n>', 'with --json, print the n likeliest tokens at each place', 'Sampling:'),
@@ -40,14 +47,17 @@ One newline at the end of standard input or of a file is left out.
 Examples:
   $ openelm generate -m OpenELM-270M "Once upon a time there was"
   $ openelm generate -m OpenELM-3B --temperature 0.8 --top-p 0.95 --prompt-file story.txt
-  $ git log -1 | openelm generate -m OpenELM-1_1B --json --logprobs 5`,
+  $ git log -1 | openelm generate -m OpenELM-1_1B --json --logprobs 5
+  $ openelm generate --json-schema '{"enum": ["yes", "no"]}' "Is it raining? Answer:"`,
   )
   .action(async (argument: string | undefined, options, command: Command) => {
     if (argument !== undefined && options.promptFile !== undefined) {
       command.error('expected either a prompt or --prompt-file')
     }
     if (options.logprobs > 0 && !options.json) command.error('--logprobs needs --json')
-    const generating = pick(options, generateOptions)
+    const { responseConstraint: schema } = options
+    const responseConstraint = schema === undefined ? undefined : await readSchema(schema, command)
+    const generating = { ...pick(options, generateOptions), responseConstraint }
     checkGenerateOptions(generating)
 
     const prompt = await readPrompt(argument, options.promptFile)
@@ -64,6 +74,16 @@ addOptions(generate, [modelOption, ...loadOptions, ...generateOptions])
 
 function collect(text: string, before: string[] = []): string[] {
   return [...before, text]
+}
+
+/** A schema of a text that is JSON already, or of a file. */
+async function readSchema(textOrFile: string, command: Command): Promise<object> {
+  const text = /^\s*\{/.test(textOrFile) ? textOrFile : ((await readInput(textOrFile)) ?? '')
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    return command.error(`--json-schema is not JSON: ${(error as Error).message}`)
+  }
 }
 
 async function readPrompt(argument: string | undefined, file: string | undefined) {

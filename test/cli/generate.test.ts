@@ -59,6 +59,26 @@ t.test('generate ends before a stop text', async t => {
   t.equal(result.finishReason, 'stop')
 })
 
+t.test('generate answers with JSON that fits a schema, given as text or in a file', async t => {
+  const schema =
+    '{ "type": "object", "properties": { "a": { "enum": [1, 2] } }, "required": ["a"] }'
+  const file = join(t.testdir({ 'schema.json': schema, 'bad.json': '{ "type" ' }), 'schema.json')
+  const args = ['generate', '-m', tiny, '--max-tokens', '40', 'Hello', '--json-schema']
+  const stdout = await succeed(t, ...args, schema)
+  t.ok([1, 2].includes(JSON.parse(stdout).a), stdout)
+  t.equal(await succeed(t, ...args, file), stdout)
+  for (const [given, message] of [
+    [join(file, '..', 'bad.json'), /--json-schema is not JSON/],
+    [join(file, '..', 'none.json'), /cannot read/],
+    ['{"not": {}}', /not at #/],
+    ['{"type": "text"}', /the name of a type, received "text"/],
+  ] as const) {
+    const { code, stderr } = await run(...args, given)
+    t.not(code, 0)
+    t.match(stderr, message)
+  }
+})
+
 t.test('generate reads its prompt from anywhere', async t => {
   const file = join(t.testdir({ 'prompt.txt': 'Two\nlines\n' }), 'prompt.txt')
   const args = ['generate', '-m', tiny, '--max-tokens', '8']
