@@ -60,8 +60,8 @@ export interface Examples {
  * file must be of one format.
  *
  * @throws OpenELMError IO_ERROR; INVALID_DATA naming the file and the row that cannot be used, or when
- *   nothing is left to learn; INVALID_ARGUMENT for a system message that the template has no place for;
- *   or the reason of `signal`.
+ *   nothing is left to learn; INVALID_ARGUMENT for a system message that the template has no place for,
+ *   or a `maxPromptLength` that leaves none for answers; or the reason of `signal`.
  */
 export async function readExamples(
   files: readonly string[],
@@ -113,6 +113,10 @@ class ExampleReader {
     this.#objective = options.objective
     this.#template = options.template
     if (options.template) this.#checkSystem(options.template)
+    const { sequenceLength, maxPromptLength = 1 } = options
+    if (maxPromptLength < sequenceLength) return
+    const expected = `below the sequence length, ${sequenceLength}`
+    throw invalidArgument('options.maxPromptLength', expected, maxPromptLength)
   }
 
   /** The format of a file, by its first row. */

@@ -139,6 +139,15 @@ t.test('a prompt loses what must be lost, and never BOS or its answers', async t
   t.equal(learntText(rejected!), ' no</s>')
 })
 
+t.test('a prompt must leave a place for answers', async t => {
+  for (const exact of [true, false]) {
+    await t.rejects(examplesOf(scratch, [row], { sequenceLength: 8, maxPromptLength: 8, exact }), {
+      code: 'INVALID_ARGUMENT',
+      argument: 'options.maxPromptLength',
+    })
+  }
+})
+
 t.test('answers that are the same as far as they fit teach nothing', async t => {
   const long = { prompt: 'a', chosen: ' one two three', rejected: ' one two four' }
   const tight = { sequenceLength: 4, maxPromptLength: 2 }
