@@ -31,7 +31,8 @@ const rules = { modelId: optional(string, 'openelm') } satisfies RulesOf<Languag
  * are taken by the model's chat template. Calls that are under way at the same time share passes over
  * the weights.
  *
- * Errors are those of `OpenELM.generate`. `providerOptions.openelm` takes its options that the AI SDK has
+ * JSON that is asked for, by `Output.object` and the like, fits its schema, unless `maxOutputTokens` cuts
+ * it short. Errors are those of `OpenELM.generate`. `providerOptions.openelm` takes its options that the AI SDK has
  * no name for, such as `minP` and `repetitionPenalty`; tools give a warning, and files an error.
  *
  * @throws OpenELMError INVALID_ARGUMENT
@@ -79,6 +80,7 @@ class LanguageModel implements LanguageModelV3 {
 }
 
 function generateOptions(options: LanguageModelV3CallOptions): GenerateOptions {
+  const { responseFormat } = options
   return {
     ...options.providerOptions?.openelm,
     maxTokens: options.maxOutputTokens,
@@ -89,17 +91,14 @@ function generateOptions(options: LanguageModelV3CallOptions): GenerateOptions {
     frequencyPenalty: options.frequencyPenalty,
     stopSequences: options.stopSequences,
     seed: options.seed,
+    // Without a schema, any JSON.
+    responseConstraint: responseFormat?.type === 'json' ? (responseFormat.schema ?? {}) : undefined,
     signal: options.abortSignal,
   }
 }
 
-function warningsOf({ tools, responseFormat }: LanguageModelV3CallOptions) {
-  const warnings: LanguageModelV3Warning[] = []
-  if (tools && tools.length > 0) warnings.push({ type: 'unsupported', feature: 'tools' })
-  if (responseFormat?.type === 'json') {
-    warnings.push({ type: 'unsupported', feature: 'responseFormat' })
-  }
-  return warnings
+function warningsOf({ tools = [] }: LanguageModelV3CallOptions): LanguageModelV3Warning[] {
+  return tools.length > 0 ? [{ type: 'unsupported', feature: 'tools' }] : []
 }
 
 function endOf({ finishReason, usage }: GenerateResult) {

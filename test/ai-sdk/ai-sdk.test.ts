@@ -155,6 +155,56 @@ for (const version of ['ai6', 'ai7']) {
       t.equal((await ai.generateText({ ...asked, ...penalties })).text, other.text)
     })
 
+    t.test('JSON that fits a schema', async t => {
+      const short = { type: 'string', maxLength: 8, pattern: '^[a-z]*$' }
+      const count = { type: 'integer', minimum: 0, maximum: 9 }
+      const person = ai.jsonSchema({
+        type: 'object',
+        properties: { name: short, count },
+        required: ['name', 'count'],
+        additionalProperties: false,
+      })
+      const ask = {
+        model: nano,
+        prompt: 'Who?',
+        temperature: 1,
+        maxOutputTokens: 200,
+        frequencyPenalty: 2,
+      }
+      const kinds: [object, (output: unknown) => void][] = [
+        [
+          ai.Output.object({ schema: person }),
+          output => t.match(output, { name: /^[a-z]{0,8}$/, count: /^\d$/ }),
+        ],
+        [
+          ai.Output.array({ element: ai.jsonSchema(count) }),
+          output => t.ok((output as number[]).every(n => Number.isInteger(n) && n >= 0 && n <= 9)),
+        ],
+        [
+          ai.Output.choice({ options: ['rain', 'sun'] }),
+          output => t.ok(['rain', 'sun'].includes(output as string)),
+        ],
+      ]
+      for (let seed = 0; seed < 5; seed++) {
+        for (const [output, check] of kinds) {
+          const { output: made, warnings } = await ai.generateText({ ...ask, seed, output })
+          check(made)
+          t.same(warnings, [])
+        }
+      }
+      const partial: unknown[] = []
+      const streamed = ai.streamText({ ...ask, seed: 1, output: kinds[0]![0] })
+      for await (const part of streamed.partialOutputStream) partial.push(part)
+      t.match(partial.at(-1), { name: String, count: Number })
+      const refused = ai.Output.object({
+        schema: ai.jsonSchema({ type: 'object', patternProperties: { a: {} } }),
+      })
+      await t.rejects(ai.generateText({ ...ask, output: refused }), {
+        code: 'INVALID_ARGUMENT',
+        message: /patternProperties/,
+      })
+    })
+
     t.test('a registry', async t => {
       const provider = createOpenELM({ models: { nano: model } })
       const registry = ai.createProviderRegistry({ openelm: provider })
