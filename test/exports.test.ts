@@ -31,7 +31,7 @@ function loadedFolders(entry: string): string[] {
 t.test('an entry point loads the model and what it is about, and no other', async t => {
   const own: Record<string, string[]> = {
     '.': [],
-    './train': ['torch', 'train'],
+    './train': ['torch', 'train', 'train/examples'],
     './evaluate': ['evaluate', 'evaluate/tasks'],
     './convert': ['convert', 'convert/gguf', 'torch'],
     './electron': ['electron'],

@@ -21,8 +21,7 @@ export async function writeAdapter(
   await mkdir(directory, { recursive: true }).catch(cause => {
     throw ioError('write', directory, cause)
   })
-  const tensors = [...adapter.targets].flatMap(([name, target]) => tensorsOf(name, target))
-  tensors.sort((a, b) => (a.name < b.name ? -1 : 1))
+  const tensors = peftTensors(adapter.targets)
   const headers = tensors.map(({ name, shape }) => ({ name, shape, dtype: 'F32' as const }))
   await writeWhole(join(directory, 'adapter_model.safetensors'), [
     encodeSafetensorsHeader(headers, { format: 'pt' }),
@@ -32,6 +31,12 @@ export async function writeAdapter(
   ])
   const config = JSON.stringify(configOf(adapter, base), null, 2)
   await writeWhole(join(directory, 'adapter_config.json'), [Buffer.from(config)])
+}
+
+/** The tensors of an adapter in PEFT's file, in its order. */
+export function peftTensors(targets: Adapter['targets']) {
+  const tensors = [...targets].flatMap(([name, target]) => tensorsOf(name, target))
+  return tensors.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /** The tensors of a target, under the names of PEFT. */

@@ -19,6 +19,11 @@ export {
 } from '../adapters/merge.js'
 
 export { type AverageOptions, average } from './average.js'
+export { fineTuningPresets } from './examples/presets.js'
+export { describeExamples, type ExampleSummary } from './examples/summary.js'
+export { finetune } from './finetune.js'
+export type { FinetuneOptions, FinetuneSummary } from './finetune-recipe.js'
+export type { FinetuneStep } from './finetune-step.js'
 export { plotLog } from './plot-log.js'
 export { hyperparameters } from './presets.js'
 export { type RecipeOptions, readRecipe } from './read-recipe.js'

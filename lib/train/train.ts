@@ -113,7 +113,8 @@ class Run {
   }
 
   async #resume(checkpoint: string): Promise<void> {
-    const state = await loadTraining(checkpoint, this.#trainer, this.#recipe.config, this.#fixed)
+    const { config } = this.#recipe
+    const state = await loadTraining<TrainingState>(checkpoint, this.#trainer, config, this.#fixed)
     this.step = this.#savedStep = state.step
     this.#stream.cursor = this.#cursor = state.cursor
     this.#untold = state.untold
@@ -182,13 +183,9 @@ class Run {
   async save(): Promise<string> {
     const { out, config, keepCheckpoints } = this.#recipe
     if (this.#savedStep === this.step) return (await listTraining(out)).at(-1)!
-    const directory = await saveTraining(
-      out,
-      this.#trainer,
-      config,
-      this.#tokenizerJson,
-      this.#state,
-    )
+    const tokenizer = Buffer.from(JSON.stringify(this.#tokenizerJson))
+    const companions = new Map([['tokenizer.json', tokenizer]])
+    const directory = await saveTraining(out, this.#trainer, config, companions, this.#state)
     this.#savedStep = this.step
     await tidyTraining(out, keepCheckpoints)
     return directory

@@ -11,13 +11,17 @@ import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'
 import type { TrainStep } from './train-step.js'
 
-/** Where a run stands, beside its weights and moments. */
-export interface TrainingState {
+/** Where any run stands, beside its weights and moments. */
+export interface RunState {
   /** Steps done. */
   step: number
-  cursor: BatchCursor
   /** What the run was started with. It can only be continued with the same. */
   recipe: Record<string, unknown>
+}
+
+/** Where a training stands. */
+export interface TrainingState extends RunState {
+  cursor: BatchCursor
   /** The last step, when the run was aborted before it told it. */
   untold?: TrainStep
 }
@@ -25,9 +29,9 @@ export interface TrainingState {
 /** A piece of text without spaces can leave millions of tokens to later sequences. */
 const mostStateBytes = 2 ** 29
 
-const optimizerName = 'optimizer.safetensors'
+export const optimizerName = 'optimizer.safetensors'
 const stateName = 'training.json'
-const moments = { first_moment: 'firstMoments', second_moment: 'secondMoments' } as const
+export const moments = { first_moment: 'firstMoments', second_moment: 'secondMoments' } as const
 
 /** Where each tensor lies in the arrays of a trainer. */
 function placesOf(config: OpenELMConfig) {
@@ -50,30 +54,16 @@ function readTensor(
   return bytes
 }
 
-/**
- * Writes the model in the format of every other checkpoint, in float32, together with the optimiser's
- * state and the tokenizer. The directory has its name only once it is complete.
- */
-export async function saveTraining(
+/** Makes the directory of a step, which has its name only once `write` has written all of it. */
+export async function saveStep(
   out: string,
-  trainer: NativeTrainer,
-  config: OpenELMConfig,
-  tokenizerJson: object,
-  state: TrainingState,
+  step: number,
+  write: (directory: string) => Promise<void>,
 ): Promise<string> {
-  const directory = join(out, `step-${String(state.step).padStart(8, '0')}`)
+  const directory = join(out, `step-${String(step).padStart(8, '0')}`)
   const temporary = `${directory}.${randomUUID()}.tmp`
-  const places = placesOf(config)
   try {
-    const bytesOf = (value: object) => Buffer.from(JSON.stringify(value))
-    const weights = ({ name }: TensorHeader) => [readTensor(trainer, 'weights', places.get(name)!)]
-    await writeCheckpoint(temporary, config, 'float32', weights, {
-      companions: new Map([
-        ['tokenizer.json', bytesOf(tokenizerJson)],
-        [stateName, bytesOf(state)],
-      ]),
-    })
-    await writeWhole(join(temporary, optimizerName), optimizerChunks(trainer, places))
+    await write(temporary)
     await rename(temporary, directory).catch(cause => {
       throw ioError('write', directory, cause)
     })
@@ -84,8 +74,28 @@ export async function saveTraining(
   return directory
 }
 
+/**
+ * Writes the model in the format of every other checkpoint, in float32, together with the optimiser's
+ * state and what else belongs to the model, such as its tokenizer.
+ */
+export function saveTraining(
+  out: string,
+  trainer: NativeTrainer,
+  config: OpenELMConfig,
+  others: ReadonlyMap<string, Uint8Array>,
+  state: RunState,
+): Promise<string> {
+  const places = placesOf(config)
+  const weights = ({ name }: TensorHeader) => [readTensor(trainer, 'weights', places.get(name)!)]
+  return saveStep(out, state.step, async directory => {
+    const companions = new Map([...others, [stateName, Buffer.from(JSON.stringify(state))]])
+    await writeCheckpoint(directory, config, 'float32', weights, { companions })
+    await writeWhole(join(directory, optimizerName), optimizerChunks(trainer, places))
+  })
+}
+
 /** Writes the state of a complete checkpoint anew. */
-export async function writeState(directory: string, state: TrainingState): Promise<void> {
+export async function writeState(directory: string, state: RunState): Promise<void> {
   await writeWhole(join(directory, stateName), [Buffer.from(JSON.stringify(state))])
 }
 
@@ -131,15 +141,13 @@ export async function tidyTraining(out: string, keep: number): Promise<void> {
  *
  * @throws OpenELMError INVALID_CHECKPOINT when it is of another model or was made with other options.
  */
-export async function loadTraining(
+export async function loadTraining<State extends RunState>(
   directory: string,
   trainer: NativeTrainer,
   config: OpenELMConfig,
   recipe: Record<string, unknown>,
-): Promise<TrainingState> {
-  const file = join(directory, stateName)
-  const state = (await readJsonObject(file, mostStateBytes, 'INVALID_CHECKPOINT')) as unknown
-  checkSame((state as TrainingState).recipe, recipe, file)
+): Promise<State> {
+  const state = await readState<State>(directory, recipe)
   const { tensors } = await openCheckpoint(directory)
   const optimizer = join(directory, optimizerName)
   const header = await readSafetensorsHeader(optimizer)
@@ -147,19 +155,36 @@ export async function loadTraining(
     const { file, offset } = tensors.get(name)!
     trainer.write('weights', place.begin, await readFloat32Bytes(file, offset, place.shape))
     for (const [moment, array] of Object.entries(moments)) {
-      const entry = header.tensors.get(`${name}.${moment}`)
-      if (entry?.dtype !== 'F32' || String(entry.shape) !== String(place.shape)) {
-        const what = `expected ${name}.${moment} to be [${place.shape}]`
-        throw new OpenELMError('INVALID_CHECKPOINT', `${optimizer}: ${what}`)
-      }
-      trainer.write(
-        array,
-        place.begin,
-        await readFloat32Bytes(optimizer, entry.offset, place.shape),
-      )
+      const bytes = await readMoment(optimizer, header, `${name}.${moment}`, place.shape)
+      trainer.write(array, place.begin, bytes)
     }
   }
-  return state as TrainingState
+  return state
+}
+
+/** @throws OpenELMError INVALID_CHECKPOINT when the run was started with other options. */
+export async function readState<State extends RunState>(
+  directory: string,
+  recipe: Record<string, unknown>,
+): Promise<State> {
+  const file = join(directory, stateName)
+  const state = (await readJsonObject(file, mostStateBytes, 'INVALID_CHECKPOINT')) as unknown
+  checkSame((state as State).recipe, recipe, file)
+  return state as State
+}
+
+/** The bytes of a tensor of the optimiser's file, which must have this shape. */
+export async function readMoment(
+  file: string,
+  { tensors }: Awaited<ReturnType<typeof readSafetensorsHeader>>,
+  name: string,
+  shape: readonly number[],
+): Promise<Buffer> {
+  const entry = tensors.get(name)
+  if (entry?.dtype !== 'F32' || String(entry.shape) !== String(shape)) {
+    throw new OpenELMError('INVALID_CHECKPOINT', `${file}: expected ${name} to be [${shape}]`)
+  }
+  return readFloat32Bytes(file, entry.offset, shape)
 }
 
 function readFloat32Bytes(file: string, offset: number, shape: readonly number[]): Promise<Buffer> {

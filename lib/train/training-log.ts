@@ -1,15 +1,14 @@
 import { appendFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ioError, writeWhole } from '../files.js'
-import { lossCurve } from './loss-curve.js'
-import type { TrainStep } from './train-step.js'
+import { type LossPoint, lossCurve } from './loss-curve.js'
 
 /** The steps of a run in the directory of its checkpoints: `log.jsonl`, with one JSON object a line. */
 export class TrainingLog {
   readonly #out: string
-  readonly #steps: TrainStep[]
+  readonly #steps: LossPoint[]
 
-  private constructor(out: string, steps: TrainStep[]) {
+  private constructor(out: string, steps: LossPoint[]) {
     this.#out = out
     this.#steps = steps
   }
@@ -47,7 +46,7 @@ export class TrainingLog {
    *
    * @throws OpenELMError IO_ERROR
    */
-  async add(step: TrainStep): Promise<void> {
+  async add(step: LossPoint): Promise<void> {
     this.#steps.push(step)
     await appendFile(this.#file, `${JSON.stringify(step)}\n`).catch(cause => {
       throw ioError('write', this.#file, cause)
@@ -65,7 +64,7 @@ export class TrainingLog {
 }
 
 /** Undefined for what is no step: a kill can leave the last line incomplete. */
-export function parseStep(line: string): TrainStep | undefined {
+export function parseStep(line: string): LossPoint | undefined {
   try {
     const step = JSON.parse(line)
     return typeof step?.step === 'number' ? step : undefined

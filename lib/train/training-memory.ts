@@ -1,4 +1,5 @@
 import { countParameters, type OpenELMConfig } from '../config.js'
+import type { NativeAdapterOptions } from '../native-trainer.js'
 
 /** What the memory of training depends on beside the model. */
 export interface TrainingShape {
@@ -17,6 +18,37 @@ const headRows = 512
  * of a micro-batch, for which native/train/activations.h has the list.
  */
 export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): number {
+  return floatBytes * 4 * countParameters(config) + activationMemory(config, shape)
+}
+
+/**
+ * The same for an adapter beside frozen weights in float32, of which `trained` numbers have gradients and
+ * moments.
+ */
+export function adapterMemory(
+  config: OpenELMConfig,
+  shape: TrainingShape,
+  adapter: NativeAdapterOptions,
+  trained: number,
+): number {
+  const rows = shape.microBatchSize * shape.sequenceLength
+  const outOf = ({ layer, module }: NativeAdapterOptions['targets'][number]) => {
+    if (module === 'qkv_proj') {
+      return config.headDim * (config.numQueryHeads[layer]! + 2 * config.numKvHeads[layer]!)
+    }
+    return module === 'proj_1'
+      ? (config.ffnWithGlu ? 2 : 1) * config.ffnDims[layer]!
+      : config.modelDim
+  }
+  const kept = shape.recompute ? adapter.targets.slice(-4) : adapter.targets
+  const ranks = kept.reduce((sum, { rank }) => sum + rank, 0)
+  // With DoRA, what each target has made of its input is kept as well.
+  const outs = adapter.dora ? kept.reduce((sum, target) => sum + outOf(target), 0) : 0
+  const numbers = countParameters(config) + 4 * trained + rows * (ranks + outs)
+  return floatBytes * numbers + activationMemory(config, shape)
+}
+
+function activationMemory(config: OpenELMConfig, shape: TrainingShape): number {
   const { modelDim: d, headDim: h, numLayers, vocabSize } = config
   const rows = shape.microBatchSize * shape.sequenceLength
   const halves = config.ffnWithGlu ? 2 : 1
@@ -41,7 +73,6 @@ export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): num
   // Copies of the two factors of the largest matrix product.
   const left = Math.max(rows * Math.max(widest('qkv'), halves * widest('f')), logits)
   const right = Math.max(rows * Math.max(d, widest('f')), vocabSize * d)
-  const arrays = 4 * countParameters(config)
   const activations = rows * (keptWidth + sharedWidth + residualWidth) + headInputs + logits
-  return floatBytes * (arrays + activations + left + right)
+  return floatBytes * (activations + left + right)
 }

@@ -67,6 +67,15 @@ export class GoldenTrainer {
     this.write('weights', Float64Array.from(values))
   }
 
+  /** The policy of the golden preferences: element i of tensor t times 1 + 0.01 sin(i + t). */
+  moveWeights(): void {
+    const moved = this.#trained.map(({ name, values }, tensor) => ({
+      name,
+      values: values.map((value, i) => value * (1 + 0.01 * Math.sin(i + tensor))),
+    }))
+    this.write('weights', joined(moved))
+  }
+
   /** Each trained tensor's part of an array, as PEFT has it. */
   tensors(array: NativeTrainerArray): GoldenTensor[] {
     const all = this.read(array)

@@ -21,11 +21,15 @@ export class ExampleBatches {
 
   /** @param step from 0. */
   at(step: number): ExampleRow[] {
+    return Array.from(this.numbersAt(step), number => this.#rows.at(number))
+  }
+
+  /** Which rows those of a step are. */
+  numbersAt(step: number): Uint32Array {
     const epoch = Math.floor(step / this.stepsPerEpoch)
     if (epoch !== this.#epoch) this.#order = shuffled(this.#rows.length, this.#seed, epoch)
     this.#epoch = epoch
     const begin = (step % this.stepsPerEpoch) * this.#batchSize
-    const numbers = this.#order.subarray(begin, begin + this.#batchSize)
-    return Array.from(numbers, number => this.#rows.at(number))
+    return this.#order.subarray(begin, begin + this.#batchSize)
   }
 }

@@ -1,0 +1,104 @@
+import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
+import { invalidArgument } from '../errors.js'
+import { loadTokenizer } from '../tokenizer.js'
+import type { ExampleRow } from './examples/example.js'
+import { ExampleBatches } from './examples/example-batches.js'
+import { type Examples, readExamples } from './examples/read-examples.js'
+import type { FinetuneRecipe } from './finetune-recipe.js'
+import { TrainedAdapter } from './trained-adapter.js'
+
+/** What a run is made of, before there is any memory for it. */
+export interface Plan {
+  readonly recipe: FinetuneRecipe
+  readonly base: Checkpoint
+  readonly examples: Examples
+  readonly validation: readonly ExampleRow[]
+  readonly batches: ExampleBatches
+  /** Undefined when all weights are trained. */
+  readonly adapter: TrainedAdapter | undefined
+  readonly steps: number
+  readonly warmupSteps: number
+  readonly maxLearningRate: number
+}
+
+/**
+ * Reads the data and settles what depends on it and on the model.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, INVALID_TOKENIZER, and as `openCheckpoint`.
+ */
+export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
+  const { signal, data, layers, objective, batchSize, seed } = recipe
+  signal?.throwIfAborted()
+  const base = await openCheckpoint(recipe.model)
+  const { config } = base
+  const { sequenceLength = Math.min(1024, config.maxContextLength) } = recipe
+  if (sequenceLength > config.maxContextLength) {
+    const expected = `at most the model's context, ${config.maxContextLength}`
+    throw invalidArgument('options.sequenceLength', expected, sequenceLength)
+  }
+  if (layers !== undefined && layers > config.numLayers) {
+    throw invalidArgument('options.layers', `at most ${config.numLayers}`, layers)
+  }
+  const { eosTokenIds } = base
+  const tokenizer = await loadTokenizer(base.directory, { ...config, eosTokenIds })
+  const exampleOptions = { ...recipe, sequenceLength }
+  const examples = await readExamples(data, tokenizer, exampleOptions, signal)
+  const held =
+    recipe.validation.length > 0
+      ? await readExamples(
+          recipe.validation,
+          tokenizer,
+          { ...exampleOptions, objective: examples.objective },
+          signal,
+        )
+      : undefined
+  const batches = new ExampleBatches(examples.rows, { batchSize, seed })
+  const { epochs = examples.objective === 'dpo' ? 1 : 3 } = recipe
+  const steps = recipe.steps ?? Math.ceil(epochs * batches.stepsPerEpoch)
+  const isFull = recipe.method === 'full'
+  const usual = isFull || examples.objective === 'dpo' ? 2e-5 : 2e-4
+  const shape = { ...recipe, layers: layers ?? config.numLayers }
+  return {
+    recipe: { ...recipe, sequenceLength, objective: objective ?? examples.objective },
+    base,
+    examples,
+    validation: held ? rowsOf(held) : [],
+    batches,
+    adapter:
+      recipe.method === 'full'
+        ? undefined
+        : new TrainedAdapter(config, { ...shape, method: recipe.method }),
+    steps,
+    warmupSteps: recipe.warmupSteps ?? Math.ceil(recipe.warmupRatio * steps),
+    maxLearningRate: recipe.maxLearningRate ?? usual,
+  }
+}
+
+export function rowsOf({ rows }: Examples): ExampleRow[] {
+  return Array.from({ length: rows.length }, (_, i) => rows.at(i))
+}
+
+/** The most tokens of a call: a micro-batch's, or those of a row that is longer alone. */
+export function maxTokensOf({ recipe, examples, validation }: Plan): number {
+  let most = recipe.microBatchTokens
+  for (const row of [...rowsOf(examples), ...validation]) {
+    const length = row.reduce((sum, { tokens }) => sum + tokens.length - 1, 0)
+    most = Math.max(most, length)
+  }
+  return most
+}
+
+/** Every option that the weights so far depend on; the number of steps shapes only those to come. */
+export function fixedOptions(
+  recipe: FinetuneRecipe,
+  examples: Examples,
+  others: { base: string; warmupSteps: number; maxLearningRate: number },
+): Record<string, unknown> {
+  const { model, data, validation, out, resume, onStart, threads, signal, ...options } = recipe
+  const { steps, epochs, warmupRatio, recompute, checkpointSteps, ...more } = options
+  const { keepCheckpoints, validationSteps, microBatchTokens, format, ...fixed } = more
+  const { objective, template, system, sha256 } = examples
+  // A tied matrix that is trained whole sums up what it gets call by call.
+  const calls = recipe.method === 'full' ? { microBatchTokens } : {}
+  return { ...fixed, ...calls, ...others, objective, template, system, data: sha256 }
+}

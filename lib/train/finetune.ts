@@ -1,0 +1,257 @@
+import { totalmem } from 'node:os'
+import { readCompanions } from '../companions.js'
+import { countParameters } from '../config.js'
+import { OpenELMError } from '../errors.js'
+import { loadNative } from '../native.js'
+import { nativeConfig } from '../native-config.js'
+import type { NativeTrainer } from '../native-trainer.js'
+import { loadAdapter, saveAdapter } from './adapter-checkpoint.js'
+import { loadBase } from './base-model.js'
+import { CancellableTrainer } from './cancellable-trainer.js'
+import { cosineLearningRate } from './cosine-learning-rate.js'
+import { fixedOptions, makePlan, maxTokensOf, type Plan, rowsOf } from './finetune-plan.js'
+import {
+  type FinetuneOptions,
+  type FinetuneRecipe,
+  readFinetuneOptions,
+} from './finetune-recipe.js'
+import type { FinetuneStep } from './finetune-step.js'
+import { learningRate } from './learning-rate.js'
+import type { Learning } from './objective.js'
+import { PreferenceLearning, type References, referencesOf } from './preference-learning.js'
+import { SupervisedLearning } from './supervised-learning.js'
+import {
+  listTraining,
+  loadTraining,
+  type RunState,
+  saveTraining,
+  tidyTraining,
+  writeState,
+} from './training-checkpoint.js'
+import { adapterMemory, trainingMemory } from './training-memory.js'
+
+/**
+ * Teaches a model from examples or from preferences, step by step: by an adapter beside the frozen
+ * weights, or as a whole. The same options give the same weights, whatever the number of threads and
+ * however often the run was interrupted and resumed. Each checkpoint of an adapter is one that
+ * `OpenELM.load` and PEFT take; of full tuning it is a model. Memory is given back when the generator
+ * ends, also by `break`.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, MODEL_NOT_FOUND, INVALID_CONFIG,
+ *   INVALID_TOKENIZER, INVALID_CHECKPOINT, INVALID_ADAPTER, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED;
+ *   or the reason of `options.signal`. The checkpoints that were written stay good.
+ */
+export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneStep, void> {
+  const recipe = readFinetuneOptions(options)
+  const run = await FinetuneRun.start(recipe)
+  try {
+    while (run.hasNext) yield await run.next()
+  } catch (error) {
+    if (recipe.signal?.aborted) await run.save()
+    throw error
+  } finally {
+    await run.dispose()
+  }
+}
+
+interface FinetuneState extends RunState {
+  /** Read by the model so far. */
+  tokens: number
+  /** The lowest validation loss so far, and after which step. */
+  best?: { step: number; loss: number }
+  references?: References
+  /** The last step, when the run was aborted before it told it. */
+  untold?: FinetuneStep
+}
+
+class FinetuneRun {
+  readonly #plan: Plan
+  readonly #trainer: NativeTrainer
+  readonly #fixed: Record<string, unknown>
+  readonly #learning: Learning
+  readonly #state: FinetuneState
+  #savedStep: number
+
+  private constructor(
+    plan: Plan,
+    trainer: NativeTrainer,
+    learning: Learning,
+    state: FinetuneState,
+    isSaved: boolean,
+  ) {
+    this.#plan = plan
+    this.#trainer = trainer
+    this.#fixed = state.recipe
+    this.#learning = learning
+    this.#state = state
+    this.#savedStep = isSaved ? state.step : -1
+  }
+
+  static async start(recipe: FinetuneRecipe): Promise<FinetuneRun> {
+    const plan = await makePlan(recipe)
+    const { out, resume } = recipe
+    const newest = (await listTraining(out)).at(-1)
+    if (newest !== undefined && !resume) {
+      throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
+    }
+    const trainer = createTrainer(plan)
+    try {
+      const state = await begin(plan, trainer, newest)
+      const calls = new CancellableTrainer(trainer, recipe.signal)
+      const learning = await createLearning(plan, calls, state)
+      await tidyTraining(out, recipe.keepCheckpoints)
+      return new FinetuneRun(plan, trainer, learning, state, newest !== undefined)
+    } catch (error) {
+      await trainer.dispose()
+      throw error
+    }
+  }
+
+  get hasNext(): boolean {
+    return this.#state.untold !== undefined || this.#state.step < this.#plan.steps
+  }
+
+  /** Gives the memory back. */
+  dispose(): Promise<void> {
+    return this.#trainer.dispose()
+  }
+
+  /** The next step. Where an abort keeps its validation from it, a resumed run tells it. */
+  async next(): Promise<FinetuneStep> {
+    const { recipe, steps, validation, batches } = this.#plan
+    const { checkpointSteps = batches.stepsPerEpoch } = recipe
+    const { validationSteps = checkpointSteps } = recipe
+    const state = this.#state
+    state.untold ??= await this.#optimize()
+    const { step } = state.untold
+    const isLast = step === steps
+    const validates = validation.length > 0 && (isLast || step % validationSteps === 0)
+    const found = validates ? await this.#learning.validate() : {}
+    const told = { ...state.untold, ...found }
+    const { validationLoss: loss } = told
+    if (loss !== undefined && loss < (state.best?.loss ?? Number.POSITIVE_INFINITY)) {
+      state.best = { step, loss }
+    }
+    delete state.untold
+    if (this.#savedStep === step) await writeState(await this.save(), state)
+    const saves = isLast || step % checkpointSteps === 0
+    return saves ? { ...told, checkpoint: await this.save() } : told
+  }
+
+  async #optimize(): Promise<FinetuneStep> {
+    const { recipe, steps, batches } = this.#plan
+    const begin = performance.now()
+    const rate = this.#learningRate()
+    const { positions, ...metrics } = await this.#learning.accumulate(this.#state.step)
+    const step = this.#state.step + 1
+    const gradNorm = await this.#trainer.step({ ...recipe, learningRate: rate, step })
+    if (!Number.isFinite(metrics.loss) || !Number.isFinite(gradNorm)) {
+      const what = `loss ${metrics.loss}, norm of the gradients ${gradNorm}`
+      throw new OpenELMError(
+        'TRAINING_DIVERGED',
+        `step ${step}: ${what}; try a lower learning rate`,
+      )
+    }
+    this.#state.step = step
+    this.#state.tokens += positions
+    return {
+      ...metrics,
+      step,
+      steps,
+      epoch: step / batches.stepsPerEpoch,
+      learningRate: rate,
+      gradNorm,
+      tokens: this.#state.tokens,
+      tokensPerSecond: (1000 * positions) / (performance.now() - begin),
+    }
+  }
+
+  #learningRate(): number {
+    const { recipe, steps, warmupSteps, maxLearningRate } = this.#plan
+    const schedule = { ...recipe, steps, warmupSteps, maxLearningRate }
+    const rate = recipe.schedule === 'corenet' ? learningRate : cosineLearningRate
+    return rate(this.#state.step, schedule)
+  }
+
+  /** Saves the last complete step, unless it is saved already. */
+  async save(): Promise<string> {
+    const { recipe, base, adapter } = this.#plan
+    const { out, keepCheckpoints } = recipe
+    if (this.#savedStep === this.#state.step) return (await listTraining(out)).at(-1)!
+    const state = { ...this.#state, recipe: this.#fixed }
+    const companions = await readCompanions(base.directory)
+    const directory =
+      adapter === undefined
+        ? await saveTraining(out, this.#trainer, base.config, companions, state)
+        : await saveAdapter(out, this.#trainer, adapter, recipe.model, companions, state)
+    this.#savedStep = state.step
+    await tidyTraining(out, keepCheckpoints)
+    return directory
+  }
+}
+
+/** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
+function createTrainer(plan: Plan): NativeTrainer {
+  const { recipe, base, examples, adapter, steps } = plan
+  const { threads, recompute } = recipe
+  const maxTokens = maxTokensOf(plan)
+  const shape = { microBatchSize: 1, sequenceLength: maxTokens, recompute }
+  const memory = adapter
+    ? adapterMemory(base.config, shape, adapter.native, adapter.size)
+    : trainingMemory(base.config, shape)
+  if (memory > totalmem()) {
+    const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
+    const what = `this needs ${gigabytes(memory)} of memory, of ${gigabytes(totalmem())}`
+    const advice = 'fewer microBatchTokens, recompute, an adapter or a smaller model needs less'
+    throw new OpenELMError('OUT_OF_MEMORY', `${what}; ${advice}`)
+  }
+  const parameters = countParameters(base.config)
+  recipe.onStart?.({
+    objective: examples.objective,
+    examples: examples.summary,
+    steps,
+    trainedParameters: adapter?.size ?? parameters,
+    parameters,
+    memory,
+  })
+  return new (loadNative().Trainer)({
+    config: nativeConfig(base.config),
+    ...(adapter && { adapter: adapter.native }),
+    threads,
+    maxTokens,
+    recompute,
+    float64: false,
+  })
+}
+
+/** Fills the trainer: with the base, and what is new or what the newest checkpoint holds. */
+async function begin(
+  { recipe, base, examples, adapter, warmupSteps, maxLearningRate }: Plan,
+  trainer: NativeTrainer,
+  newest: string | undefined,
+): Promise<FinetuneState> {
+  const array = adapter ? 'frozen' : 'weights'
+  const hash = await loadBase(base, trainer, array, recipe.signal)
+  const fixed = fixedOptions(recipe, examples, { base: hash, warmupSteps, maxLearningRate })
+  if (newest === undefined) {
+    await adapter?.initialize(trainer, recipe.seed)
+    return { step: 0, tokens: 0, recipe: fixed }
+  }
+  return adapter
+    ? await loadAdapter<FinetuneState>(newest, trainer, adapter, base.config, fixed)
+    : await loadTraining<FinetuneState>(newest, trainer, base.config, fixed)
+}
+
+async function createLearning(
+  { recipe, examples, validation, batches }: Plan,
+  trainer: CancellableTrainer,
+  state: FinetuneState,
+): Promise<Learning> {
+  const options = { ...recipe, validation }
+  if (examples.objective === 'sft') return new SupervisedLearning(trainer, batches, options)
+  state.references ??= {
+    data: await referencesOf(trainer, rowsOf(examples), recipe.microBatchTokens),
+    validation: await referencesOf(trainer, validation, recipe.microBatchTokens),
+  }
+  return new PreferenceLearning(trainer, batches, state.references, options)
+}

@@ -1,0 +1,28 @@
+import type { ExampleRow } from './examples/example.js'
+import type { FinetuneStep } from './finetune-step.js'
+
+/** What a step has found out, beside what every step has. */
+export type StepMetrics = Pick<FinetuneStep, 'loss' | 'targets'> &
+  Partial<FinetuneStep> & { readonly positions: number }
+
+/** What is learnt: how rows become a loss and its gradient. */
+export interface Learning {
+  /** Adds up the gradient of the mean loss of a step. */
+  accumulate(step: number): Promise<StepMetrics>
+  /** Of the validation rows. */
+  validate(): Promise<Partial<FinetuneStep>>
+}
+
+/** What a step of rows takes, whichever way they are learnt. */
+export interface LearningOptions {
+  readonly microBatchTokens: number
+  readonly zLoss: number
+  readonly seed: number
+  readonly validation: readonly ExampleRow[]
+}
+
+export function sumOf(values: Iterable<number>): number {
+  let sum = 0
+  for (const value of values) sum += value
+  return sum
+}
