@@ -4,7 +4,7 @@
 // Prints tokens a second, greedy, at position 512, for each size and dtype: the limit, which is the time
 // to read the weights and the live cache; the kernels as they were before any ran on a GPU, for which an
 // expert's own model gave 2,050 tokens a second for 270M in bfloat16 on an H100; and as they are.
-// --launches prints each product of a layer.
+// --launches prints each product of a step.
 import { parseArgs } from 'node:util'
 import { presets } from '../dist/index.js'
 
@@ -66,38 +66,54 @@ function before({ rows, cols }, dtype, { multiprocessors }) {
     underWay: warps * 32 * 4 * 16 * 1.5, // the next tile is loaded while this one is multiplied
     trips: divideUp(cols / 4, warps * 32),
     instructions: { bfloat16: 4.4, q8: 5.6, q4: 4.7 }[dtype],
-    early: false,
+    overlaps: false,
   }
 }
 
-/** As matvec() of native/cuda/matvec.cu divides it; its instructions, test/cuda-machine-code.test.ts. */
+/**
+ * As matvec() of native/cuda/matvec.cu divides it, which test/gpu-model.test.ts holds against it; its
+ * registers and instructions, test/cuda-machine-code.test.ts. `underWay`: what a block loads before it
+ * waits, and keeps under way after; `early`: what all do.
+ */
 function now({ rows, cols }, dtype, { multiprocessors, overlaps }) {
   const { bytes } = formats[dtype]
-  const { steps: mostSteps, depth } = {
-    bfloat16: { steps: 5, depth: 2 },
-    q8: { steps: 3, depth: 3 },
-    q4: { steps: 2, depth: 3 },
+  const { mostSteps, depth, rowsOfWarp } = {
+    bfloat16: { mostSteps: 5, depth: 2, rowsOfWarp: 1 },
+    q8: { mostSteps: 3, depth: 3, rowsOfWarp: 2 },
+    q4: { mostSteps: 2, depth: 3, rowsOfWarp: 4 },
   }[dtype]
+  const mostWarps = 16
   const allSteps = divideUp(cols, 256)
   const slices = divideUp(allSteps, mostSteps)
   const steps = divideUp(allSteps, slices)
-  const passes = divideUp(slices, 8)
+  const passes = divideUp(slices, 10)
   const across = divideUp(slices, passes)
-  const warps = Math.floor(8 / across) * across
-  const ofBlock = warps * 32 * depth * steps * 16
-  const needed = Math.min((rows * cols * bytes) / multiprocessors, 40 * 1024)
-  const resident = Math.min(Math.max(divideUp(needed, ofBlock), 1), Math.floor(16 / warps))
-  const blocks = multiprocessors * resident
-  const rounds = divideUp(rows, blocks * 64)
-  const rowsOfBlock = 2 * divideUp(divideUp(rows, blocks * rounds), 2)
+  const bytesOfRow = Math.min(across * steps * 256, cols) * bytes
+  const rowsAtOnce = warps => (warps / across) * rowsOfWarp * depth
+  const wanted = Math.min(Math.floor((rows * cols * bytes) / multiprocessors) + 1, 48 * 1024)
+  let warps = Math.max(Math.floor(8 / across), 1) * across
+  if (rowsAtOnce(warps) * bytesOfRow * Math.floor(mostWarps / warps) < wanted) warps = across
+  const resident = Math.min(
+    divideUp(wanted, rowsAtOnce(warps) * bytesOfRow),
+    Math.floor(mostWarps / warps),
+  )
+  const blocksAtOnce = multiprocessors * resident
+  const rounds = divideUp(rows, blocksAtOnce * 64)
+  const rowsOfBlock = 2 * divideUp(divideUp(rows, blocksAtOnce * rounds), 2)
+  const blocks = divideUp(rows, rowsOfBlock)
+  const earlyRows = count => Math.min(count, rowsAtOnce(warps))
+  const lastRows = rows - (blocks - 1) * rowsOfBlock
+  const taken = divideUp(rowsOfBlock, rowsAtOnce(warps)) * rowsAtOnce(warps) // or not there at all
   return {
-    blocks: divideUp(rows, rowsOfBlock),
+    blocks,
     warps,
     registers: { bfloat16: 125, q8: 128, q4: 128 }[dtype],
-    underWay: ofBlock,
+    underWay: earlyRows(rowsOfBlock) * bytesOfRow,
+    early: ((blocks - 1) * earlyRows(rowsOfBlock) + earlyRows(lastRows)) * bytesOfRow,
     trips: passes,
-    instructions: { bfloat16: 278 / 80, q8: 673 / 144, q4: 627 / 192 }[dtype],
-    early: overlaps,
+    instructions:
+      ({ bfloat16: 278 / 80, q8: 673 / 144, q4: 627 / 192 }[dtype] * taken) / rowsOfBlock,
+    overlaps,
   }
 }
 
@@ -113,7 +129,7 @@ function rates(launch, dtype, card) {
   const issued = Math.min(4, blocks * launch.warps * issuedByWarp) * card.clock
   const weights = (issued * 32) / launch.instructions
   return {
-    underWay,
+    underWay: Math.max(blocks, 1) * launch.underWay, // of one that has a block
     latency: (balance * card.multiprocessors * underWay) / memoryLatency,
     issue: balance * card.multiprocessors * weights * formats[dtype].bytes,
   }
@@ -124,10 +140,13 @@ function timeOfProduct(matrix, dtype, card, design) {
   const { underWay, latency, issue } = rates(launch, dtype, card)
   const bytes = matrix.rows * matrix.cols * formats[dtype].bytes
   const start = card.overlaps ? gap.overlapped : gap.apart
-  const first = launch.early ? 0 : memoryLatency
+  const first = launch.overlaps ? 0 : memoryLatency
   const stream = bytes / Math.min(card.bandwidth, latency, issue)
   return { ...launch, underWay, bytes, time: start + launch.trips * trip + first + stream + tail }
 }
+
+/** Embeddings, which the head shares, are not stored in 4 bits. */
+const dtypeOfHead = dtype => (dtype === 'q4' ? 'q8' : dtype)
 
 function products(config, layer) {
   const { modelDim, headDim } = config
@@ -154,18 +173,19 @@ function step(config, dtype, card, { design, smallTrips, draw, perToken }) {
     for (const trips of smallTrips(card)) time += small(trips)
   }
   const head = { rows: vocabulary, cols: config.modelDim }
-  return time + timeOfProduct(head, dtype, card, design).time + small(2) + small(draw)
+  return time + timeOfProduct(head, dtypeOfHead(dtype), card, design).time + small(2) + small(draw)
 }
 
 /** Seconds to read the weights and the live cache. */
 function limit(config, dtype, card) {
-  let weights = vocabulary * config.modelDim
+  const head = vocabulary * config.modelDim * formats[dtypeOfHead(dtype)].bytes
+  let weights = 0
   let cache = 0
   for (let layer = 0; layer < config.numLayers; ++layer) {
     for (const { rows, cols } of Object.values(products(config, layer))) weights += rows * cols
     cache += 2 * position * config.numKvHeads[layer] * config.headDim * 2
   }
-  return (weights * formats[dtype].bytes + cache) / card.bandwidth
+  return (head + weights * formats[dtype].bytes + cache) / card.bandwidth
 }
 
 /**
@@ -182,17 +202,22 @@ const versions = [
 
 function printLaunches(name, card) {
   for (const dtype of Object.keys(formats)) {
-    for (const layer of [0, presets[name].numLayers - 1]) {
+    const print = (what, matrix, dtypeOfMatrix = dtype) => {
+      const launch = timeOfProduct(matrix, dtypeOfMatrix, card, now)
+      const share = launch.bytes / Math.min(launch.blocks, card.multiprocessors)
+      console.log(
+        `${name} ${dtype} ${what}: ${matrix.rows} x ${matrix.cols},`,
+        `${launch.blocks} blocks of ${launch.warps} warps, ${launch.early} bytes before the wait,`,
+        `${(launch.underWay / 1024).toFixed(1)} of ${(share / 1024).toFixed(1)} KB under way`,
+        `on a multiprocessor, ${(launch.time * 1e6).toFixed(1)} us`,
+      )
+    }
+    for (let layer = 0; layer < presets[name].numLayers; ++layer) {
       for (const [product, matrix] of Object.entries(products(presets[name], layer))) {
-        const { blocks, warps, underWay, bytes, time } = timeOfProduct(matrix, dtype, card, now)
-        console.log(
-          `${name} ${dtype} layer ${layer} ${product}: ${matrix.rows} x ${matrix.cols},`,
-          `${(bytes / 1e6).toFixed(1)} MB, ${blocks} blocks of ${warps} warps,`,
-          `${(underWay / 1024).toFixed(0)} of ${(bytes / card.multiprocessors / 1024).toFixed(0)} KB`,
-          `under way on a multiprocessor, ${(time * 1e6).toFixed(1)} us`,
-        )
+        print(`layer ${layer} ${product}`, matrix)
       }
     }
+    print('head', { rows: vocabulary, cols: presets[name].modelDim }, dtypeOfHead(dtype))
   }
 }
 

@@ -8,8 +8,9 @@
 namespace openelm::cuda {
 namespace {
 
-constexpr int kMaxWarps =
-    8;  // of a block: two blocks, often of two kernels, share a multiprocessor
+constexpr int kMaxWarps = 16;   // of a multiprocessor, with 128 registers for each lane
+constexpr int kFewWarps = 8;    // of a block, so that blocks of two kernels share a multiprocessor
+constexpr int kMaxAcross = 10;  // of a row
 constexpr int kMaxRows = 64;    // of a block
 constexpr int kStepCols = 256;  // that the lanes of a row take at a time: a chunk each
 
@@ -134,7 +135,7 @@ struct InputPart {
 // y = epilogue(W norm(x)). RMSNorm divides by a number that is known only when all of x has been
 // seen, and the product is linear: so it is the sums that are divided.
 template <typename Format>
-__global__ void __launch_bounds__(kMaxWarps * 32, 2)
+__global__ void __launch_bounds__(kMaxWarps * 32, 1)
     matvec_kernel(MatvecArgs args, Division division) {
   SHARED(float, sums, [kMaxWarps][kMaxRows]);
   SHARED(float, squares_of_warp, [kMaxWarps]);
@@ -216,31 +217,35 @@ int divide_up(int a, int b) { return (a + b - 1) / b; }
 }  // namespace
 
 // Every multiprocessor has to pull at memory, with as many bytes under way as it takes to fill the
-// time until they come.
+// time until they come. bench/gpu-model.mjs divides as this does.
 void matvec(const Device& device, const MatvecArgs& args) {
-  constexpr int kBytesUnderWay = 40 << 10;
+  constexpr size_t kBytesUnderWay = 48 << 10;
   with_format(args.w, [&](auto format) {
     using Format = decltype(format);
-    const int steps = divide_up(args.w.stride, kStepCols);
+    const MatrixView& w = args.w;
+    const int steps = divide_up(w.stride, kStepCols);
     Division division;
     division.slices = divide_up(steps, kSteps<Format>);
     division.steps = divide_up(steps, division.slices);
-    division.across = divide_up(division.slices, divide_up(division.slices, kMaxWarps));
-    const int groups = kMaxWarps / division.across;
-    const int warps = groups * division.across;
+    division.across = divide_up(division.slices, divide_up(division.slices, kMaxAcross));
+    const int cols_at_once = std::min(division.across * division.steps * kStepCols, w.stride);
+    const auto bytes_of_block = [&](int warps) {
+      const int rows = warps / division.across * kRowsPerWarp<Format> * kDepth<Format>;
+      return stride_bytes(w.dtype, cols_at_once) * rows;
+    };
+    const size_t wanted = std::min(
+        stride_bytes(w.dtype, w.cols) * w.rows / device.multiprocessors + 1, kBytesUnderWay);
 
-    const int bytes_of_block = warps * 32 * kDepth<Format> * division.steps * Format::kChunkBytes;
-    const int bytes_of_device =
-        int(std::min<size_t>(stride_bytes(args.w.dtype, args.w.cols) * args.w.rows,
-                             size_t(device.multiprocessors) * kBytesUnderWay));
+    // Small blocks where large ones would leave too many warps of a multiprocessor out.
+    int warps = std::max(kFewWarps / division.across, 1) * division.across;
+    if (bytes_of_block(warps) * (kMaxWarps / warps) < wanted) warps = division.across;
     const int resident =
-        std::clamp(divide_up(bytes_of_device, device.multiprocessors * bytes_of_block), 1,
-                   2 * kMaxWarps / warps);
+        int(std::min((wanted - 1) / bytes_of_block(warps) + 1, size_t(kMaxWarps / warps)));
     const int blocks = device.multiprocessors * resident;
-    const int rounds = divide_up(args.w.rows, blocks * kMaxRows);
-    division.rows = 2 * divide_up(divide_up(args.w.rows, blocks * rounds), 2);
-    launch(device.stream, matvec_kernel<Format>, dim3(divide_up(args.w.rows, division.rows)),
-           warps * 32, 0, args, division);
+    const int rounds = divide_up(w.rows, blocks * kMaxRows);
+    division.rows = 2 * divide_up(divide_up(w.rows, blocks * rounds), 2);
+    launch(device.stream, matvec_kernel<Format>, dim3(divide_up(w.rows, division.rows)), warps * 32,
+           0, args, division);
   });
 }
 

@@ -1,12 +1,11 @@
 #include "emulated_primitives.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace emulator::cuda {
 
 namespace {
-// The least that a device since Turing has.
-constexpr size_t kSharedLimit = 99 * 1024;
 constexpr int kMaxLanes = 1024;
 
 thread_local std::vector<std::vector<PendingCopy>> copies[kMaxLanes];
@@ -21,13 +20,17 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
       for (unsigned x = 0; x < launch.grid.x; ++x) {
         current.block_index = {x, y, z};
         for (int lane = 0; lane < launch.block; ++lane) copies[lane].clear();
-        run_block(launch.block, kSharedLimit, [&](int) { kernel(); });
+        current.waited.assign(size_t(launch.block), false);
+        run_block(launch.block, launch.shared_limit, [&](int) { kernel(); });
+        if (std::find(current.waited.begin(), current.waited.end(), false) !=
+            current.waited.end()) {
+          fail(Site::current(), "a lane never waits for the kernel before it");
+        }
       }
     }
   }
-  if (!current.waited_for_previous) {
-    fail(Site::current(), "a kernel never waits for the kernel before it");
-  }
+  launches.push_back(
+      {size_t(launch.grid.x) * launch.grid.y * launch.grid.z, launch.block, current.early_bytes});
 }
 
 std::vector<std::vector<PendingCopy>>& pending_copies() { return copies[current_lane()]; }

@@ -26,9 +26,17 @@ struct Launch {
   int block = 0;
   uint3 block_index = {};
   size_t shared_bytes = 0;
-  bool waited_for_previous = false;
+  size_t shared_limit = 0;
+  uint64_t early_bytes = 0;
+  std::vector<bool> waited;  // for the kernel before it: of the block's lanes
 };
 inline thread_local Launch current;
+
+// Counts what a lane loads of weights, keys and values.
+inline void count_loaded(size_t bytes) {
+  counters.loaded_bytes += bytes;
+  if (!current.waited[size_t(current_lane())]) current.early_bytes += bytes;
+}
 
 inline uint3 thread_index() { return {unsigned(current_lane()), 0, 0}; }
 
@@ -153,16 +161,19 @@ void launch(const Stream& stream, void (*kernel)(Params...), dim3 grid, int bloc
   launch.grid = grid;
   launch.block = block;
   launch.shared_bytes = shared_bytes;
+  launch.shared_limit = emulator::cuda::shared_limit(reinterpret_cast<const void*>(kernel));
   emulator::cuda::enqueue(stream.get(),
                           [=] { emulator::cuda::run(launch, [=] { kernel(Params(args)...); }); });
 }
 
-inline void wait_for_previous_kernel() { emulator::cuda::current.waited_for_previous = true; }
+inline void wait_for_previous_kernel() {
+  emulator::cuda::current.waited[size_t(emulator::current_lane())] = true;
+}
 
 inline void let_next_kernel_start() {}
 
 inline uint4 load_streaming(const uint4* from) {
-  emulator::cuda::counters.loaded_bytes += sizeof *from;
+  emulator::cuda::count_loaded(sizeof *from);
   return *from;
 }
 
@@ -174,7 +185,7 @@ template <int kLanes>
 void load_scale_if(bool wanted, __half& to, const __half* from) {
   static_assert(sizeof *from % kLanes == 0, "a fraction of a byte");
   if (!wanted) return;
-  emulator::cuda::counters.loaded_bytes += sizeof *from / kLanes;
+  emulator::cuda::count_loaded(sizeof *from / kLanes);
   to = *from;
 }
 

@@ -80,7 +80,7 @@ void check_failures() {
                  "bytes of shared memory");
   expect_failure([](Arrays& a) { misaligned_copy(a.stream, a.in, a.out); }, "is not aligned");
   expect_failure([](Arrays& a) { no_wait_for_previous_kernel(a.stream, a.out); },
-                 "a kernel never waits for the kernel before it");
+                 "a lane never waits for the kernel before it");
 }
 
 // AddressSanitizer ends the process, so a child runs the kernel. Says nothing without it.

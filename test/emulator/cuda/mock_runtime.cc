@@ -90,14 +90,18 @@ void enqueue(cudaStream_t stream, Work work) {
   }
 }
 
+size_t shared_limit(const void* kernel) {
+  Lock lock(mutex);
+  const auto raised = shared_limits.find(kernel);
+  return raised == shared_limits.end() ? kDefaultSharedLimit : raised->second;
+}
+
 cudaError_t check_launch(const void* kernel, dim3 grid, int block, size_t shared_bytes) {
   Lock lock(mutex);
   if (machine.fail_launch_after == 0) return result(cudaErrorLaunchFailure);
   if (machine.fail_launch_after > 0) --machine.fail_launch_after;
-  const auto raised = shared_limits.find(kernel);
-  const size_t limit = raised == shared_limits.end() ? kDefaultSharedLimit : raised->second;
   const bool valid = grid.x && grid.y && grid.z && grid.y < 65536 && grid.z < 65536 && block > 0 &&
-                     block <= 1024 && shared_bytes <= limit;
+                     block <= 1024 && shared_bytes <= shared_limit(kernel);
   return result(valid ? cudaSuccess : cudaErrorInvalidConfiguration);
 }
 
@@ -300,10 +304,8 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
   Lock lock(mutex);
-  const auto raised = shared_limits.find(kernel);
   *attributes = {};
-  attributes->maxDynamicSharedSizeBytes =
-      int(raised == shared_limits.end() ? kDefaultSharedLimit : raised->second);
+  attributes->maxDynamicSharedSizeBytes = int(shared_limit(kernel));
   return cudaSuccess;
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "../machine.h"
 
@@ -24,6 +25,14 @@ struct Counters {
 };
 inline Counters counters;
 
+// The launches that have run since a test cleared them.
+struct Launched {
+  size_t blocks;
+  int lanes;             // of a block
+  uint64_t early_bytes;  // of those that load_streaming() and the like count, before the wait
+};
+inline std::vector<Launched> launches;
+
 // What the machine is like, and what is to go wrong. machine.h says it from outside.
 struct Machine {
   // What cudaGetDeviceCount answers.
@@ -42,6 +51,9 @@ inline Machine machine;
 
 // Puts work into a stream, or into the graph that it captures.
 void enqueue(cudaStream_t stream, std::function<void()> work);
+
+// What a block of the kernel may have of shared memory, static and dynamic together.
+size_t shared_limit(const void* kernel);
 
 // Checks a launch as the driver would.
 cudaError_t check_launch(const void* kernel, dim3 grid, int block, size_t shared_bytes);

@@ -45,7 +45,8 @@ double parameters_of(const Config& config) {
   return count;
 }
 
-void check_step(const Preset& preset, DType dtype) {
+// `print_launches`: blocks of each, warps of a block, and bytes that are loaded before the wait.
+void check_step(const Preset& preset, DType dtype, bool print_launches) {
   constexpr int kPosition = 500;
   const Config config = config_of(preset);
   const std::shared_ptr<Backend> backend =
@@ -89,7 +90,15 @@ void check_step(const Preset& preset, DType dtype) {
   step(greedy);  // captured
   const std::string what = std::string(preset.name) + ": ";
   machine.runs_kernels = true;
+  emulator::cuda::launches.clear();
   const Counters count = step(greedy);
+  if (print_launches) {
+    for (const emulator::cuda::Launched& launched : emulator::cuda::launches) {
+      std::printf("launch %zu %d %llu\n", launched.blocks, launched.lanes / 32,
+                  static_cast<unsigned long long>(launched.early_bytes));
+    }
+    return;
+  }
 
   check(count.graphs == 1, what + "a step is one graph");
   check(count.kernels <= 5 * uint64_t(config.num_layers) + 3,
@@ -133,7 +142,7 @@ int main(int argc, char** argv) {
   for (const Preset& preset : kPresets) {
     if (argc > 1 && std::strcmp(argv[1], preset.name) != 0) continue;
     test(std::string("a step of ") + preset.name,
-         [&] { check_step(preset, parse_dtype(argc > 2 ? argv[2] : "bfloat16")); });
+         [&] { check_step(preset, parse_dtype(argc > 2 ? argv[2] : "bfloat16"), argc > 3); });
   }
   test("all memory has been given back", [] { check(counters.live_bytes == 0, "some has not"); });
   return failures() > 0;
