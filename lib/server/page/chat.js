@@ -85,6 +85,13 @@ async function answer() {
   const element = add('assistant', '')
   element.classList.add('waiting')
   let text = ''
+  let frame
+  const draw = () => {
+    const isAtEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40
+    element.textContent = text
+    if (isAtEnd) messages.scrollTop = messages.scrollHeight
+    frame = undefined
+  }
   try {
     const response = await request(controller.signal)
     if (!response.ok) throw await errorOf(response)
@@ -92,16 +99,17 @@ async function answer() {
       if (data === '[DONE]') break
       const { error, choices } = JSON.parse(data)
       if (error) throw new Error(error.message)
-      const isAtEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40
       text += choices[0]?.delta.content ?? ''
-      element.textContent = text
-      if (isAtEnd) messages.scrollTop = messages.scrollHeight
+      // Tokens may come faster than a screen shows them.
+      frame ??= requestAnimationFrame(draw)
     }
     show('')
   } catch (error) {
     const isStopped = error.name === 'AbortError'
     show(isStopped ? 'Stopped.' : error.message, { isBad: !isStopped })
   } finally {
+    cancelAnimationFrame(frame)
+    draw()
     element.classList.remove('waiting')
     // Another chat may have begun meanwhile.
     if (answering === controller) {
