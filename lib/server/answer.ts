@@ -94,6 +94,13 @@ async function stream(
     for (const delta of held.values()) sendChoice(format.next(delta))
     held.clear()
   }
+  /** What choices begin with: sent with their first token, until which an error is a status. */
+  const firsts = new Map<number, object>()
+  const sendFirst = (index: number) => {
+    const first = firsts.get(index)
+    firsts.delete(index)
+    if (first) sendChoice(first)
+  }
   const events = new EventStream(exchange.res, flush)
   const top = head(exchange.context, format.idPrefix, format.objects.event)
   const rest = request.includesUsage ? { usage: null } : {}
@@ -104,9 +111,10 @@ async function stream(
     const usage = await run(exchange, visit, request, {
       begin(index, scores) {
         const first = format.first(index, scores)
-        if (first) sendChoice(first)
+        if (first) firsts.set(index, first)
       },
       chunk(index, chunk) {
+        sendFirst(index)
         if (chunk.text === '' && !format.hasLogprobs) return
         const before = held.get(index)
         const chunks = format.hasLogprobs ? [...(before?.chunks ?? []), chunk] : []
@@ -115,6 +123,7 @@ async function stream(
         else sendChoice(format.next(delta))
       },
       end(index, finishReason) {
+        sendFirst(index)
         const delta = held.get(index)
         held.delete(index)
         if (delta) sendChoice(format.next(delta))

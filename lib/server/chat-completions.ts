@@ -30,7 +30,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   refuse(body, { tools: noTools, tool_choice: noTools, functions: noTools, function_call: noTools })
   const common = readCommonParameters(body, context, 1)
   const { messages, response_format, ...values } = readParameters(body, rules)
-  checkFormat(response_format)
+  const responseConstraint = constraintOf(response_format)
   const maxTokens = values.max_completion_tokens ?? values.max_tokens ?? model.contextLength
   const tokens = await encode(context, messages, signal)
   const top = values.logprobs ? values.top_logprobs : undefined
@@ -40,6 +40,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
     maxTokens: Math.min(maxTokens, settings.maxTokens),
     options: {
       ...common.options,
+      responseConstraint,
       stopSequences: [...model.chatStopSequences, ...(common.options.stopSequences ?? [])],
       ...(top !== undefined && { logprobs: Math.max(1, top) }),
     },
@@ -48,10 +49,21 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   await answer(exchange, visit, request, new ChatFormat(context, top))
 }
 
-/** @throws ApiError 400 */
-function checkFormat(format: Readonly<Record<string, unknown>> | undefined): void {
-  if (format === undefined || format.type === 'text') return
-  throw unsupportedParameter('response_format', 'ask for JSON in a message')
+type Json = Readonly<Record<string, unknown>>
+
+/**
+ * What an answer must fit. A schema that is not supported is found when the generation begins.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT, ApiError 400
+ */
+function constraintOf(format: Json | undefined): Json | undefined {
+  if (format === undefined || format.type === 'text') return undefined
+  if (format.type === 'json_object') return { type: 'object' }
+  if (format.type !== 'json_schema') {
+    throw unsupportedParameter('response_format', 'its types are text, json_object and json_schema')
+  }
+  const { schema = {} } = object('response_format.json_schema', format.json_schema) as Json
+  return object('response_format.json_schema.schema', schema) as Json
 }
 
 /** @throws ApiError 400 */

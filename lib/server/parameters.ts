@@ -52,9 +52,10 @@ const optionNames = {
 } as const
 
 /** The parameters by the names of the API. */
-export const parameterNames: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries(optionNames).map(([parameter, option]) => [option, parameter]),
-)
+export const parameterNames: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(Object.entries(optionNames).map(([name, option]) => [option, name])),
+  responseConstraint: 'response_format',
+}
 
 const commonRules = {
   temperature: optional(number({ min: 0, max: 2 }), 1),

@@ -96,6 +96,35 @@ t.test('bytes that are part of a character have the names of the vocabulary', as
   }
 })
 
+t.test('an answer fits a JSON schema', async t => {
+  const schema = {
+    type: 'object',
+    properties: { name: { enum: ['Emma', 'Anne'] }, isHandsome: { type: 'boolean' } },
+    required: ['name', 'isHandsome'],
+    additionalProperties: false,
+  }
+  const response_format = { type: 'json_schema', json_schema: { name: 'person', schema } }
+  const request = { messages, temperature: 1, seed: 2, max_tokens: 60 }
+  const { choices } = await ask(path, { ...request, response_format, n: 2 })
+  for (const { message, finish_reason } of choices) {
+    const { name, isHandsome } = JSON.parse(message.content)
+    t.ok(['Emma', 'Anne'].includes(name))
+    t.type(isHandsome, 'boolean')
+    t.equal(finish_reason, 'stop')
+  }
+  const object = await ask(path, { ...request, response_format: { type: 'json_object' } })
+  t.match(object.choices[0].message.content, /^ ?{/)
+
+  const unknown = { type: 'json_schema', json_schema: { schema: { not: {} } } }
+  for (const stream of [false, true]) {
+    t.same(
+      await refusal(path, { ...request, stream, response_format: unknown }),
+      [400, 'invalid_value', 'response_format'],
+      'also before a stream has begun',
+    )
+  }
+})
+
 t.test('what is wrong is named', async t => {
   const user = [{ role: 'user', content: 'a' }]
   const invalid = (param: string) => [400, 'invalid_value', param]
@@ -114,6 +143,11 @@ t.test('what is wrong is named', async t => {
     ],
     [{ messages: user, max_tokens: 0 }, invalid('max_tokens')],
     [{ messages: user, top_logprobs: 21 }, invalid('top_logprobs')],
+    [{ messages: user, response_format: { type: 'grammar' } }, unsupported('response_format')],
+    [
+      { messages: user, response_format: { type: 'json_schema' } },
+      invalid('response_format.json_schema'),
+    ],
     [{ messages: user, tools: [{}] }, unsupported('tools')],
     [
       { messages: [{ role: 'user', content: 'a '.repeat(600) }] },
