@@ -10,6 +10,7 @@ import { convert } from './convert.js'
 import { doctor } from './doctor.js'
 import { evaluateCommand } from './evaluate.js'
 import { explain } from './explain.js'
+import { finetuneCommand } from './finetune.js'
 import { generate } from './generate.js'
 import { init } from './init.js'
 import { inspect } from './inspect.js'
@@ -53,6 +54,7 @@ const commands = [
   quantize,
   convert,
   trainCommand,
+  finetuneCommand,
   average,
   plot,
   merge,

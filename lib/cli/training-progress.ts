@@ -4,6 +4,8 @@ import { formatCount } from './format.js'
 import { canDrawBars, Progress } from './progress.js'
 import { Waiting } from './waiting.js'
 
+type Progressed = Pick<TrainStep, 'step' | 'steps' | 'loss' | 'tokens' | 'tokensPerSecond'>
+
 /** The progress of a training on stderr, with the loss and the time left. */
 export class TrainingProgress {
   #waiting = new Waiting('Preparing the first step')
@@ -26,7 +28,7 @@ export class TrainingProgress {
     this.#waiting = new Waiting('Preparing the first step')
   }
 
-  update({ step, steps, loss, tokens, tokensPerSecond }: TrainStep): void {
+  update({ step, steps, loss, tokens, tokensPerSecond }: Progressed): void {
     this.#endPreparations()
     if (!canDrawBars) return
     const secondsLeft = ((steps - step) * tokens) / step / tokensPerSecond

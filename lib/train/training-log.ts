@@ -53,6 +53,15 @@ export class TrainingLog {
     })
   }
 
+  /** The step after which the validation loss was lowest, if it was ever measured. */
+  get lowestValidation(): { step: number; loss: number } | undefined {
+    let lowest: { step: number; loss: number } | undefined
+    for (const { step, validationLoss: loss } of this.#steps) {
+      if (loss !== undefined && (!lowest || loss < lowest.loss)) lowest = { step, loss }
+    }
+    return lowest
+  }
+
   /**
    * Draws the training and validation losses of all steps so far as `loss.svg`.
    *

@@ -23,6 +23,7 @@ t.test('help needs no addon and names every command and option', async t => {
     'quantize',
     'convert',
     'train',
+    'finetune',
     'average',
     'plot',
     'doctor',
