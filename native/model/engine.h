@@ -37,7 +37,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::shared_ptr<Stream> create_stream(int context_length);
 
   Adapters& adapters() { return adapters_; }
-
   const Config& config() const { return config_; }
   const std::string& device() const { return device_; }
   size_t weight_bytes() const { return weight_bytes_; }  // 0 after dispose(), like
@@ -62,7 +61,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const std::exception_ptr disposed_;
   std::optional<Decoder> decoder_;
   std::atomic<bool> cancelled_{false};  // the batch
-
   KvCaches caches_;
   Adapters adapters_;
   std::mutex disposing_;  // held until all memory is given back

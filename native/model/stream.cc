@@ -80,19 +80,15 @@ std::optional<Stream::Result> Stream::take() {
   return result;
 }
 
-void Stream::stop() {
+void Stream::stop(bool for_good) {
   std::lock_guard lock(engine_.mutex_);
+  is_disposed_ = is_disposed_ || for_good;
   job_.mailbox.clear();
   job_.asked = 0;
   if (state_ == State::kIdle || state_ == State::kDone) return clear();
   if (std::exchange(state_, State::kStopped) == State::kWaiting) return end(nullptr);
   const auto is_wanted = [](const auto& stream) { return stream->state_ == State::kInBatch; };
   if (std::ranges::none_of(engine_.streams_, is_wanted)) engine_.cancelled_ = true;
-}
-
-void Stream::dispose() {
-  is_disposed_ = true;
-  stop();
 }
 
 void Stream::rewind(int position) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <list>
 #include <memory>
@@ -64,8 +63,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
 
   // Forgets the job, and what it has not given yet. The stream is idle now or, where a batch has to
   // end first, soon. dispose() does so for good, and gives the memory back. Neither throws.
-  void stop();
-  void dispose();
+  void stop(bool for_good = false);
+  void dispose() { stop(true); }
 
   // Forgets the tokens from `position` on. Throws Error{kInvalidArgument} for one that is ahead.
   void rewind(int position);
@@ -106,8 +105,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // The owner's.
   const int context_length_;
   int position_ = 0;
-  int32_t last_token_ = 0;                // taken
-  std::atomic<bool> is_disposed_{false};  // read by the engine's thread too
+  int32_t last_token_ = 0;  // taken
+  bool is_disposed_ = false;
 
   // Guarded by the engine's mutex. While they are in a batch, its threads read the job without it,
   // and write its latest sample.
