@@ -204,7 +204,7 @@ void OpRun::layer_ops(const Layer& layer) {
 
   const Rows x_mid = random_rows(d, 0.3f);
   compare(
-      "norm_swiglu", {x_mid, {}}, tokens, layer.ffn_dim, limit, &known.up,
+      "norm_swiglu", {x_mid, {}}, tokens, layer.ffn_dim, 2 * limit, &known.up,
       [&](const Buffer& x, const Buffer& g) { backend.norm_swiglu(layer, batch_, x, g); },
       [&](int t) { return owners_[t]->oracle->norm_swiglu(layer.index, x_mid[t]); });
 
