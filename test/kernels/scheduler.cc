@@ -201,6 +201,26 @@ void test_copies() {
   check(!fails(heir), "a failed copy harmed its source");
 }
 
+// A new stream may need the memory of one that is disposed before the thread, which is in a batch,
+// can give it back.
+void test_memory_given_back() {
+  StreamModel model;
+  const Client disposed = model.stream();
+  const std::weak_ptr<void> memory = model.backend->last_allocated;
+  const Client other = model.stream();
+  model.hold_batch_of([&] { other->draw(std::vector{1}, make_sampler(), 0); });
+  disposed->dispose();
+  check(!memory.expired(), "memory was given back beside a batch, although nobody needs it");
+  model.backend->occupied = memory;
+  const Client next = model.stream();
+  check(memory.expired(), "a new stream did not give back what is not needed");
+  model.backend->occupied = model.backend->last_allocated;
+  check(code_of([&] { model.stream(); }) == ErrorCode::kOutOfMemory, "no memory is an error");
+  model.backend->let_go();
+  other.wait();
+  next.append({1});
+}
+
 }  // namespace
 
 void test_scheduler() {
@@ -208,6 +228,7 @@ void test_scheduler() {
   test("scheduler, jobs stopped at random", [] { test_many(true); });
   test("scheduler, generations side by side", test_drawing);
   test("scheduler, copies of caches", test_copies);
+  test("scheduler, memory given back", test_memory_given_back);
   test("scheduler, a prompt in a crowd", test_crowd);
   test("scheduler, disposed under way", [] {
     for (int jobs = 0; jobs < 40; jobs += 2) test_engine_dispose(jobs);

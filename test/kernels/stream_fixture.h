@@ -54,6 +54,13 @@ class WatchedBackend : public cpu::CpuBackend {
     cpu::CpuBackend::run_tasks(tasks, body);
   }
 
+  Buffer allocate(size_t bytes) override {
+    if (!occupied.expired()) throw Error(ErrorCode::kOutOfMemory, "a planted lack of memory");
+    Buffer buffer = cpu::CpuBackend::allocate(bytes);
+    last_allocated = buffer.memory;
+    return buffer;
+  }
+
   void copy(const Buffer& from, size_t bytes, const Buffer& to) override {
     copying_thread = std::this_thread::get_id();
     if (fails_to_copy) throw Error(ErrorCode::kInternal, "a planted failure");
@@ -83,6 +90,8 @@ class WatchedBackend : public cpu::CpuBackend {
   const std::atomic<bool>* is_cancelled = nullptr;
   std::thread::id thread, copying_thread;  // of the last batch and copy
   std::atomic<bool> fails_to_copy{false};
+  std::weak_ptr<void> last_allocated;
+  std::weak_ptr<void> occupied;  // while this memory is there, there is no other
   // Run by the thread of the ops as a batch begins, and when its logits are there. To be set while
   // nothing is under way.
   std::function<void()> on_begin, on_logits;
