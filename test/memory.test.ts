@@ -20,10 +20,7 @@ const skip = process.platform !== 'linux' && 'it reads /proc'
 const flags = ['--expose-gc', '--max-semi-space-size=1']
 
 /** What a child must give back: what it has after a few cycles, and after many. */
-interface Usages {
-  few: ReturnType<typeof import('./helpers/in-child.js').usage>
-  many: Usages['few']
-}
+type Usages = Awaited<ReturnType<typeof import('./helpers/in-child.js').repeat>>
 
 function checkUsages(t: Test, { few, many }: Usages): void {
   t.comment(`${inMegabytes(few.memory)} after 50 cycles, ${inMegabytes(many.memory)} after 240`)
