@@ -183,13 +183,13 @@ void OpRun::layer_ops(const Layer& layer) {
                                              batch_.positions[t]);
       });
 
-  // A backend may do both at once.
+  // A backend may do both at once, and may read its buffers until the results are downloaded.
+  const Buffer between = backend.allocate(size_t(tokens) * q_dim * sizeof(float));
   compare(
       "attention", {x, {}}, tokens, q_dim, 2 * (limit + model_.tolerances.attention), nullptr,
       [&](const Buffer& x, const Buffer& a) {
-        const Buffer q = backend.allocate(size_t(tokens) * q_dim * sizeof(float));
-        backend.norm_qkv(layer, batch_, x, q);
-        backend.attention(layer, batch_, q, a);
+        backend.norm_qkv(layer, batch_, x, between);
+        backend.attention(layer, batch_, between, a);
       },
       [&](int t) {
         return owners_[t]->oracle->attention(layer.index, q_of_x[t], owners_[t]->reference,
