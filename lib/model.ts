@@ -1,10 +1,10 @@
 import { abortable } from './abortable.js'
-import { type AdapterOption, adapterRules } from './adapters/adapter-choice.js'
+import { type AdapterChoice, type AdapterOption, adapterRules } from './adapters/adapter-choice.js'
 import { type NamedAdapterSpec, namedAdapterSpec } from './adapters/adapter-spec.js'
 import {
+  type ChosenAdapters,
   type LoadedAdapter,
   LoadedAdapters,
-  type NativeAdapters,
 } from './adapters/loaded-adapters.js'
 import type { BackendName } from './backends.js'
 import { CachedSequence } from './cached-sequence.js'
@@ -201,7 +201,8 @@ export class OpenELM {
   stream(prompt: Prompt, options?: GenerateOptions & AdapterOption): GenerationStream {
     const { adapter, settings } = readModelGenerateOptions(options, this.config.vocabSize)
     const checked = this.#prompts.check('prompt', prompt)
-    return generationStream(this.#run(checked, settings, this.#adapters.choose(adapter)))
+    using _ = this.#adapters.choose(adapter) // which refuses what there is not
+    return generationStream(this.#run(checked, settings, adapter))
   }
 
   /**
@@ -213,7 +214,7 @@ export class OpenELM {
   async logits(tokens: TokenIds, options?: CallOptions & AdapterOption): Promise<Float32Array> {
     const ids = tokenIds(this.config.vocabSize)('tokens', tokens)
     const { signal, adapter } = readOptions(options, { ...callRules, ...adapterRules })
-    const adapters = this.#adapters.choose(adapter)
+    using adapters = this.#adapters.choose(adapter)
     return this.#call(ids.length, adapters, signal, native => native.logits(ids, true))
   }
 
@@ -231,7 +232,7 @@ export class OpenELM {
     options?: CallOptions & AdapterOption,
   ): Promise<Score> {
     const { signal, adapter } = readOptions(options, { ...callRules, ...adapterRules })
-    const adapters = this.#adapters.choose(adapter)
+    using adapters = this.#adapters.choose(adapter)
     const { all, contextTokens } = await this.#prompts.encodePair(
       this.#prompts.check('context', context),
       this.#prompts.checkContinuation(continuation),
@@ -255,7 +256,7 @@ export class OpenELM {
     const ids = tokenIds(this.config.vocabSize)('tokens', tokens)
     const { top, signal, adapter } = readOptions(options, { ...scoresRules, ...adapterRules })
     const targets = ids.subarray(1)
-    const adapters = this.#adapters.choose(adapter)
+    using adapters = this.#adapters.choose(adapter)
     const scores = await this.#call(ids.length, adapters, signal, native =>
       native.scores(ids, rowsFrom(0, targets.length), targets, top),
     )
@@ -274,7 +275,8 @@ export class OpenELM {
       ...adapterRules,
     }
     const { contextLength: length, adapter } = readOptions(options, rules)
-    return this.#open(length, this.#adapters.choose(adapter))
+    using adapters = this.#adapters.choose(adapter)
+    return this.#open(length, adapters)
   }
 
   /**
@@ -290,8 +292,8 @@ export class OpenELM {
       ...settings
     } = readOptions(options, chatRules)
     this.#prompts.checkChatTemplate()
-    const session = this.#open(contextLength, this.#adapters.choose(adapter))
-    return new Chat(session, this.#prompts, settings)
+    using adapters = this.#adapters.choose(adapter)
+    return new Chat(this.#open(contextLength, adapters), this.#prompts, settings)
   }
 
   /**
@@ -308,7 +310,7 @@ export class OpenELM {
     await this.dispose()
   }
 
-  #open(contextLength: number, { ids, scales }: NativeAdapters): Session {
+  #open(contextLength: number, { ids, scales }: ChosenAdapters): Session {
     const native = this.#native.createSession(contextLength, ids, scales)
     return new Session(new CachedSequence(native), this.#prompts)
   }
@@ -317,10 +319,11 @@ export class OpenELM {
   async *#run(
     prompt: CheckedPrompt,
     settings: GenerateSettings,
-    adapters: NativeAdapters,
+    adapter: AdapterChoice,
   ): AsyncGenerator<GenerateChunk, GenerateResult> {
     const { contextLength } = this
     const { maxTokens, signal } = settings
+    using adapters = this.#adapters.choose(adapter)
     const tokens = await this.#prompts.encode(prompt, { room: contextLength, signal })
     const stopSequences = [...this.#prompts.stopSequences(prompt), ...settings.stopSequences]
     const session = this.#open(Math.min(contextLength, tokens.length + maxTokens), adapters)
@@ -334,7 +337,7 @@ export class OpenELM {
   /** A native call in a session of so many tokens. */
   async #call<Result>(
     length: number,
-    { ids, scales }: NativeAdapters,
+    { ids, scales }: ChosenAdapters,
     signal: AbortSignal | undefined,
     start: (native: NativeSession) => Promise<Result>,
   ): Promise<Result> {

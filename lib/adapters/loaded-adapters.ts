@@ -19,8 +19,8 @@ export interface LoadedAdapter {
   readonly bytes: number
 }
 
-/** Adapters as native code knows them, each with its scale. */
-export interface NativeAdapters {
+/** Adapters as native code knows them, each with its scale. They are kept until this is disposed. */
+export interface ChosenAdapters extends Disposable {
   readonly ids: Int32Array
   readonly scales: Float32Array
 }
@@ -31,6 +31,8 @@ export class LoadedAdapters {
   readonly #config: OpenELMConfig
   /** Those without an id are being loaded. */
   readonly #loaded = new Map<string, { id: number; adapter: LoadedAdapter } | undefined>()
+  /** By calls that have not opened their session yet. */
+  readonly #chosen = new Set<Int32Array>()
 
   constructor(native: NativeModel, config: OpenELMConfig) {
     this.#native = native
@@ -65,12 +67,13 @@ export class LoadedAdapters {
   }
 
   unload(name: string): void {
-    this.#native.unloadAdapter(this.#find('name', name).id)
+    const { id } = this.#find('name', name)
     this.#loaded.delete(name)
+    this.#unloadUnlessChosen(id)
   }
 
   /** @throws OpenELMError INVALID_ARGUMENT for adapters that are not loaded, or do not go together. */
-  choose(choice: AdapterChoice): NativeAdapters {
+  choose(choice: AdapterChoice): ChosenAdapters {
     const loaded = this.list
     const [only, another] = loaded
     const byDefault = only && !another ? [{ name: only.name, scale: 1 }] : []
@@ -83,10 +86,22 @@ export class LoadedAdapters {
       const message = `${name} is a DoRA adapter, which stands alone, at the scale it was loaded with`
       throw new OpenELMError('INVALID_ARGUMENT', message, { argument: 'options.adapter' })
     }
+    const ids = Int32Array.from(parts, ({ id }) => id)
+    this.#chosen.add(ids)
     return {
-      ids: Int32Array.from(parts, ({ id }) => id),
+      ids,
       scales: Float32Array.from(parts, ({ scale }) => scale),
+      [Symbol.dispose]: () => {
+        if (this.#chosen.delete(ids)) for (const id of ids) this.#unloadUnlessChosen(id)
+      },
     }
+  }
+
+  /** Frees an adapter that has no name any more, once nobody is about to use it. */
+  #unloadUnlessChosen(id: number): void {
+    const isLoaded = [...this.#loaded.values()].some(loaded => loaded?.id === id)
+    if (isLoaded || [...this.#chosen].some(ids => ids.includes(id))) return
+    this.#native.unloadAdapter(id)
   }
 
   #find(argument: string, name: string) {

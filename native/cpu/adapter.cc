@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../simd/lanes.h"
 #include "cpu_backend.h"
 #include "pack.h"
 
@@ -170,6 +171,14 @@ void AdapterProducts::reserve(int task_panels) {
   int most = 0;
   for (const Term& term : terms_) most = std::max(most, term.rows.count);
   for (auto& y : y_) y.reserve(size_t(most) * task_panels * kPanelRows);
+}
+
+void AdapterProducts::prefetch(int first_panel, int panels) const {
+  for (const Term& term : terms_) {
+    const size_t panel_bytes = packed_panel_bytes(term.addition->b.cols, DType::kFloat32);
+    const char* from = term.addition->b.data.as<char>() + first_panel * panel_bytes;
+    for (size_t i = 0; i < panels * panel_bytes; i += 64) ::prefetch(from + i);
+  }
 }
 
 void AdapterProducts::apply(int first_panel, int panels, float* y, int thread) {

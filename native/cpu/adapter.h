@@ -31,6 +31,9 @@ class AdapterProducts {
   // Memory for tasks of so many panels, which must not throw.
   void reserve(int task_panels);
 
+  // Asks for what apply() will read of memory, before the product with W is computed.
+  void prefetch(int first_panel, int panels) const;
+
   // Adapts the product of all rows with some panels of W, y [., panels * 16]. On any thread.
   void apply(int first_panel, int panels, float* y, int thread);
 

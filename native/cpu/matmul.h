@@ -62,6 +62,7 @@ class Matmul {
       const int first = task * task_panels;
       const int panels = std::min(task_panels, all_panels - first);
       float* acc = acc_[thread].get();
+      adapters_.prefetch(first, panels);
       kernels_.matmul[int(matrix.dtype)](matrix.data.as<char>() + first * panel_bytes, panels,
                                          input, tokens, acc);
       adapters_.apply(first, panels, acc, thread);

@@ -299,6 +299,22 @@ t.test('a generation with an adapter can be aborted, while it is unloaded', asyn
   await t.rejects(stream.next(), reason)
 })
 
+t.test('calls that have begun keep an adapter that is unloaded', async t => {
+  await using model = await load([lora])
+  const [context, continuation] = [goldenTokens.slice(0, 3), goldenTokens.slice(3, 5)]
+  const call = () =>
+    Promise.all([
+      model.generate(context, { maxTokens: 5, ignoreEos: true }).then(({ tokens }) => tokens),
+      model.score(context, continuation),
+    ])
+  const expected = await call()
+  const begun = call()
+  model.unloadAdapter('lora')
+  t.same(await begun, expected)
+  t.notSame(await model.score(context, continuation), expected[1])
+  t.equal(await model.loadAdapter(lora), 'lora')
+})
+
 t.test('an adapter is loaded with the model, or neither is', async t => {
   const controller = new AbortController()
   const reason = new Error('enough')

@@ -1,30 +1,14 @@
 import { join } from 'node:path'
 import t from 'tap'
-import type { AdapterTarget } from '../../lib/adapters/adapter.js'
-import { writeAdapter } from '../../lib/adapters/write-adapter.js'
-import { readConfig, tensorSpecs } from '../../lib/config.js'
 import { initTiny, run, succeed } from '../helpers/cli.js'
+import { writeRandomAdapter } from '../helpers/random-adapter.js'
 
 const dir = t.testdir()
 const model = await initTiny(t)
 const [lora, dora] = [join(dir, 'lora'), join(dir, 'dora')]
 const text = join(import.meta.dirname, 'adapter.test.ts')
-await write(lora, false)
-await write(dora, true)
-
-async function write(directory: string, usesDora: boolean): Promise<void> {
-  const values = (size: number) =>
-    Float32Array.from({ length: size }, (_, i) => Math.sin(7 * i) / 9)
-  const specs = tensorSpecs(await readConfig(join(model, 'config.json'))).filter(({ name }) =>
-    name.includes('_proj'),
-  )
-  const targets = specs.map(({ name, shape: [rows, columns] }): [string, AdapterTarget] => {
-    const magnitudes = usesDora ? new Float32Array(rows!).fill(0.3) : undefined
-    return [name, { rank: 2, scale: 1, a: values(2 * columns!), b: values(2 * rows!), magnitudes }]
-  })
-  const method = usesDora ? 'dora' : 'lora'
-  await writeAdapter(directory, { method, targets: new Map(targets), adaptsHead: false })
-}
+await writeRandomAdapter(lora, model)
+await writeRandomAdapter(dora, model, 'dora')
 
 t.test('commands that run a model run it with an adapter', async t => {
   const perplexity = async (dir: string, ...adapter: string[]) => {
