@@ -3,6 +3,7 @@ import t from 'tap'
 import { type GenerateOptions, OpenELM } from '../lib/index.js'
 import { volume } from './helpers/backend.js'
 import { childRunner } from './helpers/child.js'
+import { writeRandomAdapter } from './helpers/random-adapter.js'
 import { writeSparseCheckpoint } from './helpers/sparse-checkpoint.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -13,30 +14,48 @@ const runInChild = childRunner(join(directory, 'child'))
 
 t.test('a worker can be terminated at any moment', async t => {
   const rounds = volume(50, 6)
+  const adapters = [
+    await writeRandomAdapter(join(directory, 'adapter'), tiny, 'dora'),
+    await writeRandomAdapter(join(directory, 'large adapter'), large, 'dora'),
+  ]
   const { result, exit, stderr } = await runInChild(
-    async ({ OpenELM, startWorker, usage }, tiny, large, rounds) => {
+    async ({ OpenELM, startWorker, usage }, tiny, large, adapters, rounds) => {
       const { setTimeout } = await import('node:timers/promises')
-      const start = (directory: string) =>
-        startWorker(async ({ OpenELM, tell }, directory) => {
-          tell('started')
-          const model = await OpenELM.load(directory)
-          tell('loaded')
-          const forEver = async (call: () => Promise<unknown>) => {
-            for (;;) await call()
-          }
-          const prompt = Array.from({ length: 150 }, (_, i) => i)
-          await Promise.all([
-            forEver(() => model.generate(prompt, { maxTokens: 50, ignoreEos: true, logprobs: 3 })),
-            forEver(() => model.generate([5], { maxTokens: 200, ignoreEos: true, temperature: 1 })),
-            forEver(() => model.logits(prompt)),
-            forEver(() => model.score(prompt, [1, 2, 3])),
-            forEver(() => model.createSession().append(prompt)),
-            forEver(async () => {
-              const model = await OpenELM.load(directory, { onProgress: () => {} })
-              await model.dispose()
-            }),
-          ])
-        }, directory)
+      const start = (directory: string, adapter: string) =>
+        startWorker(
+          async ({ OpenELM, tell }, directory, adapter) => {
+            tell('started')
+            const model = await OpenELM.load(directory)
+            tell('loaded')
+            const forEver = async (call: () => Promise<unknown>) => {
+              for (;;) await call()
+            }
+            const prompt = Array.from({ length: 150 }, (_, i) => i)
+            await Promise.all([
+              forEver(() =>
+                model.generate(prompt, { maxTokens: 50, ignoreEos: true, logprobs: 3 }),
+              ),
+              forEver(() =>
+                model.generate([5], { maxTokens: 200, ignoreEos: true, temperature: 1 }),
+              ),
+              forEver(() => model.logits(prompt)),
+              forEver(() => model.score(prompt, [1, 2, 3])),
+              forEver(() => model.createSession().append(prompt)),
+              forEver(async () => {
+                if (model.backend !== 'cpu') return await model.logits(prompt)
+                const name = await model.loadAdapter(adapter)
+                await model.generate([5], { adapter: name, maxTokens: 9 })
+                model.unloadAdapter(name)
+              }),
+              forEver(async () => {
+                const model = await OpenELM.load(directory, { onProgress: () => {} })
+                await model.dispose()
+              }),
+            ])
+          },
+          directory,
+          adapter,
+        )
 
       const model = await OpenELM.load(tiny)
       const generate = async () => (await model.generate([5], { maxTokens: 9 })).tokens.join()
@@ -44,7 +63,7 @@ t.test('a worker can be terminated at any moment', async t => {
       let threads: number | undefined
       let intact = 0
       for (let round = 0; round < rounds; round++) {
-        const worker = start(round % 5 === 4 ? large : tiny)
+        const worker = round % 5 === 4 ? start(large, adapters[1]!) : start(tiny, adapters[0]!)
         await new Promise(resolve => worker.once('message', resolve))
         await setTimeout(Math.random() * 60)
         await worker.terminate()
@@ -53,7 +72,7 @@ t.test('a worker can be terminated at any moment', async t => {
       }
       return { intact, threadsLeft: usage().threads - threads! }
     },
-    [tiny, large, rounds] as const,
+    [tiny, large, adapters, rounds] as const,
   )
   t.same({ exit, stderr }, { exit: 0, stderr: '' })
   t.same(result, { intact: rounds, threadsLeft: 0 }, 'and the others do not notice')
