@@ -7,6 +7,7 @@ import { loadNative } from './native.js'
 import type { NativeSampler } from './native-session.js'
 import type { CheckedPrompt, PromptEncoder } from './prompt.js'
 import { toSample } from './sampler.js'
+import { endOfTurn } from './steps.js'
 import { StopSequences } from './stop-sequences.js'
 import type { TokenStream } from './token-stream.js'
 
@@ -95,6 +96,8 @@ async function* decode(
   let next = start.missing
   const draw = async () => {
     const mask = constrained && (await constrained.nextMask(signal))
+    // What was drawn in one batch goes on in one batch.
+    if (constrained) await endOfTurn()
     signal?.throwIfAborted()
     // The mask of the next token depends on this one: with one, nothing is drawn ahead.
     const goesOn = !constrained && tokens.length + 1 < maxTokens

@@ -12,8 +12,8 @@ import { setBit, type TokenBytes, type TokenTables, type TokenTrie } from './tok
 /** The bytes of masks that a constraint keeps. */
 const keptBytes = 2 ** 24
 /** Derivatives of one mask. */
-const maxWork = 2 ** 22
-const sliceOfWork = 4096
+const maxWork = 2 ** 20
+const sliceOfWork = 512
 
 /** The texts that fit a schema or a regular expression, as a machine that reads tokens. */
 export class Constraint {

@@ -13,7 +13,7 @@ import { keyOfAll, SchemaParts } from './schema-parts.js'
 
 const maxDepth = 100
 /** How often something is looked at that grows with the square of a schema. */
-const maxWork = 2 ** 20
+const maxWork = 2 ** 18
 
 /**
  * The JSON that fits a schema, as far as it is generated: a part of what is valid, never more.

@@ -76,9 +76,9 @@ export class JsonText {
 
   /** Any value: of numbers, strings and the like alone at depth 0. */
   anyValue(depth = maxDepth): Node {
-    const simple = ['null', 'boolean', 'string', 'number']
-    const types = depth > 0 ? [...simple, 'array', 'object'] : simple
-    this.#values[depth] ??= this.regular.alt(...types.map(type => this.any(type, depth)))
+    const types = depth > 0 ? ['array', 'object'] : ['null', 'boolean', 'string', 'number']
+    const simple = depth > 0 ? this.anyValue(0) : this.regular.empty
+    this.#values[depth] ??= this.regular.alt(simple, ...types.map(type => this.any(type, depth)))
     return this.#values[depth]
   }
 

@@ -47,6 +47,8 @@ export class Regular {
   readonly #members: (readonly Node[] | undefined)[] = []
   readonly #limits: (readonly [min: number, max: number] | undefined)[] = []
   readonly #known = new Map<string | number, Node>()
+  readonly #references: Node[] = []
+  /** By reference, or {@link unknown}. */
   readonly #definitions: Node[] = []
 
   #rowOf = new Int32Array(1024).fill(unknown)
@@ -121,8 +123,8 @@ export class Regular {
    */
   reference(accepts = false): Node {
     const node = this.#add('ref', accepts)
-    this.#first[node] = this.#definitions.length
-    this.#definitions.push(unknown)
+    this.#first[node] = this.#definitions.push(unknown) - 1
+    this.#references.push(node)
     return node
   }
 
@@ -200,8 +202,7 @@ export class Regular {
 
   /** The references that stand for no string at all, because each string of them would hold another. */
   *barren(): Steps<Set<Node>> {
-    const references: Node[] = []
-    for (const [node, kind] of this.#kinds.entries()) if (kind === 'ref') references.push(node)
+    const references = this.#references
     const fertile = new Set<Node>()
     for (let grew = true; grew; ) {
       grew = false

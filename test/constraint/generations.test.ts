@@ -5,7 +5,7 @@ import { compile, randomText, seeded } from '../helpers/constrained.js'
 import { schemas, zodSchemas } from './schemas.js'
 
 /** OPENELM_TEST_GENERATIONS=10000 for as many as a release wants. */
-const total = Number(process.env.OPENELM_TEST_GENERATIONS ?? 600)
+const total = Number(process.env.OPENELM_TEST_GENERATIONS ?? 300)
 const ajv = new Ajv2020({ strict: false, validateFormats: false, ownProperties: true })
 
 t.test('what random scores choose fits its schema', async t => {
