@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { LoadOptions } from '../lib/index.js'
 import { childRunner } from './helpers/child.js'
+import { writeRandomAdapter } from './helpers/random-adapter.js'
 import { writeSparseCheckpoint } from './helpers/sparse-checkpoint.js'
 import { writeTinyModel } from './helpers/tiny-model.js'
 
@@ -43,6 +44,30 @@ t.test('comes back when a model is disposed', { skip }, async t => {
   t.same({ exit, stderr }, { exit: 0, stderr: '' })
   checkUsages(t, result)
 })
+
+t.test(
+  'comes back when adapters are unloaded, and when their model is disposed',
+  { skip },
+  async t => {
+    const adapter = await writeRandomAdapter(join(directory, 'adapter'), tiny)
+    const { result, exit, stderr } = await runInChild(
+      async ({ OpenELM, repeat }, directory, adapter) =>
+        repeat(async () => {
+          const model = await OpenELM.load(directory, { backend: 'cpu', adapters: [adapter] })
+          await model.loadAdapter({ path: adapter, name: 'other' })
+          const both = [{ name: 'adapter' }, { name: 'other', scale: 2 }]
+          await model.generate('Once upon a time', { maxTokens: 20, adapter: both })
+          await model.createSession({ adapter: both }).append([5]) // and nobody disposes it
+          model.unloadAdapter('other')
+          await model.dispose()
+        }),
+      [tiny, adapter] as const,
+      { flags },
+    )
+    t.same({ exit, stderr }, { exit: 0, stderr: '' })
+    checkUsages(t, result)
+  },
+)
 
 t.test('comes back when a load fails', { skip }, async t => {
   const truncated = join(directory, 'truncated')
