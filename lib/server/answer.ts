@@ -5,6 +5,9 @@ import { type GenerationRequest, runGenerations, type Usage } from './generation
 import { toApiError } from './openai-error.js'
 import type { Visit } from './queue.js'
 
+/** Tokens that come within so many milliseconds are one event. */
+const gatherMs = 5
+
 /** A part of a choice, as it comes. */
 export interface Delta {
   readonly index: number
@@ -88,9 +91,15 @@ async function stream(
   request: AnswerRequest,
   format: AnswerFormat,
 ): Promise<void> {
-  /** What the reader was too slow for, by choice. */
+  /** What was not sent yet of each choice: an event for each token would cost more than a small model. */
   const held = new Map<number, Delta>()
+  let timer: NodeJS.Timeout | undefined
+  let lastTime = Number.NEGATIVE_INFINITY
   const flush = () => {
+    clearTimeout(timer)
+    timer = undefined
+    if (events.isFull) return
+    lastTime = performance.now()
     for (const delta of held.values()) sendChoice(format.next(delta))
     held.clear()
   }
@@ -119,8 +128,10 @@ async function stream(
         const before = held.get(index)
         const chunks = format.hasLogprobs ? [...(before?.chunks ?? []), chunk] : []
         const delta = { index, text: (before?.text ?? '') + chunk.text, chunks }
-        if (events.isFull) held.set(index, delta)
-        else sendChoice(format.next(delta))
+        held.set(index, delta)
+        const wait = lastTime + gatherMs - performance.now()
+        if (wait <= 0) flush()
+        else timer ??= setTimeout(flush, wait)
       },
       end(index, finishReason) {
         sendFirst(index)
@@ -136,7 +147,10 @@ async function stream(
     events.send('[DONE]')
   } catch (error) {
     if (!events.hasBegun || exchange.signal.aborted) throw error
+    flush()
     events.send(JSON.stringify(toApiError(error)))
+  } finally {
+    clearTimeout(timer)
   }
   events.end()
 }

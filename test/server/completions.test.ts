@@ -28,7 +28,7 @@ t.test('a stream is the same text in pieces', async t => {
   const last = pieces.pop()
   t.same(last.choices, [])
   t.equal(last.usage.total_tokens, usage.total_tokens)
-  t.ok(pieces.length > 5)
+  t.ok(pieces.length > 1)
   t.equal(pieces.map(({ choices: [{ text }] }) => text).join(''), choices[0].text)
   t.same(pieces.map(({ choices: [{ finish_reason }] }) => finish_reason).filter(Boolean), [
     'length',
