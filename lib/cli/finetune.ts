@@ -9,6 +9,7 @@ import {
   finetune,
   readFinetuneRecipe,
   TrainingLog,
+  warningOf,
 } from '../train/index.js'
 import { formatCount } from './format.js'
 import { interruptSignal } from './interrupt.js'
@@ -20,6 +21,7 @@ const options = {
   'Run:': [
     new Option('--data <file...>', '.jsonl or .json with rows to learn'),
     new Option('--validation <file...>', 'the same, to measure on'),
+    numeric('--validation-fraction <x>', 'measure on this part of the data (default: 0)'),
     new Option('--format <name>', 'what the rows are (default: told from the first)'),
     new Option('--resume', 'continue from the newest checkpoint'),
     numeric('--threads <n>', 'CPU threads (default: one per physical core)'),
@@ -124,8 +126,12 @@ Examples:
   })
 addOptions(finetuneCommand, all)
 
-function tell({ objective, examples, steps, trainedParameters, memory }: FinetuneSummary): void {
-  note(`${objective}: ${describeExamples(examples)}`)
+function tell(summary: FinetuneSummary): void {
+  const { objective, examples, validationRows, steps, trainedParameters, memory } = summary
+  const measured = validationRows > 0 ? `, ${formatCount(validationRows)} to measure on` : ''
+  note(`${objective}: ${describeExamples(examples)}${measured}`)
+  const warning = warningOf(examples)
+  if (warning) note(warning)
   const gigabytes = (memory / 1e9).toFixed(1)
   note(`${steps} steps, ${formatCount(trainedParameters)} parameters, ${gigabytes} GB of memory`)
 }

@@ -1,5 +1,5 @@
 import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
-import { invalidArgument } from '../errors.js'
+import { invalidArgument, OpenELMError } from '../errors.js'
 import { loadTokenizer } from '../tokenizer.js'
 import type { ExampleRow } from './examples/example.js'
 import { ExampleBatches } from './examples/example-batches.js'
@@ -42,7 +42,12 @@ export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
   const { eosTokenIds } = base
   const tokenizer = await loadTokenizer(base.directory, { ...config, eosTokenIds })
   const exampleOptions = { ...recipe, sequenceLength }
-  const examples = await readExamples(data, tokenizer, exampleOptions, signal)
+  const all = await readExamples(data, tokenizer, exampleOptions, signal)
+  const split = all.rows.split(recipe.validationFraction, seed)
+  const examples = { ...all, rows: split.train }
+  if (examples.rows.length === 0) {
+    throw new OpenELMError('INVALID_DATA', 'all rows are held out: none is left to learn from')
+  }
   const held =
     recipe.validation.length > 0
       ? await readExamples(
@@ -51,7 +56,7 @@ export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
           { ...exampleOptions, objective: examples.objective },
           signal,
         )
-      : undefined
+      : { rows: split.validation }
   const batches = new ExampleBatches(examples.rows, { batchSize, seed })
   const { epochs = examples.objective === 'dpo' ? 1 : 3 } = recipe
   const steps = recipe.steps ?? Math.ceil(epochs * batches.stepsPerEpoch)
@@ -62,7 +67,7 @@ export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
     recipe: { ...recipe, sequenceLength, objective: objective ?? examples.objective },
     base,
     examples,
-    validation: held ? rowsOf(held) : [],
+    validation: rowsOf(held),
     batches,
     adapter:
       recipe.method === 'full'
@@ -74,7 +79,7 @@ export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
   }
 }
 
-export function rowsOf({ rows }: Examples): ExampleRow[] {
+export function rowsOf({ rows }: Pick<Examples, 'rows'>): ExampleRow[] {
   return Array.from({ length: rows.length }, (_, i) => rows.at(i))
 }
 

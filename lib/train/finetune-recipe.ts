@@ -32,6 +32,11 @@ export interface FinetuneOptions {
   data: readonly string[]
   /** The same, to measure on. Default none. */
   validation?: readonly string[] | undefined
+  /**
+   * How much of `data` to measure on instead of learning from it, from 0 to below 1: each row goes by its
+   * place and `seed`. Default 0.
+   */
+  validationFraction?: number | undefined
   /** The directory for checkpoints, `step-00000100` and so on. */
   out: string
   /**
@@ -132,6 +137,8 @@ export interface FinetuneOptions {
 export interface FinetuneSummary {
   readonly objective: Objective
   readonly examples: ExampleSummary
+  /** Rows to measure on. */
+  readonly validationRows: number
   readonly steps: number
   /** Numbers that are trained, and those of the model. */
   readonly trainedParameters: number
@@ -150,6 +157,7 @@ const rules = {
   model: path,
   data: arrayOf(path),
   validation: optional(arrayOf(path), []),
+  validationFraction: optional(fraction, 0),
   out: path,
   resume: optional(boolean, false),
   onStart: optional(callback<NonNullable<FinetuneOptions['onStart']>>()),
@@ -209,6 +217,10 @@ export function readFinetuneOptions(options: FinetuneOptions) {
   const given = readOptions(options, rules)
   if (given.data.length === 0)
     throw invalidArgument('options.data', 'at least one file', given.data)
+  if (given.validation.length > 0 && given.validationFraction > 0) {
+    const expected = 'absent beside validation files'
+    throw invalidArgument('options.validationFraction', expected, given.validationFraction)
+  }
   const { alpha = given.rank, threads = defaultThreads() } = given
   return { ...given, alpha, threads }
 }

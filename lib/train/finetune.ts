@@ -192,7 +192,7 @@ class FinetuneRun {
 
 /** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
 function createTrainer(plan: Plan): NativeTrainer {
-  const { recipe, base, examples, adapter, steps } = plan
+  const { recipe, base, examples, validation, adapter, steps } = plan
   const { threads, recompute } = recipe
   const maxTokens = maxTokensOf(plan)
   const shape = { microBatchSize: 1, sequenceLength: maxTokens, recompute }
@@ -209,6 +209,7 @@ function createTrainer(plan: Plan): NativeTrainer {
   recipe.onStart?.({
     objective: examples.objective,
     examples: examples.summary,
+    validationRows: validation.length,
     steps,
     trainedParameters: adapter?.size ?? parameters,
     parameters,

@@ -20,7 +20,7 @@ export {
 
 export { type AverageOptions, average } from './average.js'
 export { fineTuningPresets } from './examples/presets.js'
-export { describeExamples, type ExampleSummary } from './examples/summary.js'
+export { describeExamples, type ExampleSummary, warningOf } from './examples/summary.js'
 export { finetune } from './finetune.js'
 export type { FinetuneOptions, FinetuneSummary } from './finetune-recipe.js'
 export type { FinetuneStep } from './finetune-step.js'

@@ -64,6 +64,14 @@ t.test('preferences, a validation, and what is refused', async t => {
   t.equal(tuned.code, 0, tuned.stderr)
   t.match(tuned.stderr, /dpo: 1 rows/)
   t.match(tuned.stderr, /the validation loss was lowest after step 1: 0\.693/)
+  t.notMatch(tuned.stderr, /longer than/)
+  const short = ['--train-prompts', '--sequence-length', '8', '--steps', '1']
+  const part = ['--validation-fraction', '0.2']
+  const held = await run('finetune', at('held'), ...model.slice(0, 4), ...short, ...part)
+  t.equal(held.code, 0, held.stderr)
+  t.match(held.stderr, /sft: 4 rows, .* truncated .*, 2 to measure on\n/)
+  t.match(held.stderr, /% of the rows are longer than the sequence length\n/)
+  t.match(held.stderr, /the validation loss was lowest after step 1/)
   const nothing = await run('finetune', at('none'), '-m', at('model'))
   t.match(nothing, { code: 2, stderr: /expected --data/ })
   const strange = [...model.slice(0, 4), '--recipe', at('strange.json')]

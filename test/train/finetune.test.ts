@@ -6,7 +6,7 @@ import { writeCheckpoint } from '../../lib/checkpoint.js'
 import { OpenELM } from '../../lib/model.js'
 import { randomWeights } from '../../lib/random-weights.js'
 import { finetune } from '../../lib/train/finetune.js'
-import type { FinetuneOptions } from '../../lib/train/finetune-recipe.js'
+import type { FinetuneOptions, FinetuneSummary } from '../../lib/train/finetune-recipe.js'
 import type { FinetuneStep } from '../../lib/train/finetune-step.js'
 import { tiny, tinyTokenizer } from '../helpers/training.js'
 
@@ -191,4 +191,29 @@ t.test('an abort saves the last step, which a resumed run goes on from', async t
     rest.map(({ step }) => step),
     [2, 3, 4],
   )
+})
+
+t.test('a part of the rows is measured on, and not learnt from', async t => {
+  const { options, data } = await setUp(t)
+  let summary: FinetuneSummary | undefined
+  const onStart = (told: FinetuneSummary) => {
+    summary = told
+  }
+  const held = { validationFraction: 0.5, onStart }
+  const steps = await runAll(options('held', held))
+  const { validationRows } = summary!
+  t.ok(validationRows > 0 && validationRows < completions.length, `${validationRows} rows`)
+  t.equal(typeof steps.at(-1)!.validationLoss, 'number')
+  t.equal(steps[0]!.epoch, 1 / Math.ceil((completions.length - validationRows) / 2))
+  await t.rejects(runAll(options('held', { resume: true, steps: 6 })), {
+    code: 'INVALID_CHECKPOINT',
+    message: /validationFraction 0.5, not 0/,
+  })
+  await t.rejects(runAll(options('both', { ...held, validation: [data] })), {
+    code: 'INVALID_ARGUMENT',
+    argument: 'options.validationFraction',
+  })
+  await t.rejects(runAll(options('none', { validationFraction: 0.999999 })), {
+    code: 'INVALID_DATA',
+  })
 })
