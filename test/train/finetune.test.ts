@@ -217,3 +217,16 @@ t.test('a part of the rows is measured on, and not learnt from', async t => {
     code: 'INVALID_DATA',
   })
 })
+
+for (const method of ['lora', 'dora'] as const) {
+  t.test(`a fresh ${method} adapter changes no bit of what the model says`, async t => {
+    const { options, model } = await setUp(t)
+    // The first step of a warm-up has the rate 0.
+    const [first] = await runAll(options('fresh', { method, checkpointSteps: 1, warmupSteps: 1 }))
+    t.equal(first!.learningRate, 0)
+    const adapted = await OpenELM.load(model, { adapters: [first!.checkpoint!], threads: 1 })
+    t.teardown(() => adapted.dispose())
+    const tokens = [1, 5, 9, 3, 17]
+    t.same(await adapted.logits(tokens), await adapted.logits(tokens, { adapter: null }))
+  })
+}
