@@ -4,7 +4,10 @@ import { arrayOf, integer, optional, type RulesOf, readOptions, rule, string } f
 export interface ServerOptions {
   /** What the model is called in answers. Default 'openelm'. */
   modelId?: string | undefined
-  /** One of these must come with each request, as a bearer token. Default none: whoever reaches the server may use it. */
+  /**
+   * One of these must come with each request, as a bearer token. Default none: whoever reaches the server
+   * may use it.
+   */
   apiKey?: string | readonly string[] | undefined
   /**
    * Names, without a port, that the Host header may have beside localhost, 127.0.0.1 and [::1] where a
@@ -25,7 +28,9 @@ export interface ServerOptions {
    * begins like an earlier one costs only what is new: from 0, which is off, to 1024. Default `parallel`.
    */
   cacheSlots?: number | undefined
-  /** The most tokens of an answer, from 1 up, whatever a request asks for. Default what the context leaves. */
+  /**
+   * The most tokens of an answer, from 1 up, whatever a request asks for. Default what the context leaves.
+   */
   maxTokens?: number | undefined
   /** The most answers to one prompt, from 1 to 128. Default 8. */
   maxChoices?: number | undefined

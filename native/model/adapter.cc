@@ -113,9 +113,14 @@ Adapters::Loaded Adapters::load(const std::vector<AdapterTarget>& targets, bool 
   }
   lock.lock();
   require_model();
-  all_.push_back(adapter);
+  watch(adapter);
   loaded_[++last_id_] = adapter;
   return {last_id_, adapter->bytes()};
+}
+
+void Adapters::watch(const std::shared_ptr<Adapter>& adapter) {
+  std::erase_if(all_, [](const auto& watched) { return watched.expired(); });
+  all_.push_back(adapter);
 }
 
 void Adapters::unload(int id) {
@@ -152,8 +157,7 @@ std::shared_ptr<const Adapter> Adapters::find(std::span<const Part> parts) {
       }
     }
   }
-  std::erase_if(all_, [](const auto& adapter) { return adapter.expired(); });
-  all_.push_back(sum);
+  watch(sum);
   return sum;
 }
 

@@ -85,7 +85,9 @@ class Adapters {
   void clear();
 
  private:
-  void require_model() const;  // while mutex_ is held
+  // While mutex_ is held.
+  void require_model() const;
+  void watch(const std::shared_ptr<Adapter>& adapter);  // to be cleared by clear()
 
   std::atomic<bool> is_cleared_{false};
   std::mutex mutex_;

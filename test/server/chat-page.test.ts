@@ -42,8 +42,10 @@ t.test('the page', { skip }, async t => {
 
   const isInside = (page: { evaluate(script: string): Promise<boolean> }) =>
     page.evaluate(
-      `[...document.querySelectorAll('*')].every(
-        element => !element.checkVisibility() || element.getBoundingClientRect().right <= document.documentElement.clientWidth)`,
+      `[...document.querySelectorAll('*')].every(element => {
+        const { right } = element.getBoundingClientRect()
+        return !element.checkVisibility() || right <= document.documentElement.clientWidth
+      })`,
     )
 
   const answers = '.assistant:not(.waiting)'
