@@ -1,13 +1,12 @@
 import { onAbort } from './abortable.js'
 import type { CachedSequence } from './cached-sequence.js'
-import type { ConstrainedText } from './constraint/constraint.js'
 import type { GenerateSettings } from './generate-options.js'
 import type { GenerateChunk, GenerateResult } from './generation-stream.js'
 import { loadNative } from './native.js'
+import type { NativeConstrainedText } from './native-constraint.js'
 import type { NativeSampler } from './native-session.js'
 import type { CheckedPrompt, PromptEncoder } from './prompt.js'
 import { toSample } from './sampler.js'
-import { endOfTurn } from './steps.js'
 import { StopSequences } from './stop-sequences.js'
 import type { TokenStream } from './token-stream.js'
 
@@ -71,7 +70,7 @@ interface GenerationStart {
   /** Makes text of the tokens drawn. */
   readonly characters: TokenStream
   /** What the text must be, if it must be something. */
-  readonly constrained: ConstrainedText | undefined
+  readonly constrained: NativeConstrainedText | undefined
   /** The tokens that end the text. */
   readonly ends: ReadonlySet<number>
   readonly usage: Omit<GenerateResult['usage'], 'completionTokens'>
@@ -95,30 +94,24 @@ async function* decode(
   let text = ''
   let next = start.missing
   const draw = async () => {
-    const mask = constrained && (await constrained.nextMask(signal))
-    // What was drawn in one batch goes on in one batch.
-    if (constrained) await endOfTurn()
     signal?.throwIfAborted()
-    // The mask of the next token depends on this one: with one, nothing is drawn ahead.
-    const goesOn = !constrained && tokens.length + 1 < maxTokens
-    return native.sample(next, sampler, goesOn, mask)
+    return native.sample(next, sampler, tokens.length + 1 < maxTokens, constrained)
   }
 
   const forget = onAbort(signal, () => native.cancel())
   try {
     for (;;) {
-      const sample = toSample(await clock.time(draw()))
+      const drawn = await clock.time(draw())
+      const sample = toSample(drawn)
       signal?.throwIfAborted()
       start.tokens.push(sample.token)
       sequence.tokens = start.tokens
       tokens.push(sample.token)
       next = Int32Array.of(sample.token)
 
-      constrained?.accept(sample.token)
-
       const isEnd = ends.has(sample.token)
       let piece = isEnd ? '' : stop.push(characters.push(sample.token))
-      const isComplete = isEnd || constrained?.isComplete === true
+      const isComplete = isEnd || drawn.isLast === true
       const isStopped = isComplete || stop.found
       const isFull = tokens.length === maxTokens || native.position === contextLength
       if (!stop.found && (isComplete || isFull)) piece += stop.push(characters.end()) + stop.end()

@@ -1,3 +1,5 @@
+import type { NativeConstrainedText } from './native-constraint.js'
+
 export interface NativeSamplerOptions {
   temperature: number
   topK: number
@@ -23,6 +25,8 @@ export interface NativeSample {
   logprob?: number
   topTokens?: Int32Array
   topLogprobs?: Float32Array
+  /** That the text is to fit a constraint, and nothing but an end can follow. */
+  isLast?: true
 }
 
 /** How likely the model finds each target, and the `top` tokens that it finds likeliest in its place. */
@@ -34,6 +38,9 @@ export interface NativeScores {
   topLogprobs: Float32Array
 }
 
+/** Which tokens may come: those i whose bit i % 32 of word i / 32 is set, or those that a text goes on with. */
+export type NativeMask = Uint32Array | NativeConstrainedText
+
 /**
  * One stream of random draws, with what the penalties see of the text. Its methods throw BUSY while a
  * session draws with it.
@@ -44,9 +51,9 @@ export interface NativeSampler {
   /**
    * Draws from given scores, [vocabSize]; the token drawn is not accepted.
    *
-   * @param mask bit i % 32 of word i / 32 says whether token i may come.
+   * @param mask one that follows a text goes on behind the token.
    */
-  sample(logits: Float32Array, mask?: Uint32Array): NativeSample
+  sample(logits: Float32Array, mask?: NativeMask): NativeSample
 }
 
 /**
@@ -63,14 +70,15 @@ export interface NativeSession {
    *
    * With `goesOn` the one after it is begun before it is asked for, as if the caller had done at once
    * what it must do next: call this with the token drawn and the same sampler, or `whenIdle`, which
-   * makes the session (though not the sampler) what it was without. A mask, as the sampler takes it, is
-   * for one token: it wants a call without `goesOn`.
+   * makes the session (though not the sampler) what it was without.
+   *
+   * @param mask the same in calls that go on; one of words is for one token, and for a call that does not.
    */
   sample(
     tokens: Int32Array,
     sampler: NativeSampler,
     goesOn: boolean,
-    mask?: Uint32Array,
+    mask?: NativeMask,
   ): Promise<NativeSample>
   /** Scores each target as if it came after `tokens[row]`, by as many rows, which are in order. */
   scores(

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import type { BackendName } from './backends.js'
 import { OpenELMError } from './errors.js'
+import type { NativeConstraints } from './native-constraint.js'
 import type { NativeSampler, NativeSamplerOptions, NativeSession } from './native-session.js'
 import type { NativeTrainer, NativeTrainerOptions } from './native-trainer.js'
 import { packageRoot, unpacked } from './package-root.js'
@@ -103,7 +104,7 @@ export interface NativeMachineSpeed {
   floatPeak: number
 }
 
-export interface NativeAddon {
+export interface NativeAddon extends NativeConstraints {
   /** Gives the addon the class of the errors that it throws. */
   initialize(errorClass: typeof OpenELMError): void
   backends(): NativeBackendInfo[]

@@ -2,11 +2,11 @@ import { needsBos, renderChat } from './chat/encode-chat.js'
 import { type Message, type PlainMessage, readMessages } from './chat/message.js'
 import type { ChatTemplate } from './chat/template.js'
 import type { OpenELMConfig } from './config.js'
-import { ConstrainedText } from './constraint/constraint.js'
 import type { ConstraintSource } from './constraint/constraint-source.js'
 import { Constraints } from './constraint/constraints.js'
 import { invalidArgument, OpenELMError } from './errors.js'
 import type { TextParts } from './load-text-parts.js'
+import type { NativeConstrainedText } from './native-constraint.js'
 import { tokenIds } from './options.js'
 import type { TokenStream } from './token-stream.js'
 import type { TokenIds, Tokenizer } from './tokenizer.js'
@@ -162,13 +162,13 @@ export class PromptEncoder {
   async constrained(
     source: ConstraintSource,
     options: { ends: ReadonlySet<number>; isContinued: boolean; signal: AbortSignal | undefined },
-  ): Promise<ConstrainedText> {
+  ): Promise<NativeConstrainedText> {
     const { ends, isContinued, signal } = options
     const { vocabSize, tokenizer } = this
     const bytesOf = (token: number) => tokenizer.bytesOf(token)
     this.#constraints ??= new Constraints({ vocabSize, bytesOf })
     const constraint = await this.#constraints.get(source, signal)
-    return new ConstrainedText(constraint, bytesOf, ends, tokenizer.prependsSpace && !isContinued)
+    return constraint.begin(ends, tokenizer.prependsSpace && !isContinued)
   }
 
   /**

@@ -53,16 +53,6 @@ export function pauses(signal?: AbortSignal): () => void | Promise<void> {
   return () => (performance.now() - start < sliceMs ? undefined : turn())
 }
 
-let turnEnd: Promise<void> | undefined
-
-/** When all that is under way in this turn of the event loop has been done: for all callers at once. */
-export function endOfTurn(): Promise<void> {
-  turnEnd ??= setImmediate().then(() => {
-    turnEnd = undefined
-  })
-  return turnEnd
-}
-
 /**
  * Converts a text in parts, and returns what it became.
  *

@@ -1,4 +1,4 @@
-import type { Node, Range, Regular } from './regular.js'
+import type { NativeConstraint, Node, Range } from '../native-constraint.js'
 
 /** Code points: ranges in order that do not touch. */
 export type CodePoints = readonly Range[]
@@ -43,7 +43,7 @@ export function without(all: CodePoints, some: CodePoints): CodePoints {
 const surrogates: CodePoints = [[0xd800, 0xdfff]]
 
 /** Characters as their UTF-8. */
-export function plainAlphabet(regular: Regular): Alphabet {
+export function plainAlphabet(regular: NativeConstraint): Alphabet {
   return characters => {
     const sequences = without(characters, surrogates).flatMap(range => sequencesOf(...range))
     return regular.alt(
@@ -68,7 +68,7 @@ const shortEscapes = new Map([
 ])
 
 /** Characters as `JSON.stringify` writes them in a string, each in one way. */
-export function jsonAlphabet(regular: Regular): Alphabet {
+export function jsonAlphabet(regular: NativeConstraint): Alphabet {
   const plain = plainAlphabet(regular)
   return characters => {
     const escaped: Node[] = []
@@ -84,7 +84,7 @@ export function jsonAlphabet(regular: Regular): Alphabet {
 }
 
 /** A character of a JSON string, in any way that JSON has but as a pair of escaped surrogates. */
-export function anyJsonCharacter(regular: Regular, characters: CodePoints): Node {
+export function anyJsonCharacter(regular: NativeConstraint, characters: CodePoints): Node {
   const hex = regular.set([0x30, 0x39], [0x41, 0x46], [0x61, 0x66])
   const hexButD = regular.set([0x30, 0x39], [0x41, 0x43], [0x45, 0x46], [0x61, 0x63], [0x65, 0x66])
   const d = regular.set([0x44, 0x44], [0x64, 0x64])

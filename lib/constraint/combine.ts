@@ -1,5 +1,6 @@
+import type { NativeConstraint, Node, Range } from '../native-constraint.js'
 import type { Steps } from '../steps.js'
-import { type Node, type Range, type Regular, tooComplex } from './regular.js'
+import { tooComplex } from './too-complex.js'
 
 const maxPairs = 20_000
 
@@ -16,7 +17,7 @@ interface Pair {
  * that `a` does not hold. Every state of it can still be brought to an end.
  */
 export function* combine(
-  regular: Regular,
+  regular: NativeConstraint,
   a: Node,
   b: Node,
   accepts: (inA: boolean, inB: boolean) => boolean,
@@ -36,10 +37,10 @@ export function* combine(
   for (let i = 0; i < pairs.length; i++) {
     const { a, b, next } = pairs[i]!
     if (i % 4 === 0) yield ''
-    for (let byte = 0; byte < 256; byte++) {
-      const nextA = regular.step(a, byte)
+    const nextsOfB = regular.nexts(b)
+    for (const [byte, nextA] of regular.nexts(a).entries()) {
       if (nextA === regular.empty) continue
-      const to = indexOf(nextA, regular.step(b, byte))
+      const to = indexOf(nextA, nextsOfB[byte]!)
       const ranges = next.get(to)
       if (ranges) ranges.push([byte, byte])
       else next.set(to, [[byte, byte]])
@@ -48,7 +49,7 @@ export function* combine(
   return yield* nodeOf(regular, pairs)
 }
 
-function* nodeOf(regular: Regular, pairs: readonly Pair[]): Steps<Node> {
+function* nodeOf(regular: NativeConstraint, pairs: readonly Pair[]): Steps<Node> {
   const before: number[][] = pairs.map(() => [])
   for (const [i, { next }] of pairs.entries()) for (const to of next.keys()) before[to]!.push(i)
   yield ''

@@ -1,6 +1,6 @@
 import { invalidArgument } from '../errors.js'
 import type { Rule } from '../options.js'
-import { tooComplex } from './regular.js'
+import { tooComplex } from './too-complex.js'
 
 /**
  * A JSON schema, of draft 2020-12: an object such as `{ type: 'object', properties: … }`, as
@@ -8,12 +8,14 @@ import { tooComplex } from './regular.js'
  */
 export type JsonSchema = object
 
-/** What a constraint is made of: a copy, and the same text for the same constraint. */
-export interface ConstraintSource {
-  readonly kind: 'schema' | 'regExp'
-  readonly text: string
-  /** Of a regular expression. */
-  readonly flags: string
+/** What a constraint is made of: a copy. */
+export type ConstraintSource =
+  | { readonly kind: 'schema'; readonly schema: unknown; readonly text: string }
+  | { readonly kind: 'regExp'; readonly source: string; readonly flags: string }
+
+/** The same for the same constraint. */
+export function keyOfSource(source: ConstraintSource): string {
+  return source.kind === 'schema' ? source.text : `/${source.source}/${source.flags}`
 }
 
 const maxLength = 2 ** 20
@@ -25,7 +27,7 @@ export const constraintSource: Rule<ConstraintSource> = (name, value) => {
   // Also of another realm.
   if (Object.prototype.toString.call(value) === '[object RegExp]') {
     const { source, flags } = value as RegExp
-    return { kind: 'regExp', text: String(source), flags: String(flags) }
+    return { kind: 'regExp', source: String(source), flags: String(flags) }
   }
   let text: string | undefined
   try {
@@ -35,17 +37,12 @@ export const constraintSource: Rule<ConstraintSource> = (name, value) => {
   }
   if (text === undefined) throw fail()
   if (text.length > maxLength) throw tooComplex(`longer than ${maxLength} characters`)
-  if (depthOf(text) > maxDepth) throw tooComplex(`nested deeper than ${maxDepth}`)
-  return { kind: 'schema', text, flags: '' }
+  const schema: unknown = JSON.parse(text)
+  if (isDeeper(schema, maxDepth)) throw tooComplex(`nested deeper than ${maxDepth}`)
+  return { kind: 'schema', schema, text }
 }
 
-/** How deep the brackets of a JSON text nest. */
-function depthOf(text: string): number {
-  let depth = 0
-  let deepest = 0
-  for (const [bracket] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[{\]}]/g)) {
-    if (bracket === '[' || bracket === '{') deepest = Math.max(deepest, ++depth)
-    else if (bracket === ']' || bracket === '}') depth--
-  }
-  return deepest
+function isDeeper(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depth === 0 || Object.values(value).some(member => isDeeper(member, depth - 1))
 }

@@ -1,7 +1,8 @@
+import type { NativeTokenTables } from '../native-constraint.js'
 import { finishInSlices } from '../steps.js'
 import { Constraint } from './constraint.js'
-import type { ConstraintSource } from './constraint-source.js'
-import { type TokenBytes, type TokenTables, tokenTables } from './token-trie.js'
+import { type ConstraintSource, keyOfSource } from './constraint-source.js'
+import { type TokenBytes, tokenTables } from './token-tables.js'
 
 /** How many constraints are kept, with what they have learned. */
 const kept = 8
@@ -9,7 +10,7 @@ const kept = 8
 /** The constraints of one vocabulary. */
 export class Constraints {
   readonly #bytes: TokenBytes
-  #tables: TokenTables | undefined
+  #tables: NativeTokenTables | undefined
   readonly #constraints = new Map<string, Constraint>()
 
   constructor(bytes: TokenBytes) {
@@ -19,7 +20,7 @@ export class Constraints {
   /** @throws OpenELMError INVALID_ARGUMENT; or the reason of `signal`. */
   async get(source: ConstraintSource, signal: AbortSignal | undefined): Promise<Constraint> {
     this.#tables ??= await finishInSlices(tokenTables(this.#bytes), signal)
-    const key = JSON.stringify(source)
+    const key = keyOfSource(source)
     const known = this.#constraints.get(key)
     const constraint =
       known && !known.isLarge

@@ -1,4 +1,6 @@
+import type { NativeConstraint, Node } from '../native-constraint.js'
 import type { Steps } from '../steps.js'
+import { choices } from './choices.js'
 import { combine } from './combine.js'
 import { type BoundIn, type Facets, type Part, unsupported } from './facets.js'
 import { formats } from './formats.js'
@@ -8,8 +10,8 @@ import { objects } from './objects.js'
 import { eachChoice, excludes, generatedTypes, typeOf } from './one-of.js'
 import { lengthsOf, search } from './reg-exp.js'
 import { isValid, type Pattern, PatternError, parsePattern } from './reg-exp-syntax.js'
-import { type Node, type Regular, tooComplex } from './regular.js'
 import { keyOfAll, SchemaParts } from './schema-parts.js'
+import { tooComplex } from './too-complex.js'
 
 const maxDepth = 100
 /** How often something is looked at that grows with the square of a schema. */
@@ -23,7 +25,7 @@ const maxWork = 2 ** 18
 export function* jsonSchema(json: JsonText, schema: unknown): Steps<Node> {
   const first = new SchemaCompiler(json, schema, new Set())
   const node = yield* first.compile()
-  const barren = yield* json.regular.barren()
+  const barren = new Set(json.regular.barren())
   const keys = [...first.references].filter(([reference]) => barren.has(reference))
   if (keys.length === 0) return node
   const others = new Set(keys.map(([, key]) => key))
@@ -33,7 +35,7 @@ export function* jsonSchema(json: JsonText, schema: unknown): Steps<Node> {
 /** Makes nodes of schemas. Each set of schemas that hold together is compiled once. */
 export class SchemaCompiler {
   readonly json: JsonText
-  readonly regular: Regular
+  readonly regular: NativeConstraint
   /** By the reference, the schemas that hold themselves. */
   readonly references = new Map<Node, string>()
   readonly #schemas: SchemaParts
@@ -182,7 +184,7 @@ export class SchemaCompiler {
     const texts = facets.values.filter(value => typeof value === 'string').map(inQuotes)
     const fitting = texts.filter(text => this.#accepts(content, text))
     const entries = fitting.map(text => ({ bytes: Buffer.from(text), tail: regular.epsilon }))
-    return yield* regular.choices(entries)
+    return yield* choices(regular, entries)
   }
 
   *#array(facets: Facets): Steps<Node> {

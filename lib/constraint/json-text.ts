@@ -1,7 +1,8 @@
+import type { NativeConstraint, Node } from '../native-constraint.js'
 import type { Steps } from '../steps.js'
 import { type Alphabet, anyJsonCharacter, basicPlane, jsonAlphabet } from './characters.js'
+import { type Choice, choices } from './choices.js'
 import { integers, numbers } from './numbers.js'
-import type { Node, Regular } from './regular.js'
 
 /** How deep values nest of which a schema says nothing. */
 const maxDepth = 16
@@ -11,7 +12,7 @@ const maxDepth = 16
  * only. Small models would else print white space without end.
  */
 export class JsonText {
-  readonly regular: Regular
+  readonly regular: NativeConstraint
   /** Characters that are written in one way only: of keys, so that no key comes twice, and of patterns. */
   readonly alphabet: Alphabet
   /** At most one space. */
@@ -21,7 +22,7 @@ export class JsonText {
   readonly #keyCharacter: Node
   readonly #values: Node[] = []
 
-  constructor(regular: Regular) {
+  constructor(regular: NativeConstraint) {
     this.regular = regular
     this.alphabet = memoized(jsonAlphabet(regular))
     this.gap = regular.optional(regular.text(' '))
@@ -98,14 +99,14 @@ export class JsonText {
 
   /** One of these values. */
   *literals(values: readonly unknown[]): Steps<Node> {
-    const simple: { bytes: Uint8Array; tail: Node }[] = []
+    const simple: Choice[] = []
     const others: Node[] = []
     for (const [i, value] of values.entries()) {
       if (i % 1024 === 1023) yield ''
       if (typeof value === 'object' && value !== null) others.push(this.#literal(value))
       else simple.push({ bytes: Buffer.from(JSON.stringify(value)), tail: this.regular.epsilon })
     }
-    return this.regular.alt(yield* this.regular.choices(simple), ...others)
+    return this.regular.alt(yield* choices(this.regular, simple), ...others)
   }
 
   #literal(value: unknown): Node {
@@ -131,9 +132,9 @@ export class JsonText {
     const ends = texts.some(text => text.length === from)
     const branches = regular.accepts(node) && !ends ? [regular.epsilon] : []
     const nexts = new Map<Node, [number, number][]>()
-    for (let byte = 0; byte < 256; byte++) {
+    for (const [byte, after] of regular.nexts(node).entries()) {
       const going = texts.filter(text => text[from] === byte)
-      const next = this.butNot(regular.step(node, byte), going, from + 1)
+      const next = this.butNot(after, going, from + 1)
       if (next === regular.empty) continue
       const ranges = nexts.get(next)
       if (ranges) ranges.push([byte, byte])

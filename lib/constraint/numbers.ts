@@ -1,4 +1,4 @@
-import type { Node, Regular } from './regular.js'
+import type { NativeConstraint, Node } from '../native-constraint.js'
 
 /** Where a range of numbers ends; `isExclusive` where the bound itself is outside. */
 export interface Bound {
@@ -13,7 +13,7 @@ const largest = 10 ** maxDigits - 1
 const exactDigits = 15
 
 /** The integers of a range as JSON; without a bound, those of at most 16 digits. */
-export function integers(regular: Regular, min?: Bound, max?: Bound): Node {
+export function integers(regular: NativeConstraint, min?: Bound, max?: Bound): Node {
   const least = Math.max(-largest, min ? Math.ceil(min.value) : -largest)
   const most = Math.min(largest, max ? Math.floor(max.value) : largest)
   const first = BigInt(least) + (min?.isExclusive && least === min.value ? gap(least) : 0n)
@@ -32,7 +32,7 @@ function gap(integer: number): bigint {
  *
  * @param min {@link isWritable}, as `max` is.
  */
-export function numbers(regular: Regular, min?: Bound, max?: Bound): Node {
+export function numbers(regular: NativeConstraint, min?: Bound, max?: Bound): Node {
   if (!min && !max) return unbounded(regular)
   const zero: Bound = { value: 0, isExclusive: false }
   const positive =
@@ -59,7 +59,7 @@ function negated({ value, isExclusive }: Bound): Bound {
 }
 
 /** At most 16 digits on either side of the point, and 2 in the exponent, so that none is infinite. */
-function unbounded(regular: Regular): Node {
+function unbounded(regular: NativeConstraint): Node {
   const digit = regular.set([0x30, 0x39])
   const integer = naturals(regular, 0n, BigInt(largest))
   const fraction = regular.text('.', regular.repeat(digit, 1, maxDigits))
@@ -77,7 +77,7 @@ function unbounded(regular: Regular): Node {
 }
 
 /** Integers from 0 up without leading zeros. */
-function naturals(regular: Regular, min: bigint, max: bigint): Node {
+function naturals(regular: NativeConstraint, min: bigint, max: bigint): Node {
   const parts: Node[] = []
   for (let from = min; from <= max; ) {
     const end = 10n ** BigInt(String(from).length) - 1n
@@ -89,7 +89,7 @@ function naturals(regular: Regular, min: bigint, max: bigint): Node {
 }
 
 /** Digits from `from` to `to`, which are as long. */
-function sameLength(regular: Regular, from: string, to: string): Node {
+function sameLength(regular: NativeConstraint, from: string, to: string): Node {
   const { length } = from
   if (/^0*$/.test(from) && /^9*$/.test(to)) {
     return regular.repeat(regular.set([0x30, 0x39]), length, length)
@@ -107,7 +107,7 @@ function sameLength(regular: Regular, from: string, to: string): Node {
   )
 }
 
-function digits(regular: Regular, first: number, last: number, rest: Node): Node {
+function digits(regular: NativeConstraint, first: number, last: number, rest: Node): Node {
   return regular.seq(regular.set([0x30 + first, 0x30 + last]), rest)
 }
 
@@ -124,7 +124,7 @@ function decimalOf({ value, isExclusive }: Bound): Decimal {
 }
 
 /** Decimals from `min`, which is not negative, to `max`. */
-function magnitudes(regular: Regular, min: Bound, max: Bound | undefined): Node {
+function magnitudes(regular: NativeConstraint, min: Bound, max: Bound | undefined): Node {
   const low = decimalOf(min)
   const high = max && decimalOf(max)
   const end = high?.integer ?? BigInt(largest) + 1n
@@ -147,7 +147,7 @@ function magnitudes(regular: Regular, min: Bound, max: Bound | undefined): Node 
 
 /** A point and digits, or nothing, that make a number of its integer part within these bounds. */
 function fractions(
-  regular: Regular,
+  regular: NativeConstraint,
   numDigits: number,
   from: Decimal | undefined,
   to: Decimal | undefined,
@@ -166,7 +166,7 @@ type Limit = Pick<Decimal, 'fraction' | 'isExclusive'> | undefined
 
 /** Digits behind a point between two limits: whether there may be none, and those that are some. */
 function fraction(
-  regular: Regular,
+  regular: NativeConstraint,
   room: number,
   from: Limit,
   to: Limit,

@@ -1,17 +1,16 @@
+import type { Node } from '../native-constraint.js'
 import type { Steps } from '../steps.js'
+import { type Choice, choices } from './choices.js'
 import type { Facets } from './facets.js'
 import type { SchemaCompiler } from './json-schema.js'
 import { inQuotes } from './json-text.js'
 import { isOpen, viewOf } from './one-of.js'
-import { type Node, tooComplex } from './regular.js'
+import { tooComplex } from './too-complex.js'
 
 const longestName = 1000
 
-interface Member {
-  /** As JSON, with quotes. */
-  readonly bytes: Uint8Array
-  /** What follows the key: a colon and the value. */
-  readonly tail: Node
+/** A key as JSON, with quotes, and what follows it: a colon and the value. */
+interface Member extends Choice {
   readonly isRequired: boolean
 }
 
@@ -99,7 +98,7 @@ class ObjectBuilder {
   *#pick(from: number, taken: number): Steps<Node> {
     const { regular, json } = this.#compiler
     if (taken >= this.#max) return regular.empty
-    const entries: { bytes: Uint8Array; tail: Node }[] = []
+    const entries: Choice[] = []
     let isRequired = false
     for (let i = from; i < this.#members.length && !isRequired; i++) {
       const { bytes, tail } = this.#members[i]!
@@ -108,7 +107,7 @@ class ObjectBuilder {
       entries.push({ bytes, tail: regular.seq(tail, behind) })
     }
     this.#compiler.spend(entries.length)
-    const named = yield* regular.choices(entries)
+    const named = yield* choices(regular, entries)
     // Keys without name may come twice, and then count once.
     if (isRequired || this.#min - taken > 1) return named
     const more = json.moreRows(this.#extra, 0, this.#max - taken - 1)

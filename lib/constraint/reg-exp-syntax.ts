@@ -1,5 +1,5 @@
+import type { Range } from '../native-constraint.js'
 import { basicPlane, type CodePoints, union, without } from './characters.js'
-import type { Range } from './regular.js'
 
 /** A regular expression as it was written. */
 export type Pattern =

@@ -1,8 +1,8 @@
+import type { NativeConstraint, Node } from '../native-constraint.js'
 import type { Steps } from '../steps.js'
 import { type Alphabet, basicPlane } from './characters.js'
 import { combine } from './combine.js'
 import { type Pattern, PatternError } from './reg-exp-syntax.js'
-import type { Node, Regular } from './regular.js'
 
 /**
  * What a pattern matches, by where the match has to stand: anywhere, at the start of the text, at its
@@ -14,14 +14,22 @@ const atStart = 1
 const atEnd = 2
 
 /** The texts that a pattern matches from their start to their end. */
-export function* matchWhole(regular: Regular, pattern: Pattern, alphabet: Alphabet): Steps<Node> {
+export function* matchWhole(
+  regular: NativeConstraint,
+  pattern: Pattern,
+  alphabet: Alphabet,
+): Steps<Node> {
   const { rest, conditions } = takeConditions(pattern)
   const node = regular.alt(...languagesOf(regular, rest, alphabet))
   return yield* applied(regular, node, conditions, alphabet)
 }
 
 /** The texts in which a pattern matches somewhere. */
-export function* search(regular: Regular, pattern: Pattern, alphabet: Alphabet): Steps<Node> {
+export function* search(
+  regular: NativeConstraint,
+  pattern: Pattern,
+  alphabet: Alphabet,
+): Steps<Node> {
   const { rest, conditions } = takeConditions(pattern)
   const node = found(regular, languagesOf(regular, rest, alphabet), alphabet)
   return yield* applied(regular, node, conditions, alphabet)
@@ -50,11 +58,11 @@ function lengths(pattern: Pattern): readonly [number, number] {
   return all.reduce(([min, max], next) => [min + next[0], max + next[1]], [0, 0] as const)
 }
 
-function anything(regular: Regular, alphabet: Alphabet): Node {
+function anything(regular: NativeConstraint, alphabet: Alphabet): Node {
   return regular.repeat(alphabet(basicPlane), 0)
 }
 
-function found(regular: Regular, languages: Languages, alphabet: Alphabet): Node {
+function found(regular: NativeConstraint, languages: Languages, alphabet: Alphabet): Node {
   const any = anything(regular, alphabet)
   const wrapped = languages.map((node, where) =>
     regular.seq(
@@ -80,7 +88,7 @@ function takeConditions(pattern: Pattern): { rest: Pattern; conditions: Conditio
 }
 
 function* applied(
-  regular: Regular,
+  regular: NativeConstraint,
   node: Node,
   conditions: readonly Condition[],
   alphabet: Alphabet,
@@ -95,7 +103,7 @@ function* applied(
   return result
 }
 
-function languagesOf(regular: Regular, pattern: Pattern, alphabet: Alphabet): Languages {
+function languagesOf(regular: NativeConstraint, pattern: Pattern, alphabet: Alphabet): Languages {
   const { empty, epsilon } = regular
   switch (pattern.kind) {
     case 'characters':
@@ -125,7 +133,7 @@ function languagesOf(regular: Regular, pattern: Pattern, alphabet: Alphabet): La
 }
 
 /** One pattern behind another. An anchor between the two never matches, but where nothing is between. */
-function joined(regular: Regular, first: Languages, rest: Languages): Languages {
+function joined(regular: NativeConstraint, first: Languages, rest: Languages): Languages {
   const { empty, epsilon } = regular
   const result: [Node, Node, Node, Node] = [empty, empty, empty, empty]
   for (const [i, left] of first.entries()) {

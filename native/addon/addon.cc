@@ -2,6 +2,7 @@
 #include "../simd/kernels.h"
 #include "addon_data.h"
 #include "checkpoint_tools.h"
+#include "constraint.h"
 #include "machine_speed.h"
 #include "model.h"
 #include "sampler.h"
@@ -53,6 +54,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
   init_checkpoint_tools(env, exports);
   init_machine_speed(env, exports);
+  init_constraints(env, exports);
   SamplerWrap::init(env, exports);
   ModelWrap::init(env, exports);
   SessionWrap::init(env);

@@ -4,6 +4,8 @@
 #include <new>
 #include <system_error>
 
+#include "../constraint/regular.h"
+
 namespace openelm {
 
 AddonData::AddonData(Napi::Env env)
@@ -56,15 +58,20 @@ void AddonData::watch(const std::shared_ptr<Engine>& engine) {
   engines_.push_back(engine);
 }
 
-Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& message) {
+Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& message,
+                          const std::string& argument) {
+  auto options = Napi::Object::New(env);
+  if (!argument.empty()) options.Set("argument", argument);
   const Napi::Value error = AddonData::of(env).error_class.New(
-      {Napi::String::New(env, error_code_name(code)), Napi::String::New(env, message)});
+      {Napi::String::New(env, error_code_name(code)), Napi::String::New(env, message), options});
   return Napi::Error(env, error);
 }
 
 Napi::Error current_js_error(Napi::Env env) {
   try {
     throw;
+  } catch (const ConstraintError& error) {
+    return make_js_error(env, error.code, error.what(), "options.responseConstraint");
   } catch (const Error& error) {
     return make_js_error(env, error.code, error.what());
   } catch (const std::bad_alloc&) {

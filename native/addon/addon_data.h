@@ -94,7 +94,8 @@ class AddonData {
 };
 
 // An instance of lib/errors.ts's OpenELMError.
-Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& message);
+Napi::Error make_js_error(Napi::Env env, ErrorCode code, const std::string& message,
+                          const std::string& argument = {});
 
 // The error that is being handled, as a JavaScript error. Call it inside a catch block only.
 Napi::Error current_js_error(Napi::Env env);

@@ -4,6 +4,7 @@
 
 #include "addon_data.h"
 #include "arguments.h"
+#include "constraint.h"
 
 namespace openelm {
 
@@ -31,21 +32,23 @@ static SamplerOptions read_options(const Napi::Object& options) {
   return result;
 }
 
-std::unique_ptr<TokenBits> to_mask(const Napi::Value& value, int vocab_size) {
+std::shared_ptr<TokenMask> to_mask(const Napi::Value& value, int vocab_size) {
   if (value.IsUndefined()) return nullptr;
+  if (auto text = ConstrainedTextWrap::from(value, vocab_size)) return text;
   const bool is_array =
       value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint32_array;
   const auto words = is_array ? value.As<Napi::Uint32Array>() : Napi::Uint32Array();
   if (!is_array || words.ElementLength() != (static_cast<size_t>(vocab_size) + 31) / 32) {
     throw Error(ErrorCode::kInvalidArgument, "expected a mask with a bit for each token");
   }
-  return std::make_unique<TokenBits>(
+  return std::make_shared<TokenBits>(
       std::vector<uint32_t>(words.Data(), words.Data() + words.ElementLength()));
 }
 
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   auto result = Napi::Object::New(env);
   result.Set("token", sample.token);
+  if (sample.is_last) result.Set("isLast", true);
   if (sample.top_tokens.empty()) return result;
   result.Set("logprob", sample.logprob);
   result.Set("topTokens", to_array(env, sample.top_tokens));

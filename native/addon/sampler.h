@@ -26,9 +26,10 @@ class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
   std::shared_ptr<Sampler> sampler_;
 };
 
-// The Uint32Array of words that a TokenBits is made of; null where the value is undefined. Throws
-// kInvalidArgument unless it has a bit for each token.
-std::unique_ptr<TokenBits> to_mask(const Napi::Value& value, int vocab_size);
+// A Uint32Array of words as a TokenBits, or what a ConstrainedText of lib/native-constraint.ts
+// follows; null where the value is undefined. Throws kInvalidArgument unless it has a bit for each
+// token.
+std::shared_ptr<TokenMask> to_mask(const Napi::Value& value, int vocab_size);
 
 // NativeSample of lib/native-session.ts.
 Napi::Object sample_to_js(Napi::Env env, const Sample& sample);

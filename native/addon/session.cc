@@ -92,10 +92,10 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
   const int ahead = info[2].As<Napi::Boolean>() ? kAhead : 0;
-  auto mask = to_mask(info[3], stream_->vocab_size());
+  const auto mask = to_mask(info[3], stream_->vocab_size());
   if (stream_->is_idle()) {
-    stream_->mask = std::move(mask);
-  } else if (mask) {
+    stream_->mask = mask;
+  } else if (mask != stream_->mask) {
     throw Error(ErrorCode::kBusy, "the session already has a call under way");
   }
   stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead);

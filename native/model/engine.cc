@@ -134,7 +134,6 @@ void Engine::use(int row, const Output& output) {
     job.sampler->accept(job.tokens.data(), job.tokens.size());
     job.latest.sample = output.tokens ? job.sampler->take(output.tokens[row])
                                       : job.sampler->sample(logits, stream.mask.get());
-    if (stream.mask) stream.mask->accept(job.latest.sample.token);
   } catch (...) {
     std::lock_guard lock(mutex_);
     if (!job.latest.error) job.latest.error = std::current_exception();

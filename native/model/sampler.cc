@@ -30,11 +30,18 @@ bool are_valid(const SamplerOptions& options) {
 
 }  // namespace
 
-void TokenBits::apply(float* scores, size_t size) {
-  for (size_t id = 0; id < size; ++id) {
-    const size_t word = id / 32;
-    const bool is_allowed = word < words_.size() && (words_[word] >> (id % 32) & 1) != 0;
-    if (!is_allowed) scores[id] = kMinusInfinity;
+// By words, since most are of tokens that all may come, or none.
+void keep_scores(std::span<const uint32_t> words, float* scores, size_t size) {
+  for (size_t begin = 0; begin < size; begin += 32) {
+    const uint32_t word = begin / 32 < words.size() ? words[begin / 32] : 0;
+    const size_t count = std::min<size_t>(32, size - begin);
+    if (word == 0) {
+      std::fill_n(scores + begin, count, kMinusInfinity);
+    } else if (word != ~0u) {
+      for (size_t i = 0; i < count; ++i) {
+        scores[begin + i] = (word >> i & 1) != 0 ? scores[begin + i] : kMinusInfinity;
+      }
+    }
   }
 }
 
@@ -89,6 +96,7 @@ Sample Sampler::sample(const float* logits, TokenMask* mask) {
   filter();
   sample.token = drawn_ = draw();
   sample.logprob = static_cast<float>(logits[sample.token] - log_total);
+  if (mask) sample.is_last = !mask->accept(sample.token);
   return sample;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct Sample {
   float logprob = std::numeric_limits<float>::quiet_NaN();
   std::vector<int32_t> top_tokens;  // up to options.logprobs, most likely first, then lowest id
   std::vector<float> top_logprobs;
+  bool is_last = false;  // a mask says that nothing but an end can follow
 };
 
 // Which tokens may come next.
@@ -44,17 +46,21 @@ class TokenMask {
   // Makes the scores [size] of all tokens that may not come next -infinity.
   virtual void apply(float* scores, size_t size) = 0;
 
-  // Goes on behind the token that was drawn.
-  virtual void accept(int32_t token) = 0;
+  // Goes on behind the token that was drawn. Returns whether anything but an end can follow.
+  virtual bool accept(int32_t token) = 0;
 };
 
-// A mask for one token: bit i % 32 of word i / 32 says whether token i may come.
+// Makes all scores [size] -infinity but those of the tokens i whose bit i % 32 of word i / 32 is
+// set.
+void keep_scores(std::span<const uint32_t> words, float* scores, size_t size);
+
+// A mask for one token, of such words.
 class TokenBits : public TokenMask {
  public:
   explicit TokenBits(std::vector<uint32_t> words) : words_(std::move(words)) {}
 
-  void apply(float* scores, size_t size) override;
-  void accept(int32_t) override {}
+  void apply(float* scores, size_t size) override { keep_scores(words_, scores, size); }
+  bool accept(int32_t) override { return true; }
 
  private:
   const std::vector<uint32_t> words_;
@@ -90,7 +96,8 @@ class Sampler {
   // Appends tokens to the text that the penalties see.
   void accept(const int32_t* tokens, size_t count);
 
-  // The token drawn is one that the mask allows, if there is one. It is not accepted.
+  // The token drawn is one that the mask allows, if there is one, which has then gone on behind it.
+  // It is not accepted.
   Sample sample(const float* logits, TokenMask* mask = nullptr);
 
   // What the next sample() without a mask does, for a backend that draws in float32 from the logits

@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
       {"stream", test_streams},
       {"scores", test_token_scores},
       {"sampler", test_sampler},
+      {"constraints", test_constraints},
       {"differences", test_differences},
       {"gradients", test_gradients},
       {"training", test_training},

@@ -190,7 +190,10 @@ class StepMask : public TokenMask {
       if (int(id) != next_) scores[id] = -std::numeric_limits<float>::infinity();
     }
   }
-  void accept(int32_t token) override { next_ = (token + step_) % kVocabSize; }
+  bool accept(int32_t token) override {
+    next_ = (token + step_) % kVocabSize;
+    return true;
+  }
 
  private:
   int next_;
@@ -238,7 +241,7 @@ class FailingMask : public TokenMask {
   void apply(float*, size_t) override {
     if (--calls_ == 0) throw Thrown();
   }
-  void accept(int32_t) override {}
+  bool accept(int32_t) override { return true; }
 
  private:
   int calls_;

@@ -21,6 +21,7 @@ void test_scheduler();
 void test_streams();
 void test_token_scores();
 void test_sampler();
+void test_constraints();
 void test_differences();
 void test_gradients();
 void test_training();
