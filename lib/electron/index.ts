@@ -7,5 +7,6 @@
 export { connect } from './connect.js'
 export type { ConnectedChat } from './connected-chat.js'
 export type { ConnectedModel } from './connected-model.js'
+export { languageModel, type PromptSession, type PromptSessionClass } from './language-model.js'
 export type { Port } from './port.js'
 export { serve } from './serve.js'
