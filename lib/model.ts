@@ -72,7 +72,7 @@ export class OpenELM {
     this.dtype = dtype
     this.contextLength = contextLength ?? checkpoint.config.maxContextLength
     this.#native = native
-    this.#adapters = new LoadedAdapters(native, checkpoint.config)
+    this.#adapters = new LoadedAdapters(native, checkpoint.config, dtype)
     this.#prompts = new PromptEncoder(checkpoint.config, checkpoint.eosTokenIds, textParts)
   }
 

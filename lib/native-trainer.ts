@@ -1,4 +1,5 @@
-import type { NativeConfig } from './native.js'
+import type { NativeConfig, NativeTensor } from './native.js'
+import type { DType } from './tensor-headers.js'
 
 /** A matrix that gets an adapter: W [out, in] becomes W + scale * B * A. */
 export interface NativeAdapterTarget {
@@ -22,6 +23,8 @@ export interface NativeTrainerOptions {
   config: NativeConfig
   /** Trains an adapter rather than the weights, which are then frozen. */
   adapter?: NativeAdapterOptions
+  /** With an adapter: what the matrices of the model are kept as. Default float32. */
+  frozenDtype?: DType
   threads: number
   /** The most tokens of one call, in all of its sequences. */
   maxTokens: number
@@ -33,7 +36,8 @@ export interface NativeTrainerOptions {
 
 /**
  * The first four hold one number for each that is trained: in the order of `tensorSpecs`, matrices
- * row-major, or the tensors of the adapter. `frozen` are then the model's own weights.
+ * row-major, or the tensors of the adapter. `frozen` are then the model's own weights, if they are kept
+ * as float32.
  */
 export type NativeTrainerArray =
   | 'weights'
@@ -89,6 +93,8 @@ export interface NativeTrainer {
   /** Copies elements, from `begin` on, out of an array, or into it: as bytes of float32 (or float64). */
   read(array: NativeTrainerArray, begin: number, to: Uint8Array): void
   write(array: NativeTrainerArray, begin: number, from: Uint8Array): void
+  /** Reads the model's own weights from the tensors of a checkpoint, in the order of `tensorSpecs`. */
+  load(tensors: readonly NativeTensor[]): Promise<void>
   /** The losses of a batch, whose gradient is added to the gradients. With dropout. */
   accumulate(batch: NativeTrainingBatch, options: NativeGradientOptions): Promise<NativeLosses>
   /** Without dropout: the losses of the model with its adapter, if it has one, or as it is below it. */

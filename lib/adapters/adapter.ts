@@ -1,4 +1,8 @@
+import { type DType, isFloat } from '../tensor-headers.js'
 import type { AdapterFormat } from './tensor-names.js'
+
+/** In the metadata of a file of ours: what the weights were kept as that the adapter has learnt beside. */
+export const dtypeKey = 'openelm.base_dtype'
 
 /**
  * What an adapter adds to one matrix W [out, in] of a model: W becomes V = W + scale * B * A, and with
@@ -25,6 +29,8 @@ export interface Adapter {
   readonly method: 'lora' | 'dora'
   /** What the adapter calls its base model, if it says so: a name of the hub, or a path. */
   readonly base: string | undefined
+  /** What the weights were kept as that it has learnt beside, if it says so. */
+  readonly baseDType: DType | undefined
   /** By the Hugging Face name of the matrix, in the order of the model's tensors. */
   readonly targets: ReadonlyMap<string, AdapterTarget>
   /**
@@ -34,4 +40,14 @@ export interface Adapter {
   readonly adaptsHead: boolean
   /** Of its tensors in the file. */
   readonly byteLength: number
+}
+
+/** What to tell the user of an adapter beside weights of this dtype: it may have learnt beside others. */
+export function remarkOn(
+  adapter: Pick<Adapter, 'path' | 'baseDType'>,
+  dtype: DType,
+): string | undefined {
+  const { path, baseDType } = adapter
+  if (baseDType === undefined || isFloat(baseDType) || baseDType === dtype) return undefined
+  return `${path} has learnt beside ${baseDType} weights and makes up for their errors; these are ${dtype}`
 }

@@ -4,6 +4,7 @@ import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
 import { abortSignal, callback, optional, path, type RulesOf, readOptions } from '../options.js'
 import { readRows } from '../read-rows.js'
 import { finishInSlices } from '../steps.js'
+import type { DType } from '../tensor-headers.js'
 import type { AdapterTarget } from './adapter.js'
 import { blocksOf, Tally } from './merge.js'
 import { readAdapter } from './read-adapter.js'
@@ -17,6 +18,8 @@ export interface AdapterFacts {
   readonly method: 'lora' | 'dora'
   /** What the adapter calls its base model, if it says so: a name of the hub, or a path. */
   readonly base: string | undefined
+  /** What the weights were kept as that it has learnt beside, if it says so. */
+  readonly baseDType: DType | undefined
   /** Whether an adapted embedding is adapted as output matrix, too, as in mlx-lm. */
   readonly adaptsHead: boolean
   /** Of its tensors in the file. */

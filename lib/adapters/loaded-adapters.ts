@@ -2,6 +2,8 @@ import { basename } from 'node:path'
 import type { OpenELMConfig } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import type { NativeModel } from '../native.js'
+import type { DType } from '../tensor-headers.js'
+import { remarkOn } from './adapter.js'
 import type { AdapterChoice } from './adapter-choice.js'
 import type { namedAdapterSpec } from './adapter-spec.js'
 import { readAdapter } from './read-adapter.js'
@@ -17,6 +19,8 @@ export interface LoadedAdapter {
   readonly targets: readonly string[]
   /** Bytes of memory that it takes. */
   readonly bytes: number
+  /** What the user should know: it has learnt beside weights of another dtype. */
+  readonly remark: string | undefined
 }
 
 /** Adapters as native code knows them, each with its scale. They are kept until this is disposed. */
@@ -29,14 +33,17 @@ export interface ChosenAdapters extends Disposable {
 export class LoadedAdapters {
   readonly #native: NativeModel
   readonly #config: OpenELMConfig
+  /** Of the model's weights in memory. */
+  readonly #dtype: DType
   /** Those without an id are being loaded. */
   readonly #loaded = new Map<string, { id: number; adapter: LoadedAdapter } | undefined>()
   /** By calls that have not opened their session yet. */
   readonly #chosen = new Set<Int32Array>()
 
-  constructor(native: NativeModel, config: OpenELMConfig) {
+  constructor(native: NativeModel, config: OpenELMConfig, dtype: DType) {
     this.#native = native
     this.#config = config
+    this.#dtype = dtype
   }
 
   get list(): LoadedAdapter[] {
@@ -52,13 +59,15 @@ export class LoadedAdapters {
     }
     this.#loaded.set(name, undefined)
     try {
-      const { method, targets, adaptsHead } = await readAdapter(spec.path, this.#config)
+      const read = await readAdapter(spec.path, this.#config)
+      const { method, targets, adaptsHead } = read
       const given = [...targets].map(([name, target]) => {
         return { ...target, name, scale: target.scale * spec.scale }
       })
       const { id, bytes } = await this.#native.loadAdapter(given, adaptsHead)
       const rank = Math.max(...given.map(target => target.rank))
-      const adapter = { name, method, rank, targets: [...targets.keys()], bytes }
+      const remark = remarkOn(read, this.#dtype)
+      const adapter = { name, method, rank, targets: [...targets.keys()], bytes, remark }
       this.#loaded.set(name, { id, adapter })
       return name
     } finally {

@@ -17,7 +17,7 @@ import { readRows } from '../read-rows.js'
 import { finishInSlices, type Steps } from '../steps.js'
 import { embeddingsName, floatTypes, headName } from '../tensor-headers.js'
 import type { WriteOptions } from '../write-checkpoint.js'
-import type { Adapter, AdapterTarget } from './adapter.js'
+import { type Adapter, type AdapterTarget, remarkOn } from './adapter.js'
 import { type AdapterSpec, adapterSpec } from './adapter-spec.js'
 import { readAdapter } from './read-adapter.js'
 
@@ -36,6 +36,8 @@ export interface MergeReport {
   /** Whether the output matrix is one of its own now, because the adapters change the embedding alone. */
   readonly isUntied: boolean
   readonly targets: readonly MergedTarget[]
+  /** What the user should know of the adapters. */
+  readonly remarks: readonly string[]
   /** Of the targets' shares: below 0.9, `dtype` has lost a good part of the adapters. */
   readonly kept: { readonly smallest: number; readonly median: number }
 }
@@ -114,7 +116,8 @@ export async function merge(
   await writeCheckpoint(out, config, dtype, source, { companions, onProgress, signal })
   const shares = merged.map(({ kept }) => kept).sort((a, b) => a - b)
   const kept = { smallest: shares[0]!, median: shares[Math.floor(shares.length / 2)]! }
-  return { dtype, isUntied, targets: merged, kept }
+  const remarks = read.flatMap(adapter => remarkOn(adapter, base.dtype) ?? [])
+  return { dtype, isUntied, targets: merged, kept, remarks }
 }
 
 type WeightedAdapter = Adapter & { readonly weight: number }

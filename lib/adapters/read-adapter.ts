@@ -6,8 +6,8 @@ import { ioError, readJsonObject, readRange } from '../files.js'
 import { decodeFloats, type FloatType } from '../floats.js'
 import { readSafetensorsHeader, type SafetensorsEntry } from '../safetensors.js'
 import { parseJson } from '../strict-json.js'
-import { embeddingsName, floatTypes } from '../tensor-headers.js'
-import type { Adapter, AdapterTarget } from './adapter.js'
+import { dtypes, embeddingsName, floatTypes } from '../tensor-headers.js'
+import { type Adapter, type AdapterTarget, dtypeKey } from './adapter.js'
 import { type AdapterConfig, readAdapterConfig } from './adapter-config.js'
 import { type AdapterFormat, type Part, parseTensorName } from './tensor-names.js'
 import { transpose } from './transpose.js'
@@ -27,7 +27,7 @@ export async function readAdapter(
   config: OpenELMConfig | undefined,
 ): Promise<Adapter> {
   const { file, settings } = await locate(resolve(path))
-  const { tensors } = await readSafetensorsHeader(file)
+  const { tensors, metadata } = await readSafetensorsHeader(file)
   const format = settings?.format ?? 'corenet'
   const found = tensorsByTarget(file, adapterTensors(tensors, format), format)
   const usesDora = settings?.usesDora ?? [...found.values()].some(parts => parts.magnitudes)
@@ -57,6 +57,7 @@ export async function readAdapter(
     format,
     method: usesDora ? 'dora' : 'lora',
     base: settings?.base,
+    baseDType: dtypes.find(dtype => dtype === metadata.get(dtypeKey)),
     targets,
     adaptsHead: (settings?.adaptsHead ?? false) && targets.has(embeddingsName),
     byteLength: [...found.values()]

@@ -2,8 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ioError, writeWhole } from '../files.js'
 import { encodeSafetensorsHeader } from '../safetensors.js'
-import { embeddingsName } from '../tensor-headers.js'
-import type { Adapter, AdapterTarget } from './adapter.js'
+import { type DType, embeddingsName } from '../tensor-headers.js'
+import { type Adapter, type AdapterTarget, dtypeKey } from './adapter.js'
 import { transpose } from './transpose.js'
 
 /**
@@ -11,12 +11,14 @@ import { transpose } from './transpose.js'
  *
  * @param directory is made where there is none.
  * @param base what the base model is called, if it has a name.
+ * @param baseDType what the weights were kept as that it has learnt beside.
  * @throws OpenELMError IO_ERROR
  */
 export async function writeAdapter(
   directory: string,
   adapter: Pick<Adapter, 'method' | 'targets' | 'adaptsHead'>,
   base: string | null = null,
+  baseDType?: DType,
 ): Promise<void> {
   await mkdir(directory, { recursive: true }).catch(cause => {
     throw ioError('write', directory, cause)
@@ -24,7 +26,7 @@ export async function writeAdapter(
   const tensors = peftTensors(adapter.targets)
   const headers = tensors.map(({ name, shape }) => ({ name, shape, dtype: 'F32' as const }))
   await writeWhole(join(directory, 'adapter_model.safetensors'), [
-    encodeSafetensorsHeader(headers, { format: 'pt' }),
+    encodeSafetensorsHeader(headers, { format: 'pt', ...(baseDType && { [dtypeKey]: baseDType }) }),
     ...tensors.map(({ values: { buffer, byteOffset, byteLength } }) => {
       return new Uint8Array(buffer, byteOffset, byteLength)
     }),

@@ -47,6 +47,11 @@ const options = {
       'all, attention, ffn, embedding or names of modules (default: all)',
     ),
     numeric('--layers <n>', 'adapt the last n layers only (default: all)'),
+    new Option('--adapter <dir>', 'go on with this adapter instead of a new one'),
+    new Option(
+      '--dtype <dtype>',
+      'of the frozen weights; auto is as stored (default: auto)',
+    ).choices(['auto', 'float32', 'float16', 'bfloat16', 'q8', 'q4']),
   ],
   'Objective:': [
     new Option('--objective <name>', 'default: dpo for chosen and rejected answers').choices([
@@ -61,6 +66,10 @@ const options = {
     ]),
     new Option('--system <text>', 'for conversations that have no system message'),
     new Option('--train-prompts', 'learn the prompts as well'),
+    new Option('--answers <which>', 'of a conversation that are learnt (default: all)').choices([
+      'all',
+      'last',
+    ]),
     new Option('--dpo-loss <name>', 'default: sigmoid').choices(['sigmoid', 'hinge', 'ipo']),
     numeric('--beta <x>', 'how little preferences may move the model (default: 0.1)'),
     numeric('--label-smoothing <x>', 'share of preferences that may be wrong (default: 0)'),

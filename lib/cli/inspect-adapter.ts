@@ -27,6 +27,7 @@ function format({ format, method, base, parameters, byteLength, ...facts }: Adap
     ['parameters', formatCount(parameters)],
     ['stored in', formatBytes(byteLength)],
   ]
+  if (facts.baseDType) summary.push(['learnt beside', `${facts.baseDType} weights`])
   if (facts.adaptsHead) summary.push(['output', 'adapted with the embedding'])
   const rows = facts.targets.map(({ name, shape, rank, scale, change }) => [
     name,

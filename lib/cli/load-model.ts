@@ -1,5 +1,6 @@
 import { type LoadOptions, OpenELM } from '../index.js'
 import { loadOptions, pick } from './options.js'
+import { note } from './output.js'
 import { Progress } from './progress.js'
 
 /** Loads a model as the options of a command say. */
@@ -11,7 +12,7 @@ export async function loadModel(
 ): Promise<OpenELM> {
   using downloading = new Progress('Downloading', undefined, { timeLeft: true })
   using loading = new Progress('Loading')
-  return await OpenELM.load(model, {
+  const loaded = await OpenELM.load(model, {
     ...more,
     ...pick(options, loadOptions),
     signal,
@@ -21,4 +22,6 @@ export async function loadModel(
       loading.update(done, total)
     },
   })
+  for (const { remark } of loaded.adapters) if (remark) note(remark)
+  return loaded
 }

@@ -38,10 +38,11 @@ Example:
     tell(report)
   })
 
-function tell({ dtype, isUntied, targets, kept }: MergeReport): void {
+function tell({ dtype, isUntied, targets, kept, remarks }: MergeReport): void {
   const percent = (share: number) => `${(100 * share).toFixed(0)}%`
   note(`${targets.length} matrices changed, stored as ${dtype}`)
   note(`kept of the change: ${percent(kept.smallest)} at least, ${percent(kept.median)} typically`)
+  for (const remark of remarks) note(remark)
   if (isUntied) note('the output matrix is one of its own now, the embedding of the base')
   if (kept.smallest < 0.9)
     note(`${dtype} loses a good part of the adapter; --dtype float32 does not`)

@@ -7,7 +7,7 @@ import type { OpenELMConfig } from '../config.js'
 import { writeWhole } from '../files.js'
 import type { NativeTrainer } from '../native-trainer.js'
 import { encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
-import { embeddingsName } from '../tensor-headers.js'
+import { type DType, embeddingsName } from '../tensor-headers.js'
 import type { TrainedAdapter } from './trained-adapter.js'
 import {
   moments,
@@ -22,18 +22,18 @@ import {
 /**
  * Writes the adapter as PEFT has it, which every tool can load, together with the optimiser's state.
  *
- * @param base what the base model is called.
+ * @param base what the base model is called, and what its weights were kept as.
  */
 export function saveAdapter(
   out: string,
   trainer: NativeTrainer,
   layout: TrainedAdapter,
-  base: string,
+  base: { readonly name: string; readonly dtype: DType },
   others: ReadonlyMap<string, Uint8Array>,
   state: RunState,
 ): Promise<string> {
   return saveStep(out, state.step, async directory => {
-    await writeAdapter(directory, layout.read(trainer, 'weights'), base)
+    await writeAdapter(directory, layout.read(trainer, 'weights'), base.name, base.dtype)
     const tensors = Object.entries(moments).flatMap(([moment, array]) =>
       peftTensors(layout.read(trainer, array).targets).map(({ name, shape, values }) => {
         return { header: { name: `${name}.${moment}`, shape, dtype: 'F32' as const }, values }

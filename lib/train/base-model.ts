@@ -1,37 +1,52 @@
 import { createHash } from 'node:crypto'
-import type { Checkpoint } from '../checkpoint.js'
+import { abortable } from '../abortable.js'
+import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
 import { configToJson, tensorSpecs } from '../config.js'
-import type { NativeTrainer, NativeTrainerArray } from '../native-trainer.js'
+import { pull } from '../hub/pull.js'
+import { parseRepositoryName } from '../hub/snapshot.js'
+import { locateModel } from '../locate-model.js'
+import { nativeTensors } from '../native-tensors.js'
+import type { NativeTrainer } from '../native-trainer.js'
 import { readFloat32 } from '../read-float32.js'
 import { readRows } from '../read-rows.js'
 
-/** Of a matrix, what is read at a time. */
-const mostElements = 2 ** 22
-
-/** Of that, what goes into the hash: reading all of a large model twice would take minutes. */
-const hashedBytes = 2 ** 16
+/** Of a matrix, out of how many numbers some go into the hash: reading all would take minutes. */
+const sampledElements = 2 ** 22
+const hashedElements = 2 ** 14
 
 /**
- * Copies the weights of a checkpoint into an array of a trainer; quantised ones become float32.
+ * Opens the model that a run starts from; one of the hub that is not on this machine is pulled first.
+ *
+ * @throws OpenELMError as `openCheckpoint` and `pull`, or the reason of `signal`.
+ */
+export async function openBase(
+  model: string,
+  signal: AbortSignal | undefined,
+): Promise<Checkpoint> {
+  const isRemote = parseRepositoryName(model) && (await locateModel(model)) === undefined
+  return openCheckpoint(isRemote ? await pull(model, { signal }) : model)
+}
+
+/**
+ * Reads the weights of a checkpoint into a trainer, as what it keeps or trains.
  *
  * @returns a hash of the shape and of samples of the weights, to know the model by.
- * @throws OpenELMError IO_ERROR, or the reason of `signal`.
+ * @throws OpenELMError IO_ERROR, INVALID_CHECKPOINT, or the reason of `signal`.
  */
 export async function loadBase(
   checkpoint: Checkpoint,
   trainer: NativeTrainer,
-  array: NativeTrainerArray,
   signal: AbortSignal | undefined,
 ): Promise<string> {
+  await abortable(signal, () => ({
+    promise: trainer.load(nativeTensors(checkpoint)),
+    cancel: () => trainer.cancel(),
+  }))
   const hash = createHash('sha256')
   hash.update(JSON.stringify(configToJson(checkpoint.config, 'float32')))
-  let begin = 0
   const add = (values: Float32Array) => {
-    signal?.throwIfAborted()
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-    hash.update(bytes.subarray(0, hashedBytes))
-    trainer.write(array, begin, bytes)
-    begin += values.length
+    const length = Math.min(values.length, hashedElements)
+    hash.update(new Uint8Array(values.buffer, values.byteOffset, 4 * length))
   }
   for (const { name, shape } of tensorSpecs(checkpoint.config)) {
     const [rows, columns] = shape as [number, number?]
@@ -39,9 +54,10 @@ export async function loadBase(
       add(await readFloat32(checkpoint.tensors.get(name)!, shape))
       continue
     }
-    const most = Math.max(1, Math.floor(mostElements / columns))
-    for (let first = 0; first < rows; first += most) {
-      const count = Math.min(most, rows - first)
+    const stride = Math.max(1, Math.floor(sampledElements / columns))
+    const sampled = Math.min(stride, Math.ceil(hashedElements / columns))
+    for (let first = 0; first < rows; first += stride) {
+      const count = Math.min(sampled, rows - first)
       add(await readRows(checkpoint, name, { first, count, columns }))
     }
   }

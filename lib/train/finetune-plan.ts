@@ -1,11 +1,16 @@
-import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
+import { createHash } from 'node:crypto'
+import type { Adapter } from '../adapters/adapter.js'
+import { readAdapter } from '../adapters/read-adapter.js'
+import type { Checkpoint, DType } from '../checkpoint.js'
+import type { OpenELMConfig } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import { loadTokenizer } from '../tokenizer.js'
+import { openBase } from './base-model.js'
 import type { ExampleRow } from './examples/example.js'
 import { ExampleBatches } from './examples/example-batches.js'
 import { type Examples, readExamples } from './examples/read-examples.js'
 import type { FinetuneRecipe } from './finetune-recipe.js'
-import { TrainedAdapter } from './trained-adapter.js'
+import { planAdapter, TrainedAdapter } from './trained-adapter.js'
 
 /** What a run is made of, before there is any memory for it. */
 export interface Plan {
@@ -16,6 +21,10 @@ export interface Plan {
   readonly batches: ExampleBatches
   /** Undefined when all weights are trained. */
   readonly adapter: TrainedAdapter | undefined
+  /** What the adapter begins as; undefined for a new one. */
+  readonly start: Adapter | undefined
+  /** What the weights are kept as. */
+  readonly dtype: DType
   readonly steps: number
   readonly warmupSteps: number
   readonly maxLearningRate: number
@@ -29,7 +38,7 @@ export interface Plan {
 export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
   const { signal, data, layers, objective, batchSize, seed } = recipe
   signal?.throwIfAborted()
-  const base = await openCheckpoint(recipe.model)
+  const base = await openBase(recipe.model, signal)
   const { config } = base
   const { sequenceLength = Math.min(1024, config.maxContextLength) } = recipe
   if (sequenceLength > config.maxContextLength) {
@@ -62,7 +71,10 @@ export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
   const steps = recipe.steps ?? Math.ceil(epochs * batches.stepsPerEpoch)
   const isFull = recipe.method === 'full'
   const usual = isFull || examples.objective === 'dpo' ? 2e-5 : 2e-4
+  const start = recipe.adapter === undefined ? undefined : await readStart(recipe.adapter, config)
+  const method = start?.method ?? recipe.method
   const shape = { ...recipe, layers: layers ?? config.numLayers }
+  const storedOr = recipe.dtype === 'auto' ? base.dtype : recipe.dtype
   return {
     recipe: { ...recipe, sequenceLength, objective: objective ?? examples.objective },
     base,
@@ -70,13 +82,39 @@ export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
     validation: rowsOf(held),
     batches,
     adapter:
-      recipe.method === 'full'
+      method === 'full'
         ? undefined
-        : new TrainedAdapter(config, { ...shape, method: recipe.method }),
+        : new TrainedAdapter(
+            config,
+            method,
+            start?.targets ?? planAdapter(config, shape),
+            recipe.dropout,
+          ),
+    start,
+    dtype: method === 'full' ? 'float32' : storedOr,
     steps,
     warmupSteps: recipe.warmupSteps ?? Math.ceil(recipe.warmupRatio * steps),
     maxLearningRate: recipe.maxLearningRate ?? usual,
   }
+}
+
+/** @throws OpenELMError as `readAdapter`, INVALID_ADAPTER for one that training cannot go on with. */
+async function readStart(path: string, config: OpenELMConfig): Promise<Adapter> {
+  const adapter = await readAdapter(path, config)
+  if (!adapter.adaptsHead) return adapter
+  const what = 'it adapts the output matrix as well, which cannot be trained here'
+  throw new OpenELMError('INVALID_ADAPTER', `${adapter.path}: ${what}`)
+}
+
+function hashOf(adapter: Adapter): string {
+  const hash = createHash('sha256')
+  for (const [name, { a, b, magnitudes, ...others }] of adapter.targets) {
+    hash.update(JSON.stringify([name, others]))
+    for (const { buffer, byteOffset, byteLength } of magnitudes ? [a, b, magnitudes] : [a, b]) {
+      hash.update(new Uint8Array(buffer, byteOffset, byteLength))
+    }
+  }
+  return hash.digest('hex')
 }
 
 export function rowsOf({ rows }: Pick<Examples, 'rows'>): ExampleRow[] {
@@ -95,15 +133,26 @@ export function maxTokensOf({ recipe, examples, validation }: Plan): number {
 
 /** Every option that the weights so far depend on; the number of steps shapes only those to come. */
 export function fixedOptions(
-  recipe: FinetuneRecipe,
-  examples: Examples,
-  others: { base: string; warmupSteps: number; maxLearningRate: number },
+  { recipe, examples, warmupSteps, maxLearningRate, start, dtype }: Plan,
+  base: string,
 ): Record<string, unknown> {
   const { model, data, validation, out, resume, onStart, threads, signal, ...options } = recipe
   const { steps, epochs, warmupRatio, recompute, checkpointSteps, ...more } = options
-  const { keepCheckpoints, validationSteps, microBatchTokens, format, ...fixed } = more
+  const { keepCheckpoints, validationSteps, microBatchTokens, format, adapter, ...fixed } = more
   const { objective, template, system, sha256 } = examples
   // A tied matrix that is trained whole sums up what it gets call by call.
   const calls = recipe.method === 'full' ? { microBatchTokens } : {}
-  return { ...fixed, ...calls, ...others, objective, template, system, data: sha256 }
+  return {
+    adapter: start && hashOf(start),
+    ...fixed,
+    ...calls,
+    warmupSteps,
+    maxLearningRate,
+    base,
+    dtype,
+    objective,
+    template,
+    system,
+    data: sha256,
+  }
 }

@@ -15,6 +15,7 @@ import {
   readOptions,
   string,
 } from '../options.js'
+import { type DType, dtypes } from '../tensor-headers.js'
 import type { Objective } from './examples/example.js'
 import { type FormatName, formatNames } from './examples/row-formats.js'
 import type { ExampleSummary } from './examples/summary.js'
@@ -23,7 +24,10 @@ import type { DpoLoss } from './preference-loss.js'
 
 /** Options of `finetune`: the model, what to learn from, by which method, and where checkpoints go. */
 export interface FinetuneOptions {
-  /** The directory of the model to start from, also a quantised one, or the name of a bundled model. */
+  /**
+   * The directory of the model to start from, also a quantised one; the name of a bundled model; or
+   * `owner/name` of one of the hub, which is pulled.
+   */
   model: string
   /**
    * `.jsonl` or `.json` files: messages, prompt and completion, instruction and output, text, or chosen
@@ -61,6 +65,16 @@ export interface FinetuneOptions {
   targets?: readonly string[] | undefined
   /** Adapts only so many layers, the last ones. Default all. */
   layers?: number | undefined
+  /**
+   * Goes on with this adapter, which says `method`, `rank`, `alpha`, `rslora`, `targets` and `layers`
+   * itself: they must be absent then. Preferences are held against what it says before the run.
+   */
+  adapter?: string | undefined
+  /**
+   * What the frozen matrices are kept as beside an adapter. One that learns beside quantised weights
+   * belongs to them. Default `auto`, as they are stored; with full, always float32.
+   */
+  dtype?: DType | 'auto' | undefined
 
   /** Supervised, or preferences by DPO. Default dpo for chosen and rejected answers, else sft. */
   objective?: Objective | undefined
@@ -72,6 +86,8 @@ export interface FinetuneOptions {
   system?: string | null | undefined
   /** Learn the prompts as well, when supervised. Default false. */
   trainPrompts?: boolean | undefined
+  /** Which answers of a conversation to learn, when supervised. Default all. */
+  answers?: 'all' | 'last' | undefined
   /** Put preferences together exactly as in Apple's tuning. Default false. */
   exact?: boolean | undefined
   /** Default sigmoid. */
@@ -168,11 +184,14 @@ const rules = {
   dropout: optional(fraction, 0),
   targets: optional(arrayOf(string), ['all']),
   layers: optional(integer(1)),
+  adapter: optional(path),
+  dtype: optional(oneOf('auto', ...dtypes), 'auto'),
   objective: optional(oneOf('sft', 'dpo')),
   format: optional(oneOf(...formatNames)),
   template: optional(oneOf(...templateNames)),
   system: optional(systemMessage),
   trainPrompts: optional(boolean, false),
+  answers: optional(oneOf('all', 'last'), 'all'),
   exact: optional(boolean, false),
   dpoLoss: optional(oneOf('sigmoid', 'hinge', 'ipo'), 'sigmoid'),
   beta: optional(number({ above: 0 }), 0.1),
@@ -220,6 +239,14 @@ export function readFinetuneOptions(options: FinetuneOptions) {
   if (given.validation.length > 0 && given.validationFraction > 0) {
     const expected = 'absent beside validation files'
     throw invalidArgument('options.validationFraction', expected, given.validationFraction)
+  }
+  const shaped = ['method', 'rank', 'alpha', 'rslora', 'targets', 'layers'] as const
+  const clash = shaped.find(name => given.adapter !== undefined && options[name] !== undefined)
+  if (clash) {
+    throw invalidArgument(`options.${clash}`, 'absent beside an adapter', options[clash])
+  }
+  if (given.method === 'full' && given.dtype !== 'auto' && given.dtype !== 'float32') {
+    throw invalidArgument('options.dtype', 'float32 when all weights are trained', given.dtype)
   }
   const { alpha = given.rank, threads = defaultThreads() } = given
   return { ...given, alpha, threads }

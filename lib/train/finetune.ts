@@ -175,7 +175,7 @@ class FinetuneRun {
 
   /** Saves the last complete step, unless it is saved already. */
   async save(): Promise<string> {
-    const { recipe, base, adapter } = this.#plan
+    const { recipe, base, adapter, dtype } = this.#plan
     const { out, keepCheckpoints } = recipe
     if (this.#savedStep === this.#state.step) return (await listTraining(out)).at(-1)!
     const state = { ...this.#state, recipe: this.#fixed }
@@ -183,7 +183,14 @@ class FinetuneRun {
     const directory =
       adapter === undefined
         ? await saveTraining(out, this.#trainer, base.config, companions, state)
-        : await saveAdapter(out, this.#trainer, adapter, recipe.model, companions, state)
+        : await saveAdapter(
+            out,
+            this.#trainer,
+            adapter,
+            { name: recipe.model, dtype },
+            companions,
+            state,
+          )
     this.#savedStep = state.step
     await tidyTraining(out, keepCheckpoints)
     return directory
@@ -192,12 +199,16 @@ class FinetuneRun {
 
 /** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
 function createTrainer(plan: Plan): NativeTrainer {
-  const { recipe, base, examples, validation, adapter, steps } = plan
+  const { recipe, base, examples, validation, adapter, dtype, steps } = plan
   const { threads, recompute } = recipe
   const maxTokens = maxTokensOf(plan)
   const shape = { microBatchSize: 1, sequenceLength: maxTokens, recompute }
   const memory = adapter
-    ? adapterMemory(base.config, shape, adapter.native, adapter.size)
+    ? adapterMemory(base.config, shape, {
+        native: adapter.native,
+        size: adapter.size,
+        dtype,
+      })
     : trainingMemory(base.config, shape)
   if (memory > totalmem()) {
     const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
@@ -217,7 +228,7 @@ function createTrainer(plan: Plan): NativeTrainer {
   })
   return new (loadNative().Trainer)({
     config: nativeConfig(base.config),
-    ...(adapter && { adapter: adapter.native }),
+    ...(adapter && { adapter: adapter.native, frozenDtype: dtype }),
     threads,
     maxTokens,
     recompute,
@@ -227,15 +238,15 @@ function createTrainer(plan: Plan): NativeTrainer {
 
 /** Fills the trainer: with the base, and what is new or what the newest checkpoint holds. */
 async function begin(
-  { recipe, base, examples, adapter, warmupSteps, maxLearningRate }: Plan,
+  plan: Plan,
   trainer: NativeTrainer,
   newest: string | undefined,
 ): Promise<FinetuneState> {
-  const array = adapter ? 'frozen' : 'weights'
-  const hash = await loadBase(base, trainer, array, recipe.signal)
-  const fixed = fixedOptions(recipe, examples, { base: hash, warmupSteps, maxLearningRate })
+  const { recipe, base, adapter, start } = plan
+  const fixed = fixedOptions(plan, await loadBase(base, trainer, recipe.signal))
   if (newest === undefined) {
-    await adapter?.initialize(trainer, recipe.seed)
+    if (start) adapter?.write(trainer, 'weights', start)
+    else await adapter?.initialize(trainer, recipe.seed)
     return { step: 0, tokens: 0, recipe: fixed }
   }
   return adapter

@@ -12,7 +12,7 @@ export interface References {
   readonly validation: readonly number[]
 }
 
-/** Of rows in their order, by the model as it is below its adapter. */
+/** Of rows in their order, by the model as it is before the first step. */
 export async function referencesOf(
   trainer: CancellableTrainer,
   rows: Iterable<ExampleRow>,
@@ -20,7 +20,7 @@ export async function referencesOf(
 ): Promise<number[]> {
   const references: number[] = []
   for (const part of microBatches(rows, microBatchTokens)) {
-    for (const sum of (await trainer.evaluate(part, false)).crossEntropy) references.push(-sum)
+    for (const sum of (await trainer.evaluate(part, true)).crossEntropy) references.push(-sum)
   }
   return references
 }

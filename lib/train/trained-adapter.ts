@@ -11,12 +11,10 @@ import type {
 import { fractionOf } from './random.js'
 
 export interface AdapterShape {
-  readonly method: 'lora' | 'dora'
   readonly rank: number
   readonly alpha: number
   /** Whether the scale is alpha / sqrt(rank) rather than alpha / rank. */
   readonly rslora: boolean
-  readonly dropout: number
   /** Groups of modules or their names. */
   readonly targets: readonly string[]
   /** How many layers, the last ones. */
@@ -49,6 +47,39 @@ interface Target extends NativeAdapterTarget {
   readonly tensors: readonly Tensor[]
 }
 
+/** Matrices of a model that get an adapter, in the order of its tensors, by name. */
+export type AdapterPlan = ReadonlyMap<string, Pick<AdapterTarget, 'rank' | 'scale'>>
+
+/**
+ * A new adapter for some matrices of a model.
+ *
+ * @throws OpenELMError INVALID_ARGUMENT for a target that the model does not have.
+ */
+export function planAdapter(
+  config: OpenELMConfig,
+  { rank, alpha, rslora, targets, layers }: AdapterShape,
+): AdapterPlan {
+  const modules = new Set(targets.flatMap(target => groups[target] ?? [target as Module]))
+  const unknown = [...modules].find(name => !Object.values(groups).flat().includes(name))
+  if (unknown) {
+    const expected = `all, attention, ffn, embedding or the names of modules`
+    throw invalidArgument('options.targets', expected, unknown)
+  }
+  const scale = alpha / (rslora ? Math.sqrt(rank) : rank)
+  const matrices = tensorSpecs(config).filter(({ name, kind }) => {
+    const { layer, module } = placeOf(name)
+    const isLow = layer >= 0 && layer < config.numLayers - layers
+    return kind === 'matrix' && modules.has(module) && !isLow
+  })
+  return new Map(matrices.map(({ name }) => [name, { rank, scale }]))
+}
+
+/** Where a matrix is: layer -1 is that of the embedding. */
+function placeOf(name: string): { layer: number; module: Module } {
+  const match = /(?:layers\.(\d+)\.\w+\.)?(\w+)\.weight$/.exec(name)!
+  return { layer: Number(match[1] ?? -1), module: match[2] as Module }
+}
+
 /** The layout of an adapter in a native trainer, and the adapter that such a trainer holds. */
 export class TrainedAdapter {
   readonly #method: 'lora' | 'dora'
@@ -57,48 +88,25 @@ export class TrainedAdapter {
   /** Numbers that are trained. */
   readonly size: number
 
-  /** @throws OpenELMError INVALID_ARGUMENT for a target that the model does not have. */
-  constructor(config: OpenELMConfig, shape: AdapterShape) {
-    const modules = new Set(shape.targets.flatMap(target => groups[target] ?? [target as Module]))
-    const unknown = [...modules].find(name => !Object.values(groups).flat().includes(name))
-    if (unknown) {
-      const expected = `all, attention, ffn, embedding or the names of modules`
-      throw invalidArgument('options.targets', expected, unknown)
-    }
-    const first = config.numLayers - shape.layers
-    const scale = shape.alpha / (shape.rslora ? Math.sqrt(shape.rank) : shape.rank)
-    const targets: Target[] = []
+  constructor(config: OpenELMConfig, method: 'lora' | 'dora', plan: AdapterPlan, dropout: number) {
+    const shapes = new Map(tensorSpecs(config).map(({ name, shape }) => [name, shape]))
     let size = 0
-    for (const { name, shape: dimensions, kind } of tensorSpecs(config)) {
-      const match = /(?:layers\.(\d+)\.\w+\.)?(\w+)\.weight$/.exec(name)
-      const module = match?.[2] as Module
-      const layer = Number(match?.[1] ?? -1)
-      const isLow = module !== 'token_embeddings' && layer < first
-      if (kind !== 'matrix' || !modules.has(module) || isLow) continue
-      const [rows, columns] = dimensions as [number, number]
+    this.#targets = [...plan].map(([name, { rank, scale }]) => {
+      const [rows, columns] = shapes.get(name) as [number, number]
+      const { layer, module } = placeOf(name)
       const sizes: [Part, number][] = [
-        ['a', shape.rank * columns],
-        ['b', rows * shape.rank],
+        ['a', rank * columns],
+        ['b', rows * rank],
       ]
-      if (shape.method === 'dora' && layer >= 0) sizes.push(['magnitudes', rows])
+      if (method === 'dora' && layer >= 0) sizes.push(['magnitudes', rows])
       const tensors = sizes.map(([part, length]) => {
         size += length
         return { part, begin: size - length, size: length }
       })
-      targets.push({
-        name,
-        layer,
-        module,
-        rank: shape.rank,
-        scale,
-        out: rows,
-        in: columns,
-        tensors,
-      })
-    }
-    this.#method = shape.method
-    this.#dropout = shape.dropout
-    this.#targets = targets
+      return { name, layer, module, rank, scale, out: rows, in: columns, tensors }
+    })
+    this.#method = method
+    this.#dropout = dropout
     this.size = size
   }
 

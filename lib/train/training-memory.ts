@@ -1,5 +1,6 @@
 import { countParameters, type OpenELMConfig } from '../config.js'
 import type { NativeAdapterOptions } from '../native-trainer.js'
+import { type DType, tensorHeaders } from '../tensor-headers.js'
 
 /** What the memory of training depends on beside the model. */
 export interface TrainingShape {
@@ -21,15 +22,11 @@ export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): num
   return floatBytes * 4 * countParameters(config) + activationMemory(config, shape)
 }
 
-/**
- * The same for an adapter beside frozen weights in float32, of which `trained` numbers have gradients and
- * moments.
- */
+/** The same for an adapter of so many numbers, beside weights that are kept in a dtype. */
 export function adapterMemory(
   config: OpenELMConfig,
   shape: TrainingShape,
-  adapter: NativeAdapterOptions,
-  trained: number,
+  { native, size, dtype }: { native: NativeAdapterOptions; size: number; dtype: DType },
 ): number {
   const rows = shape.microBatchSize * shape.sequenceLength
   const outOf = ({ layer, module }: NativeAdapterOptions['targets'][number]) => {
@@ -40,12 +37,12 @@ export function adapterMemory(
       ? (config.ffnWithGlu ? 2 : 1) * config.ffnDims[layer]!
       : config.modelDim
   }
-  const kept = shape.recompute ? adapter.targets.slice(-4) : adapter.targets
+  const kept = shape.recompute ? native.targets.slice(-4) : native.targets
   const ranks = kept.reduce((sum, { rank }) => sum + rank, 0)
   // With DoRA, what each target has made of its input is kept as well.
-  const outs = adapter.dora ? kept.reduce((sum, target) => sum + outOf(target), 0) : 0
-  const numbers = countParameters(config) + 4 * trained + rows * (ranks + outs)
-  return floatBytes * numbers + activationMemory(config, shape)
+  const outs = native.dora ? kept.reduce((sum, target) => sum + outOf(target), 0) : 0
+  const frozen = tensorHeaders(config, dtype, 'F32').reduce((sum, one) => sum + one.byteLength, 0)
+  return frozen + floatBytes * (4 * size + rows * (ranks + outs)) + activationMemory(config, shape)
 }
 
 function activationMemory(config: OpenELMConfig, shape: TrainingShape): number {

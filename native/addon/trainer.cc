@@ -71,6 +71,7 @@ void TrainerWrap::init(Napi::Env env, Napi::Object exports) {
                           {
                               InstanceMethod<&TrainerWrap::read>("read"),
                               InstanceMethod<&TrainerWrap::write>("write"),
+                              InstanceMethod<&TrainerWrap::load>("load"),
                               InstanceMethod<&TrainerWrap::accumulate>("accumulate"),
                               InstanceMethod<&TrainerWrap::evaluate>("evaluate"),
                               InstanceMethod<&TrainerWrap::backward>("backward"),
@@ -90,6 +91,9 @@ TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     options.threads = std::max(1, integer(object, "threads"));
     if (object.Has("adapter")) {
       options.adapter = read_adapter_options(object.Get("adapter").As<Napi::Object>());
+    }
+    if (object.Has("frozenDtype")) {
+      options.frozen_dtype = parse_dtype(text(object, "frozenDtype"));
     }
     options.max_tokens = max_tokens_ = std::max(1, integer(object, "maxTokens"));
     options.recompute = boolean(object, "recompute");
@@ -123,6 +127,21 @@ Napi::Value TrainerWrap::write(const Napi::CallbackInfo& info) {
                                 from.ByteLength());
     std::memcpy(to, from.Data(), from.ByteLength());
     return info.Env().Undefined();
+  });
+}
+
+// load(tensors): Promise<void>
+Napi::Value TrainerWrap::load(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    idle();
+    std::vector<TensorArguments> tensors;
+    const auto given = info[0].As<Napi::Array>();
+    for (uint32_t i = 0; i < given.Length(); ++i) {
+      tensors.push_back(read_tensor(given.Get(i).As<Napi::Object>()));
+    }
+    return run(
+        info.Env(), [=, trainer = trainer_] { trainer->load(open_tensors(tensors, false)); },
+        [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
   });
 }
 

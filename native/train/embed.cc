@@ -1,15 +1,14 @@
 #include <algorithm>
-#include <cstring>
 
 #include "ops.h"
 
 namespace openelm::train {
 
 template <typename T>
-void embed(Workers<T>& workers, const int32_t* tokens, const T* weight, int rows, int cols, T* x) {
-  workers.pool.run(rows, [&](int t, int) {
-    std::memcpy(x + size_t(t) * cols, weight + size_t(tokens[t]) * cols, cols * sizeof(T));
-  });
+void embed(Workers<T>& workers, const int32_t* tokens, WeightOf<T> weight, int rows, int cols,
+           T* x) {
+  workers.pool.run(rows,
+                   [&](int t, int) { weight.decode_row(tokens[t], cols, x + size_t(t) * cols); });
 }
 
 // Tokens repeat, so a task takes a strip of columns rather than some of the rows.
@@ -27,8 +26,8 @@ void embed_backward(Workers<T>& workers, const int32_t* tokens, const T* dx, int
   });
 }
 
-template void embed(Workers<float>&, const int32_t*, const float*, int, int, float*);
-template void embed(Workers<double>&, const int32_t*, const double*, int, int, double*);
+template void embed(Workers<float>&, const int32_t*, Weight<float>, int, int, float*);
+template void embed(Workers<double>&, const int32_t*, Weight<double>, int, int, double*);
 template void embed_backward(Workers<float>&, const int32_t*, const float*, int, int, float*);
 template void embed_backward(Workers<double>&, const int32_t*, const double*, int, int, double*);
 

@@ -1,5 +1,6 @@
 #include "lora.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -141,10 +142,20 @@ static double exact_dot(const T* x, const T* y, int n) {
   return sum;
 }
 
+// body(o, row, scratch) for every row of W.
+template <typename T, typename Body>
+static void for_weight_rows(Workers<T>& workers, const LinearTensors<T>& layer, const Body& body) {
+  for (Scratch<T>& scratch : workers.scratch) scratch.row.resize(layer.in);
+  workers.pool.run(layer.out, [&](int o, int thread) {
+    Scratch<T>& scratch = workers.scratch[thread];
+    layer.weight.decode_row(o, layer.in, scratch.row.data());
+    body(o, scratch.row.data(), scratch);
+  });
+}
+
 template <typename T>
 void squared_norms(Workers<T>& workers, const LinearTensors<T>& layer, double* norms) {
-  for_rows(workers, layer.out, [&](int o) {
-    const T* row = layer.weight + size_t(o) * layer.in;
+  for_weight_rows(workers, layer, [&](int o, const T* row, Scratch<T>&) {
     norms[o] = exact_dot(row, row, layer.in);
   });
 }
@@ -153,22 +164,34 @@ void squared_norms(Workers<T>& workers, const LinearTensors<T>& layer, double* n
 template <typename T>
 void dora_norms(Workers<T>& workers, const LinearTensors<T>& layer, const double* squared_norms,
                 T* n) {
-  const auto [in, out, weight, dweight, lora] = layer;
+  const auto& [in, out, weight, dweight, lora] = layer;
   const int rank = lora->rank;
+  const T* a = lora->a;
   std::vector<double> gram(size_t(rank) * rank);
   for (int i = 0; i < rank; ++i) {
     for (int j = 0; j < rank; ++j) {
-      gram[i * rank + j] = exact_dot(lora->a + size_t(i) * in, lora->a + size_t(j) * in, in);
+      gram[i * rank + j] = exact_dot(a + size_t(i) * in, a + size_t(j) * in, in);
     }
   }
+  // Column by column, so that the products of a row of W with all of A's are vectors' sums.
+  std::vector<double> columns(size_t(in) * rank);
+  for (int i = 0; i < rank; ++i) {
+    for (int j = 0; j < in; ++j) columns[size_t(j) * rank + i] = double(a[size_t(i) * in + j]);
+  }
+  for (Scratch<T>& scratch : workers.scratch) scratch.sums.resize(rank);
   const double s = double(lora->scale);
-  for_rows(workers, out, [&, in = in, weight = weight, lora = lora](int o) {
-    const T* row = weight + size_t(o) * in;
-    const T* b = lora->b + size_t(o) * rank;
+  for_weight_rows(workers, layer, [&](int o, const T* row, Scratch<T>& scratch) {
+    double* products = scratch.sums.data();
+    std::fill_n(products, rank, 0.0);
+    for (int j = 0; j < layer.in; ++j) {
+      const double* column = columns.data() + size_t(j) * rank;
+      for (int i = 0; i < rank; ++i) products[i] += column[i] * double(row[j]);
+    }
+    const T* b = layer.lora->b + size_t(o) * rank;
     double sum = squared_norms[o];
     for (int i = 0; i < rank; ++i) {
       if (b[i] == 0) continue;
-      double along = 2 * s * exact_dot(lora->a + size_t(i) * in, row, in);
+      double along = 2 * s * products[i];
       for (int j = 0; j < rank; ++j) along += s * s * gram[i * rank + j] * double(b[j]);
       sum += double(b[i]) * along;
     }

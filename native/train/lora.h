@@ -33,7 +33,7 @@ template <typename T>
 struct LinearTensors {
   int in = 0;
   int out = 0;
-  const T* weight = nullptr;             // [out, in]
+  Weight<T> weight;                      // [out, in]
   T* dweight = nullptr;                  // none when the weight is frozen
   const LoraTensors<T>* lora = nullptr;  // none without an adapter
 };

@@ -12,6 +12,11 @@ constexpr int kTaskPanelsB = 8;
 
 constexpr int kTaskPanelsPacked = 8;
 
+// Elements of b that are in panels at a time, about: a strip of its columns, which caches hold and
+// of which even a wide b takes little memory. Of few tasks each thread would have too few.
+constexpr int kStripElements = 1 << 21;
+constexpr int kLeastStripPanels = 4 * kTaskPanelsB;
+
 static int ceil_div(int x, int y) { return (x + y - 1) / y; }
 
 // A factor as panels of kWidth rows, the last one filled up with zeros. They lie by depth first:
@@ -27,8 +32,32 @@ struct Packed {
   }
 };
 
+// Rows [first, first + rows) and columns [begin, begin + depth) of a frozen x, or of its transpose.
 template <int kWidth, typename T>
-static void pack_panel(View<T> x, int rows, int depth, T* to) {
+static void pack_frozen(const View<T>& x, int first, int rows, int begin, int depth, T* to) {
+  if (x.is_transposed) {
+    for (int l = 0; l < depth; ++l, to += kWidth) {
+      x.frozen->decode(begin + l, first, rows, to);
+      std::fill(to + rows, to + kWidth, T(0));
+    }
+    return;
+  }
+  T row[kDepth];
+  for (int i = 0; i < kWidth; ++i) {
+    if (i < rows) {
+      x.frozen->decode(first + i, begin, depth, row);
+    } else {
+      std::fill_n(row, depth, T(0));
+    }
+    for (int l = 0; l < depth; ++l) to[size_t(l) * kWidth + i] = row[l];
+  }
+}
+
+template <int kWidth, typename T>
+static void pack_panel(const View<T>& whole, int first, int rows, int begin, int depth, T* to) {
+  if (whole.frozen) return pack_frozen<kWidth>(whole, first, rows, begin, depth, to);
+  const View<T> x{whole.data + first * whole.row_stride + begin * whole.col_stride,
+                  whole.row_stride, whole.col_stride};
   if (x.row_stride == 1 && rows == kWidth) {
     for (int l = 0; l < depth; ++l) {
       std::memcpy(to + size_t(l) * kWidth, x.data + l * x.col_stride, kWidth * sizeof(T));
@@ -43,10 +72,10 @@ static void pack_panel(View<T> x, int rows, int depth, T* to) {
   }
 }
 
-// Packs x [rows, depths].
+// Packs the rows [first, first + rows) of x, which has as many columns as the depths say.
 template <int kWidth, typename T>
-static Packed<kWidth, T> pack(TaskPool& pool, View<T> x, int rows, const Depths& depths,
-                              std::vector<T>& memory) {
+static Packed<kWidth, T> pack(TaskPool& pool, View<T> x, int first_row, int rows,
+                              const Depths& depths, std::vector<T>& memory) {
   const int panels = ceil_div(rows, kWidth);
   const size_t size = size_t(panels) * kWidth * depths.size();
   if (memory.size() < size) memory.resize(size);
@@ -56,10 +85,9 @@ static Packed<kWidth, T> pack(TaskPool& pool, View<T> x, int rows, const Depths&
     const int block = depths.depth(task / groups);
     const int first = task % groups * kTaskPanelsPacked;
     for (int p = first; p < std::min(first + kTaskPanelsPacked, panels); ++p) {
-      const View<T> from{x.data + p * kWidth * x.row_stride + begin * x.col_stride, x.row_stride,
-                         x.col_stride};
       T* to = memory.data() + (size_t(begin) * panels + size_t(p) * block) * kWidth;
-      pack_panel<kWidth>(from, std::min(kWidth, rows - p * kWidth), block, to);
+      const int row = p * kWidth;
+      pack_panel<kWidth>(x, first_row + row, std::min(kWidth, rows - row), begin, block, to);
     }
   });
   return {memory.data(), panels};
@@ -85,22 +113,22 @@ void Matmul<T>::reserve(size_t a_size, size_t b_size) {
   packed_b_.resize(std::max(packed_b_.size(), b_size));
 }
 
+// c [m, n] = left * right, or +=.
 template <typename T>
-void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
-                         bool adds) {
-  const auto left = pack<kTileRows>(pool_, a, m, k, packed_a_);
-  const auto right = pack<kTileCols>(pool_, b.transposed(), n, k, packed_b_);
+static void multiply_packed(TaskPool& pool, const Kernels<T>& kernels,
+                            const Packed<kTileRows, T>& left, const Packed<kTileCols, T>& right,
+                            int m, int n, const Depths& k, T* c, size_t c_stride, bool adds) {
   const int tasks_down = ceil_div(left.panels, kTaskPanelsA);
   const int tasks_across = ceil_div(right.panels, kTaskPanelsB);
-  pool_.run(tasks_down * tasks_across, [&](int task, int) {
+  pool.run(tasks_down * tasks_across, [&](int task, int) {
     const int top = task / tasks_across * kTaskPanelsA;
     const int first = task % tasks_across * kTaskPanelsB;
     for (int pass = 0; pass < k.count(); ++pass) {
       const int begin = k.begin(pass);
       const int depth = k.depth(pass);
       const int end = std::min(first + kTaskPanelsB, right.panels);
-      for (int q = first; q < end; q += kernels_.tile_panels) {
-        const int panels = std::min(kernels_.tile_panels, end - q);
+      for (int q = first; q < end; q += kernels.tile_panels) {
+        const int panels = std::min(kernels.tile_panels, end - q);
         const int cols = std::min(panels * kTileCols, n - q * kTileCols);
         const T* columns = right.panel(q, begin, depth);
         for (int p = top; p < std::min(top + kTaskPanelsA, left.panels); ++p) {
@@ -109,14 +137,31 @@ void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T*
           T* to = c + p * kTileRows * c_stride + q * kTileCols;
           const bool adds_here = adds || pass > 0;
           if (rows == kTileRows && cols == panels * kTileCols) {
-            kernels_.tile(from, columns, depth, panels, to, c_stride, adds_here);
+            kernels.tile(from, columns, depth, panels, to, c_stride, adds_here);
           } else {
-            edge_tile(kernels_, from, columns, depth, panels, to, c_stride, adds_here, rows, cols);
+            edge_tile(kernels, from, columns, depth, panels, to, c_stride, adds_here, rows, cols);
           }
         }
       }
     }
   });
+}
+
+static int strip_columns(int depth) {
+  const int panels = kStripElements / kTileCols / std::max(depth, 1);
+  return std::max(panels / kTaskPanelsB * kTaskPanelsB, kLeastStripPanels) * kTileCols;
+}
+
+template <typename T>
+void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
+                         bool adds) {
+  const auto left = pack<kTileRows>(pool_, a, 0, m, k, packed_a_);
+  const int strip = strip_columns(k.size());
+  for (int begin = 0; begin < n; begin += strip) {
+    const int cols = std::min(strip, n - begin);
+    const auto right = pack<kTileCols>(pool_, b.transposed(), begin, cols, k, packed_b_);
+    multiply_packed(pool_, kernels_, left, right, m, cols, k, c + begin, c_stride, adds);
+  }
 }
 
 template class Matmul<float>;

@@ -4,20 +4,23 @@
 #include <cstddef>
 #include <vector>
 
+#include "frozen_matrix.h"
 #include "kernels.h"
 #include "task_pool.h"
 
 namespace openelm::train {
 
 // A matrix where it lies: element (i, j) is data[i * row_stride + j * col_stride]. One of the
-// strides is 1, so that a transpose costs nothing.
+// strides is 1, so that a transpose costs nothing. Or it is a frozen one, or the transpose of that.
 template <typename T>
 struct View {
   const T* data;
   size_t row_stride;
   size_t col_stride = 1;
+  const FrozenMatrix* frozen = nullptr;
+  bool is_transposed = false;  // of `frozen`
 
-  View transposed() const { return {data, col_stride, row_stride}; }
+  View transposed() const { return {data, col_stride, row_stride, frozen, !is_transposed}; }
 };
 
 // The part of the inner dimension that one pass covers: a panel of either factor stays in L1.

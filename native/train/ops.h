@@ -20,23 +20,23 @@ namespace openelm::train {
 
 // x[t] = weight[tokens[t]]
 template <typename T>
-void embed(Workers<T>&, const int32_t* tokens, const T* weight, int rows, int cols, T* x);
+void embed(Workers<T>&, const int32_t* tokens, WeightOf<T> weight, int rows, int cols, T* x);
 template <typename T>
 void embed_backward(Workers<T>&, const int32_t* tokens, const T* dx, int rows, int cols,
                     T* dweight);
 
 // y [rows, out] = x [rows, in] * weight^T, with weight [out, in]
 template <typename T>
-void linear(Workers<T>&, const T* x, const T* weight, int rows, int in, int out, T* y);
+void linear(Workers<T>&, const T* x, WeightOf<T> weight, int rows, int in, int out, T* y);
 // y += x * weight^T
 template <typename T>
-void linear_add(Workers<T>&, const T* x, const T* weight, int rows, int in, int out, T* y);
+void linear_add(Workers<T>&, const T* x, WeightOf<T> weight, int rows, int in, int out, T* y);
 // dx = dy * weight
 template <typename T>
-void linear_dx(Workers<T>&, const T* weight, const T* dy, int rows, int in, int out, T* dx);
+void linear_dx(Workers<T>&, WeightOf<T> weight, const T* dy, int rows, int in, int out, T* dx);
 // dx += dy * weight
 template <typename T>
-void linear_dx_add(Workers<T>&, const T* weight, const T* dy, int rows, int in, int out, T* dx);
+void linear_dx_add(Workers<T>&, WeightOf<T> weight, const T* dy, int rows, int in, int out, T* dx);
 // dweight += dy^T * x
 template <typename T>
 void linear_dweight(Workers<T>&, const T* x, const T* dy, const RowBlocks& rows, int in, int out,

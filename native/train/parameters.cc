@@ -6,9 +6,9 @@
 
 namespace openelm::train {
 
-size_t Layout::add(size_t size, bool is_matrix) {
-  const size_t begin = this->size();
-  tensors.push_back({begin, begin + size, is_matrix});
+size_t Layout::add(MatrixShape shape, bool is_matrix) {
+  const size_t begin = size();
+  tensors.push_back({begin, begin + size_t(shape.rows) * shape.cols, is_matrix, shape});
   return begin;
 }
 
@@ -30,29 +30,26 @@ MatrixShape shape_of(const Config& config, int layer, Module module) {
 }
 
 Parameters::Parameters(const Config& config) {
-  const auto add_matrix = [&](int layer, Module module) {
-    const MatrixShape shape = shape_of(config, layer, module);
-    return add(size_t(shape.rows) * shape.cols, true);
+  const auto add = [&](int layer, Module module) {
+    return add_matrix(shape_of(config, layer, module));
   };
-  const auto add_norm = [&](int size) { return add(size, false); };
-  token_embeddings = add_matrix(-1, Module::kEmbedding);
+  token_embeddings = add(-1, Module::kEmbedding);
   for (int i = 0; i < config.num_layers; ++i) {
     Layer layer{};
-    layer.attn_norm = add_norm(config.model_dim);
-    layer.qkv_proj = add_matrix(i, Module::kQkvProj);
+    layer.attn_norm = add_vector(config.model_dim);
+    layer.qkv_proj = add(i, Module::kQkvProj);
     if (config.normalize_qk_projections) {
-      layer.q_norm = add_norm(config.head_dim);
-      layer.k_norm = add_norm(config.head_dim);
+      layer.q_norm = add_vector(config.head_dim);
+      layer.k_norm = add_vector(config.head_dim);
     }
-    layer.out_proj = add_matrix(i, Module::kOutProj);
-    layer.ffn_norm = add_norm(config.model_dim);
-    layer.proj_1 = add_matrix(i, Module::kProj1);
-    layer.proj_2 = add_matrix(i, Module::kProj2);
+    layer.out_proj = add(i, Module::kOutProj);
+    layer.ffn_norm = add_vector(config.model_dim);
+    layer.proj_1 = add(i, Module::kProj1);
+    layer.proj_2 = add(i, Module::kProj2);
     layers.push_back(layer);
   }
-  norm = add_norm(config.model_dim);
-  lm_head =
-      config.share_input_output_layers ? token_embeddings : add_matrix(-1, Module::kEmbedding);
+  norm = add_vector(config.model_dim);
+  lm_head = config.share_input_output_layers ? token_embeddings : add(-1, Module::kEmbedding);
 }
 
 size_t Parameters::matrix(int layer, Module module) const {
@@ -75,10 +72,10 @@ AdapterParameters::AdapterParameters(const Config& config, const AdapterOptions&
   for (const AdapterTarget& given : options.targets) {
     Target target{given, shape_of(config, given.layer, given.module), 0, 0, 0, false};
     const auto [out, in] = target.shape;
-    target.a = add(size_t(target.rank) * in, true);
-    target.b = add(size_t(out) * target.rank, true);
+    target.a = add_matrix({target.rank, in});
+    target.b = add_matrix({out, target.rank});
     target.has_m = options.dora && target.module != Module::kEmbedding;
-    if (target.has_m) target.m = add(out, false);
+    if (target.has_m) target.m = add_vector(out);
     targets.push_back(target);
   }
 }

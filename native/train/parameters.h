@@ -7,28 +7,35 @@
 
 namespace openelm::train {
 
+struct MatrixShape {
+  int rows;
+  int cols;
+};
+
 // Tensors one behind the other in one array. Gradients and moments are arrays of the same layout.
 struct Layout {
   struct Tensor {
     size_t begin;
     size_t end;
     bool is_matrix;
+    MatrixShape shape;  // one row of a vector
   };
 
   std::vector<Tensor> tensors;
 
   size_t size() const { return tensors.empty() ? 0 : tensors.back().end; }
-  size_t add(size_t size, bool is_matrix);  // returns where it begins
+  // Return where it begins.
+  size_t add_matrix(MatrixShape shape) { return add(shape, true); }
+  size_t add_vector(int size) { return add({1, size}, false); }
+
+ private:
+  size_t add(MatrixShape shape, bool is_matrix);
 };
 
 // The matrices that a layer has, and the embedding, which is no layer's.
 enum class Module : uint8_t { kEmbedding, kQkvProj, kOutProj, kProj1, kProj2 };
 constexpr int kNumModules = 5;
 
-struct MatrixShape {
-  int rows;
-  int cols;
-};
 MatrixShape shape_of(const Config& config, int layer, Module module);
 
 // The weights of a model, matrices row-major, in the order of tensorSpecs in lib/config.ts.

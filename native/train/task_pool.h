@@ -21,6 +21,14 @@ class TaskPool {
     });
   }
 
+  // The same with a body that may throw: see ThreadPool.
+  template <typename Body>
+  void run_throwing(int tasks, const Body& body) {
+    pool_.run_throwing(tasks, [&](int task, int thread) {
+      if (!cancelled()) body(task, thread);
+    });
+  }
+
   // For tasks of many parts, of which the rest may be left out as well.
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "activations.h"
+#include "frozen_weights.h"
 #include "lora.h"
 #include "trainer.h"
 
@@ -12,9 +13,9 @@ namespace openelm::train {
 template <typename T>
 class TrainedModel {
  public:
-  TrainedModel(const Config& config, const AdapterOptions& options)
+  TrainedModel(const Config& config, const AdapterOptions& options, DType frozen_dtype)
       : config_(config), parameters_(config), adapters_(config, options) {
-    if (adapted()) frozen_ = Pages<T>(parameters_.size());
+    if (adapted()) frozen_ = FrozenWeights<T>(parameters_, frozen_dtype);
     for (Pages<T>& array : arrays_) array = Pages<T>(trained().size());
     for (const AdapterParameters::Target& target : adapters_.targets) {
       norms_.emplace_back(target.has_m ? target.shape.rows : 0);
@@ -30,14 +31,21 @@ class TrainedModel {
   }
 
   size_t size(Array array) const {
-    if (array == Array::kFrozen) return adapted() ? parameters_.size() : 0;
-    return trained().size();
+    if (array != Array::kFrozen) return trained().size();
+    return adapted() && frozen_.all() ? parameters_.size() : 0;
   }
-  T* data(Array array) const { return array == Array::kFrozen ? frozen_ : arrays_[int(array)]; }
+  T* data(Array array) const {
+    return array == Array::kFrozen ? frozen_.all() : static_cast<T*>(arrays_[int(array)]);
+  }
   AdamWState<T> state() const { return {arrays_[0], arrays_[1], arrays_[2], arrays_[3]}; }
 
-  // Of the model.
-  const T* weight(size_t offset) const { return (adapted() ? frozen_ : arrays_[0]) + offset; }
+  // Of the model: a norm, and a matrix.
+  const T* norm(size_t begin) const {
+    return adapted() ? frozen_.plain(begin) : arrays_[0] + begin;
+  }
+  Weight<T> matrix(size_t begin) const {
+    return adapted() ? frozen_.matrix(begin) : static_cast<const T*>(arrays_[0] + begin);
+  }
   // Null when the weight is frozen.
   T* gradient(size_t offset) const { return adapted() ? nullptr : arrays_[1] + offset; }
 
@@ -62,7 +70,20 @@ class TrainedModel {
   LinearTensors<T> linear(int layer, Module module) const {
     const MatrixShape shape = shape_of(config_, layer, module);
     const size_t offset = parameters_.matrix(layer, module);
-    return {shape.cols, shape.rows, weight(offset), gradient(offset)};
+    return {shape.cols, shape.rows, matrix(offset), gradient(offset)};
+  }
+
+  // Reads the model's own weights from the tensors of a checkpoint, in the order of the layout.
+  void load(TaskPool& pool, const std::vector<TensorSource>& tensors) {
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      const size_t begin = parameters_.tensors[i].begin;
+      if (adapted()) {
+        frozen_.read(pool, tensors[i], begin);
+      } else {
+        read_tensor(pool, tensors[i], arrays_[0] + begin);
+      }
+    }
+    forget_frozen_norms();
   }
 
   // Computes the norms of DoRA again, after weights or magnitudes have changed.
@@ -106,7 +127,7 @@ class TrainedModel {
   const Config config_;
   const Parameters parameters_;
   const AdapterParameters adapters_;
-  Pages<T> frozen_;
+  FrozenWeights<T> frozen_;
   Pages<T> arrays_[4];
   std::vector<Norms> norms_;
 };

@@ -22,7 +22,7 @@ class TrainerOf final : public Trainer {
         dropout_probability_(options.adapter.dropout),
         recompute_(options.recompute),
         eps_(T(config_.rms_norm_eps)),
-        model_(config_, options.adapter),
+        model_(config_, options.adapter, options.frozen_dtype),
         parameters_(model_.parameters()),
         rope_(0, config_.head_dim, config_.rope_freq_constant),
         workers_(options.threads, cancelled_),
@@ -35,6 +35,13 @@ class TrainerOf final : public Trainer {
     norms_are_stale_ = true;
     if (array == Array::kFrozen) model_.forget_frozen_norms();
     return model_.data(array);
+  }
+
+  void load(const std::vector<TensorSource>& tensors) override {
+    check_tensors(tensors);
+    norms_are_stale_ = true;
+    model_.load(workers_.pool, tensors);
+    check_cancelled();
   }
 
   std::vector<LossSums> evaluate(const TrainingBatch& batch, bool adapted) override {
@@ -72,7 +79,7 @@ class TrainerOf final : public Trainer {
   }
 
  private:
-  const T* weight(size_t offset) const { return model_.weight(offset); }
+  const T* norm(size_t offset) const { return model_.norm(offset); }
   T* gradient(size_t offset) const { return model_.gradient(offset); }
 
   HeadShape heads(int layer) const {
@@ -80,7 +87,7 @@ class TrainerOf final : public Trainer {
   }
   // Of q_norm or k_norm: null when the model has none.
   const T* qk_norm(size_t offset) const {
-    return config_.normalize_qk_projections ? weight(offset) : nullptr;
+    return config_.normalize_qk_projections ? norm(offset) : nullptr;
   }
   T* dqk_norm(size_t offset) const {
     return config_.normalize_qk_projections ? gradient(offset) : nullptr;
@@ -100,7 +107,7 @@ class TrainerOf final : public Trainer {
   void forward() {
     const int d = config_.model_dim;
     rope_.extend(sequences_.longest());
-    embed<T>(workers_, tokens_.data(), weight(parameters_.token_embeddings), rows(), d,
+    embed<T>(workers_, tokens_.data(), model_.matrix(parameters_.token_embeddings), rows(), d,
              activations_.x[0]);
     with_embedding_adapter([&](const LoraTensors<T>& lora) {
       lora_embed_add<T>(workers_, lora, tokens_.data(), rows(), d, activations_.x[0]);
@@ -192,6 +199,14 @@ class TrainerOf final : public Trainer {
 
   int rows() const { return sequences_.rows(); }
 
+  void check_tensors(const std::vector<TensorSource>& tensors) const {
+    bool fits = tensors.size() == parameters_.tensors.size();
+    for (size_t i = 0; fits && i < tensors.size(); ++i) {
+      const MatrixShape shape = parameters_.tensors[i].shape;
+      fits = tensors[i].rows == shape.rows && tensors[i].cols == shape.cols;
+    }
+    if (!fits) throw Error(ErrorCode::kInvalidArgument, "expected the tensors of the model");
+  }
   void check_cancelled() const {
     if (cancelled_) throw Error(ErrorCode::kAborted, "the training step was cancelled");
   }
@@ -230,7 +245,7 @@ void TrainerOf<T>::layer_forward(int layer) {
   T* branch = activations_.branch;
   T* g = activations_.g;
 
-  rms_norm(workers_, x, weight(at.attn_norm), eps_, rows(), d, normed);
+  rms_norm(workers_, x, norm(at.attn_norm), eps_, rows(), d, normed);
   linear_forward(layer, Module::kQkvProj, normed, kept.qkv);
   qk_norm_rope<T>(workers_, shape, rope_, kept.qkv, qk_norm(at.q_norm), qk_norm(at.k_norm), eps_,
                   sequences_, kept.qk);
@@ -238,7 +253,7 @@ void TrainerOf<T>::layer_forward(int layer) {
   linear_forward(layer, Module::kOutProj, kept.a, branch);
   add<T>(workers_, x, branch, rows(), d, x_mid);
 
-  rms_norm<T>(workers_, x_mid, weight(at.ffn_norm), eps_, rows(), d, normed);
+  rms_norm<T>(workers_, x_mid, norm(at.ffn_norm), eps_, rows(), d, normed);
   linear_forward(layer, Module::kProj1, normed, kept.gate_up);
   swiglu<T>(workers_, config_.ffn_with_glu, kept.gate_up, rows(), config_.ffn_dims[layer], g);
   linear_forward(layer, Module::kProj2, g, branch);
@@ -270,9 +285,9 @@ void TrainerOf<T>::layer_backward(int layer, bool needs_dx) {
   swiglu<T>(workers_, config_.ffn_with_glu, kept.gate_up, rows(), f, g);
   linear_backward(layer, Module::kProj2, g, dx, dg);
   swiglu_backward<T>(workers_, config_.ffn_with_glu, kept.gate_up, dg, rows(), f, dgate_up);
-  rms_norm<T>(workers_, x_mid, weight(at.ffn_norm), eps_, rows(), d, normed);
+  rms_norm<T>(workers_, x_mid, norm(at.ffn_norm), eps_, rows(), d, normed);
   linear_backward(layer, Module::kProj1, normed, dgate_up, dnormed);
-  rms_norm_backward<T>(workers_, x_mid, weight(at.ffn_norm), eps_, dnormed, blocks, d, dx,
+  rms_norm_backward<T>(workers_, x_mid, norm(at.ffn_norm), eps_, dnormed, blocks, d, dx,
                        gradient(at.ffn_norm));
 
   linear_backward(layer, Module::kOutProj, kept.a, dx, da);
@@ -280,10 +295,10 @@ void TrainerOf<T>::layer_backward(int layer, bool needs_dx) {
                         dqkv);
   qk_norm_rope_backward<T>(workers_, shape, rope_, kept.qkv, qk_norm(at.q_norm), qk_norm(at.k_norm),
                            eps_, dqk, sequences_, dqkv, dqk_norm(at.q_norm), dqk_norm(at.k_norm));
-  rms_norm<T>(workers_, x, weight(at.attn_norm), eps_, rows(), d, normed);
+  rms_norm<T>(workers_, x, norm(at.attn_norm), eps_, rows(), d, normed);
   linear_backward(layer, Module::kQkvProj, normed, dqkv, needs_dx ? dnormed : nullptr);
   if (!needs_dx) return;
-  rms_norm_backward<T>(workers_, x, weight(at.attn_norm), eps_, dnormed, blocks, d, dx,
+  rms_norm_backward<T>(workers_, x, norm(at.attn_norm), eps_, dnormed, blocks, d, dx,
                        gradient(at.attn_norm));
 }
 
@@ -292,9 +307,9 @@ T* TrainerOf<T>::logits(const HeadRows& rows) {
   const int d = config_.model_dim;
   rows.gather(workers_, static_cast<const T*>(activations_.x[config_.num_layers]), d,
               static_cast<T*>(activations_.head_x));
-  rms_norm<T>(workers_, activations_.head_x, weight(parameters_.norm), eps_, rows.count(), d,
+  rms_norm<T>(workers_, activations_.head_x, norm(parameters_.norm), eps_, rows.count(), d,
               activations_.normed);
-  linear<T>(workers_, activations_.normed, weight(parameters_.lm_head), rows.count(), d,
+  linear<T>(workers_, activations_.normed, model_.matrix(parameters_.lm_head), rows.count(), d,
             config_.vocab_size, activations_.logits);
   return activations_.logits;
 }
@@ -314,14 +329,14 @@ std::vector<LossSums> TrainerOf<T>::head_backward(const GradientOptions& options
     cross_entropy_backward(workers_, dlogits, rows.targets(), scales.data(), count, vocab_size,
                            options.z_loss, losses_.data());
     add_losses(rows, sums);
-    const T* head = weight(parameters_.lm_head);
+    const Weight<T> head = model_.matrix(parameters_.lm_head);
     linear_dx<T>(workers_, head, dlogits, count, d, vocab_size, activations_.dnormed);
     if (T* dhead = gradient(parameters_.lm_head)) {
       linear_dweight<T>(workers_, activations_.normed, dlogits, rows.blocks(), d, vocab_size,
                         dhead);
     }
     std::fill_n(static_cast<T*>(activations_.head_dx), size_t(count) * d, T(0));
-    rms_norm_backward<T>(workers_, activations_.head_x, weight(parameters_.norm), eps_,
+    rms_norm_backward<T>(workers_, activations_.head_x, norm(parameters_.norm), eps_,
                          activations_.dnormed, rows.blocks(), d, activations_.head_dx,
                          gradient(parameters_.norm));
     rows.scatter(workers_, static_cast<const T*>(activations_.head_dx), d,

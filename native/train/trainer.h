@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "../model/tensor_source.h"
 #include "adamw.h"
 #include "parameters.h"
 
@@ -16,13 +17,15 @@ constexpr int64_t kMaxTrainedTokens = 1 << 24;
 struct TrainerOptions {
   Config config;
   AdapterOptions adapter;
+  DType frozen_dtype = DType::kFloat32;  // of the model's matrices beside an adapter
   int threads = 1;
   int max_tokens = 1;      // of one call, in all of its sequences
   bool recompute = false;  // keep only the input of each layer and run it again on the way back
 };
 
 // The arrays of a trainer. The first four hold what is trained, each in the layout of Parameters,
-// or of AdapterParameters when there is an adapter; then the last holds the model's own weights.
+// or of AdapterParameters when there is an adapter; then the last holds the model's own weights, if
+// they are in float32.
 enum class Array : uint8_t { kWeights, kGradients, kFirstMoments, kSecondMoments, kFrozen };
 
 // Sequences of any lengths end to end. A target is the token that comes next; those below 0 are
@@ -65,6 +68,11 @@ class Trainer {
   virtual size_t element_bytes() const = 0;  // 4 or 8
   // To be read, or to be written before the next call.
   virtual void* data(Array array) = 0;
+
+  // Reads the model's own weights from a checkpoint's tensors, in the order of Parameters, and in
+  // the dtype that they are kept in. Throws what RowReader does, and Error{kAborted} after
+  // cancel().
+  virtual void load(const std::vector<TensorSource>& tensors) = 0;
 
   // The losses of each sequence: of the model with its adapter, or as it is below it. No dropout.
   virtual std::vector<LossSums> evaluate(const TrainingBatch& batch, bool adapted) = 0;

@@ -7,7 +7,7 @@
 
 namespace openelm::train {
 
-// What a thread needs to work through a task of attention on its own.
+// What a thread needs to work through a task on its own.
 template <typename T>
 struct Scratch {
   explicit Scratch(const std::atomic<bool>& cancelled) : alone(1, cancelled) {}
@@ -16,6 +16,10 @@ struct Scratch {
   Matmul<T> matmul{alone};
   std::vector<T> scores;   // [kQueryBlock, S]
   std::vector<T> dscores;  // [kQueryBlock, S]
+
+  // Of the norms of DoRA.
+  std::vector<T> row;        // [in], of a weight
+  std::vector<double> sums;  // [rank]
 };
 
 // The threads that every op runs on, and the memory that ops share.

@@ -44,7 +44,7 @@ export class GoldenTrainer {
     })
     const weights = [...goldenWeights()].map(([name, values]) => ({ name, values }))
     this.#trained = kind === 'full' ? weights : tensors
-    if (kind !== 'full') this.write('frozen', joined(weights))
+    if (kind !== 'full' && !options.frozenDtype) this.write('frozen', joined(weights))
     this.write('weights', joined(this.#trained))
   }
 

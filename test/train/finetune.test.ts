@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readAdapter } from '../../lib/adapters/read-adapter.js'
 import { writeCheckpoint } from '../../lib/checkpoint.js'
+import { quantize } from '../../lib/convert/quantize.js'
 import { OpenELM } from '../../lib/model.js'
 import { randomWeights } from '../../lib/random-weights.js'
+import { average } from '../../lib/train/average.js'
 import { finetune } from '../../lib/train/finetune.js'
 import type { FinetuneOptions, FinetuneSummary } from '../../lib/train/finetune-recipe.js'
 import type { FinetuneStep } from '../../lib/train/finetune-step.js'
@@ -230,3 +232,61 @@ for (const method of ['lora', 'dora'] as const) {
     t.same(await adapted.logits(tokens), await adapted.logits(tokens, { adapter: null }))
   })
 }
+
+for (const dtype of ['q8', 'q4', 'bfloat16'] as const) {
+  t.test(`beside ${dtype} weights: what is learnt beside the numbers that they mean`, async t => {
+    const { options, model, dir } = await setUp(t)
+    const stored = join(dir, dtype)
+    if (dtype === 'bfloat16') await average([model], stored, { dtype })
+    else await quantize(model, stored, { dtype })
+    const method = { method: 'dora', dropout: 0.1 } as const
+    await runAll(options('made', { ...method, dtype }))
+    await runAll(options('stored', { ...method, model: stored, threads: 3 }))
+    await runAll(options('meant', { ...method, model: stored, dtype: 'float32' }))
+    const [made, kept, meant] = ['made', 'stored', 'meant'].map(name => {
+      return weightsOf(options(name).out, 'step-00000004')
+    })
+    const tensors = 'optimizer.safetensors'
+    t.same(made!.get(tensors), kept!.get(tensors))
+    t.same(made!.get(tensors), meant!.get(tensors))
+    const adapter = await readAdapter(join(options('made').out, 'step-00000004'), tiny)
+    t.equal(adapter.baseDType, dtype)
+    await t.rejects(runAll(options('made', { ...method, resume: true, steps: 6 })), {
+      code: 'INVALID_CHECKPOINT',
+      message: new RegExp(`started with dtype "${dtype}", not "float32"`),
+    })
+  })
+}
+
+t.test('goes on with an adapter: preferences after answers', async t => {
+  const { options, dir } = await setUp(t)
+  const first = await runAll(options('first', { method: 'dora', rank: 2 }))
+  const adapter = first.at(-1)!.checkpoint!
+  const pairs = join(dir, 'pairs.jsonl')
+  writeFileSync(pairs, preferences.map(row => JSON.stringify(row)).join('\n'))
+  const { rank: _, ...rest } = options('second', {
+    adapter,
+    data: [pairs],
+    steps: 30,
+    batchSize: 5,
+  })
+  const steps = await runAll({ ...rest, warmupSteps: 1, checkpointSteps: 30 })
+  t.equal(steps[0]!.loss, Math.LN2, 'against what the adapter said before')
+  t.equal(steps.at(-1)!.rewardAccuracy, 1)
+  const [before, after] = [adapter, steps.at(-1)!.checkpoint!].map(path => readAdapter(path, tiny))
+  const shapes = ({ method, targets }: Awaited<ReturnType<typeof readAdapter>>) => {
+    return [method, [...targets].map(([name, { rank, scale }]) => ({ name, rank, scale }))]
+  }
+  t.same(shapes(await after!), shapes(await before!))
+  t.notSame(await after!, await before!)
+
+  const again = { ...rest, resume: true, steps: 40 }
+  await t.rejects(runAll({ ...again, adapter: undefined, method: 'dora', rank: 2 }), {
+    code: 'INVALID_CHECKPOINT',
+    message: /started with adapter/,
+  })
+  await t.rejects(runAll({ ...rest, out: join(dir, 'third'), rank: 3 }), {
+    code: 'INVALID_ARGUMENT',
+    argument: 'options.rank',
+  })
+})

@@ -29,7 +29,7 @@ export function* encodePreference(
   tokenizer: Tokenizer,
   options: PreferenceOptions,
 ): Steps<Preference> {
-  const last = { ...options, train: 'last' } as const
+  const last = { ...options, answers: 'last' } as const
   const encode = (sample: Sample) => encodeExample(renderSample(sample, tokenizer, last), tokenizer)
   const pair = [yield* encode(chosen), yield* encode(rejected)] as const
   const { sequenceLength, maxPromptLength } = options

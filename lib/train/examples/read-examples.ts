@@ -32,7 +32,7 @@ export interface ExampleOptions {
   /** Whether prompts are learnt as well, in sft. Default false. */
   readonly trainPrompts?: boolean | undefined
   /** Which answers of a conversation are learnt, in sft. Default all. */
-  readonly train?: 'all' | 'last' | undefined
+  readonly answers?: 'all' | 'last' | undefined
   /** The most tokens of an example, from 2. What is longer is cut. */
   readonly sequenceLength: number
   /**
@@ -173,8 +173,8 @@ class ExampleReader {
 
   #renderOptions(sample: Sample): RenderOptions {
     const template = this.#templateFor(sample)
-    const { system = defaultSystemOf(template), train = 'all' } = this.#options
-    return { template, system, train }
+    const { system = defaultSystemOf(template), answers = 'all' } = this.#options
+    return { template, system, answers }
   }
 
   #templateFor({ kind }: Sample): TemplateName {

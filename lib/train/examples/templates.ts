@@ -14,7 +14,7 @@ export interface RenderOptions {
   /** What a conversation begins with that has no system message of its own. Null for nothing. */
   readonly system: string | null
   /** Whether all answers of a conversation are learnt, or only the last. */
-  readonly train: 'all' | 'last'
+  readonly answers: 'all' | 'last'
 }
 
 /** A text, encoded on its own, whose characters from `learntFrom` on are learnt; or a token. */
@@ -47,7 +47,7 @@ export function defaultSystemOf(template: TemplateName): string | null {
 function zephyrParts(
   sample: Exclude<Sample, { kind: 'text' }>,
   tokenizer: Tokenizer,
-  { system, train }: RenderOptions,
+  { system, answers }: RenderOptions,
 ): Part[] {
   const defaults = system === null ? {} : { defaultSystem: system }
   const messages = withSystem(defaults, conversationOf(sample))
@@ -57,7 +57,7 @@ function zephyrParts(
   return rendered.map((part, i): Part => {
     const index = Math.floor(i / 2)
     const { role, content } = messages[index]!
-    const isLearnt = role === 'assistant' && (train === 'all' || index === last)
+    const isLearnt = role === 'assistant' && (answers === 'all' || index === last)
     if (typeof part === 'number') return { token: part, isLearnt }
     return { text: part, learntFrom: part.length - (isLearnt ? content.length : 0) }
   })

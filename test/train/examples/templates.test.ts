@@ -65,7 +65,7 @@ t.test('the prompts of commonsense_170k, byte by byte', async t => {
   for (const row of goldenValues('commonsense.json')) {
     const { instruction, input, output } = row
     const sample = { kind: 'instruction', instruction, input, output, system: undefined } as const
-    const options = { template: 'commonsense', system: null, train: 'all' } as const
+    const options = { template: 'commonsense', system: null, answers: 'all' } as const
     const [part] = renderSample(sample, llama, options)
     const text = part && 'text' in part ? part.text : ''
     t.equal(text, row.text)
@@ -96,7 +96,7 @@ t.test('all answers are learnt, or the last, or everything', async t => {
   const learnt = async (options: object) =>
     learntText(await exampleOf(scratch, { messages }, options))
   t.equal(await learnt({}), 'b</s>d</s>')
-  t.equal(await learnt({ train: 'last' }), 'd</s>')
+  t.equal(await learnt({ answers: 'last' }), 'd</s>')
   const all = await exampleOf(scratch, { messages }, { trainPrompts: true })
   t.same([...all.targets], [0, ...new Array(all.tokens.length - 1).fill(1)])
 })
