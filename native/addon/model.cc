@@ -148,9 +148,7 @@ Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
       parts.push_back({ids[i], scales[i]});
     }
     const auto adapter = engine_->adapters().find(parts);
-    const auto stream = engine_->create_stream(context_length);
-    stream->adapter = adapter;
-    return SessionWrap::create(info.Env(), stream);
+    return SessionWrap::create(info.Env(), engine_->create_stream(context_length, adapter));
   });
 }
 

@@ -12,20 +12,20 @@ namespace openelm {
 static constexpr int kAhead = 1;
 
 void SessionWrap::init(Napi::Env env) {
-  AddonData::of(env).session_class = Napi::Persistent(
-      DefineClass(env, "Session",
-                  {
-                      InstanceAccessor<&SessionWrap::position>("position"),
-                      InstanceAccessor<&SessionWrap::context_length>("contextLength"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::logits>>("logits"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::sample>>("sample"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::scores>>("scores"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::cancel>>("cancel"),
-                      InstanceMethod<&SessionWrap::when_idle>("whenIdle"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::rewind>>("rewind"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::fork>>("fork"),
-                      InstanceMethod<&SessionWrap::guard<&SessionWrap::dispose>>("dispose"),
-                  }));
+  AddonData::of(env).session_class = Napi::Persistent(DefineClass(
+      env, "Session",
+      {
+          InstanceAccessor<&SessionWrap::number<&Stream::position>>("position"),
+          InstanceAccessor<&SessionWrap::number<&Stream::context_length>>("contextLength"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::logits>>("logits"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::sample>>("sample"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::scores>>("scores"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::cancel>>("cancel"),
+          InstanceMethod<&SessionWrap::when_idle>("whenIdle"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::rewind>>("rewind"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::fork>>("fork"),
+          InstanceMethod<&SessionWrap::guard<&SessionWrap::dispose>>("dispose"),
+      }));
 }
 
 Napi::Value SessionWrap::create(Napi::Env env, std::shared_ptr<Stream> stream) {
@@ -40,14 +40,6 @@ SessionWrap::SessionWrap(const Napi::CallbackInfo& info)
       notice_(std::make_shared<Notice>(AddonData::of(info.Env()),
                                        [this](Napi::Env env) { update(env, stream_->take()); })) {
   stream_->notify = [notice = notice_] { notice->post(); };
-}
-
-Napi::Value SessionWrap::position(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), stream_->position());
-}
-
-Napi::Value SessionWrap::context_length(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), stream_->context_length());
 }
 
 Napi::Value SessionWrap::wait(Napi::Env env, ToJs to_js) {
@@ -92,13 +84,8 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
 
 Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
   const int ahead = info[2].As<Napi::Boolean>() ? kAhead : 0;
-  const auto mask = to_mask(info[3], stream_->vocab_size());
-  if (stream_->is_idle()) {
-    stream_->mask = mask;
-  } else if (mask != stream_->mask) {
-    throw Error(ErrorCode::kBusy, "the session already has a call under way");
-  }
-  stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead);
+  stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead,
+                to_mask(info[3], stream_->vocab_size()));
   return wait(info.Env(), sample_to_js);
 }
 

@@ -25,8 +25,6 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   // What the promise of a call is resolved with, once the stream has given its answer.
   using ToJs = std::function<Napi::Value(Napi::Env, const Sample&)>;
 
-  Napi::Value position(const Napi::CallbackInfo& info);
-  Napi::Value context_length(const Napi::CallbackInfo& info);
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value sample(const Napi::CallbackInfo& info);
   Napi::Value scores(const Napi::CallbackInfo& info);
@@ -36,6 +34,10 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value fork(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
+  template <int (Stream::*get)() const>
+  Napi::Value number(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), (*stream_.*get)());
+  }
   template <Napi::Value (SessionWrap::*method)(const Napi::CallbackInfo&)>
   Napi::Value guard(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] { return (this->*method)(info); });

@@ -39,8 +39,9 @@ void Engine::dispose() {
   backend_ = nullptr;
 }
 
-std::shared_ptr<Stream> Engine::create_stream(int context_length) {
-  const auto stream = std::make_shared<Stream>(*this, context_length);
+std::shared_ptr<Stream> Engine::create_stream(int context_length,
+                                              std::shared_ptr<const Adapter> adapter) {
+  const auto stream = std::make_shared<Stream>(*this, context_length, std::move(adapter));
   stream->cache_ = caches_.allocate(context_length);
   return {stream.get(), [engine = shared_from_this(), stream](Stream*) { stream->dispose(); }};
 }
@@ -92,14 +93,14 @@ void Engine::add(Stream& stream, int room) {
     if (i >= job.first_row && i < job.end_row) {
       batch_.logit_rows.push_back(batch_.size());
       rows_.push_back(&stream);
-      const bool may_draw = job.sampler && !stream.mask;
+      const bool may_draw = job.sampler && !job.mask;
       const auto draw = may_draw ? job.sampler->next_draw() : std::nullopt;
       if (draw) batch_.draws.push_back(*draw);
     }
     batch_.tokens.push_back(job.tokens[i]);
     batch_.positions.push_back(job.held + i);
     batch_.caches.push_back(stream.cache_.get());
-    batch_.adapters.push_back(stream.adapter.get());
+    batch_.adapters.push_back(stream.adapter_.get());
   }
   stream.state_ = State::kInBatch;
 }
@@ -133,7 +134,7 @@ void Engine::use(int row, const Output& output) {
     }
     job.sampler->accept(job.tokens.data(), job.tokens.size());
     job.latest.sample = output.tokens ? job.sampler->take(output.tokens[row])
-                                      : job.sampler->sample(logits, stream.mask.get());
+                                      : job.sampler->sample(logits, job.mask.get());
   } catch (...) {
     std::lock_guard lock(mutex_);
     if (!job.latest.error) job.latest.error = std::current_exception();

@@ -32,9 +32,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // memory back. Idempotent. Any thread but the engine's.
   void dispose();
 
-  // An empty stream, which keeps the engine, and whose last owner's end is its dispose(). Throws
-  // Error{kOutOfMemory}, and kDisposed after dispose().
-  std::shared_ptr<Stream> create_stream(int context_length);
+  // An empty stream of the model as the adapter makes it, if there is one. It keeps the engine, and
+  // its last owner's end is its dispose(). Throws Error{kOutOfMemory}, and kDisposed after
+  // dispose().
+  std::shared_ptr<Stream> create_stream(int context_length,
+                                        std::shared_ptr<const Adapter> adapter = nullptr);
 
   Adapters& adapters() { return adapters_; }
   const Config& config() const { return config_; }

@@ -46,10 +46,12 @@ void Stream::append(Tokens tokens, int first_row, int end_row, UseLogits use) {
   begin(tokens, {.first_row = first_row, .end_row = end_row, .use = std::move(use)});
 }
 
-void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead) {
+void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead,
+                  std::shared_ptr<TokenMask> mask) {
   std::lock_guard lock(engine_.mutex_);
-  const bool is_next = job_.sampler == sampler && tokens.size() == 1 && tokens[0] == last_token_;
-  if (is_next && job_.asked == 0 && state_ != State::kStopped) {
+  const bool is_next = tokens.size() == 1 && tokens[0] == last_token_;
+  const bool is_alike = job_.sampler == sampler && job_.mask == mask;
+  if (is_next && is_alike && job_.asked == 0 && state_ != State::kStopped) {
     job_.mailbox.reserve(ahead + 2);
     job_.ahead = ahead;
     job_.asked = 1;
@@ -63,8 +65,10 @@ void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ah
     throw Error(ErrorCode::kInvalidArgument, "the sampler is for another vocabulary");
   }
   if (sampler.use_count() > 1) throw Error(ErrorCode::kBusy, "the sampler is in use");
-  const int size = int(tokens.size());
-  begin(tokens, {.first_row = size - 1, .end_row = size, .sampler = sampler, .ahead = ahead});
+  Job job = {.sampler = sampler, .mask = std::move(mask), .ahead = ahead};
+  job.end_row = int(tokens.size());
+  job.first_row = job.end_row - 1;
+  begin(tokens, std::move(job));
 }
 
 std::optional<Stream::Result> Stream::take() {
@@ -102,9 +106,8 @@ void Stream::rewind(int position) {
 
 std::shared_ptr<Stream> Stream::fork() {
   rewind(position_);  // throws when this stream cannot be forked
-  const std::shared_ptr<Stream> fork = engine_.create_stream(context_length_);
+  const std::shared_ptr<Stream> fork = engine_.create_stream(context_length_, adapter_);
   fork->position_ = position_;
-  fork->adapter = adapter;
   std::lock_guard lock(engine_.mutex_);
   engine_.tasks_.push_back([from = shared_from_this(), to = fork->shared_from_this(),
                             from_cache = cache_, to_cache = fork->cache_, positions = position_] {
@@ -132,7 +135,7 @@ void Stream::clear() {
   state_ = State::kIdle;
   job_ = {};
   if (!is_disposed_ || !cache_) return;
-  adapter = nullptr;
+  adapter_ = nullptr;
   engine_.caches_.retire(std::exchange(cache_, nullptr));
   engine_.wake_.notify_one();
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kv_cache.h"
@@ -28,14 +29,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
   using UseLogits = std::function<void(int row, std::span<const float> logits)>;
 
   // For Engine::create_stream().
-  Stream(Engine& engine, int context_length) : context_length_(context_length), engine_(engine) {}
+  Stream(Engine& engine, int context_length, std::shared_ptr<const Adapter> adapter)
+      : context_length_(context_length), engine_(engine), adapter_(std::move(adapter)) {}
 
-  // To be set while the stream is idle. `notify` is called when take() or is_idle() may have
-  // something new to say, on the engine's thread or within a call of the owner's. It must not throw
-  // and must not call the stream, for the engine is locked.
+  // Called when take() or is_idle() may have something new to say, on the engine's thread or within
+  // a call of the owner's. It must not throw and must not call the stream, for the engine is
+  // locked. To be set while the stream is idle.
   std::function<void()> notify;
-  std::shared_ptr<const Adapter> adapter;
-  std::shared_ptr<TokenMask> mask;  // of what draw() draws
 
   // Tokens held, but for those behind what has been taken. Both are 0 after dispose().
   int position() const { return is_disposed_ ? 0 : position_; }
@@ -50,8 +50,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // Draws the token after these, which is not appended. While `ahead` is above 0 drawing goes on,
   // at most so many tokens beyond the one asked for: each is appended in its turn, as if the caller
   // had asked for the one behind it. To ask is to call this with the token taken last and the same
-  // sampler; nobody else may have that until the stream is idle.
-  void draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead);
+  // sampler and mask; nobody else may have these until the stream is idle.
+  void draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead,
+            std::shared_ptr<TokenMask> mask = nullptr);
 
   // What was asked for, once it is there: the token drawn, no token when the others have been
   // appended, or why the job failed. Never throws.
@@ -85,6 +86,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
     int first_row = 0, end_row = 0;    // of them: those whose logits are used
     UseLogits use = nullptr;
     std::shared_ptr<Sampler> sampler = nullptr;  // of draw(), in the place of `use`
+    std::shared_ptr<TokenMask> mask = nullptr;   // of what is drawn
     int ahead = 0;
     int asked = 0;       // tokens of the call that take() has not answered yet, else 0
     int held = 0;        // tokens in the cache before those to be appended
@@ -111,7 +113,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // Guarded by the engine's mutex. While they are in a batch, its threads read the job without it,
   // and write its latest sample.
   Engine& engine_;
-  std::shared_ptr<KvCache> cache_;  // null once disposed and idle
+  std::shared_ptr<KvCache> cache_;          // null once disposed and idle, like
+  std::shared_ptr<const Adapter> adapter_;  // which is also null for the model as it is
   State state_ = State::kIdle;
   Job job_;
   std::exception_ptr failure_;  // of the copy that made this stream; the engine's thread's alone

@@ -68,6 +68,25 @@ void test_ahead() {
   }
 }
 
+// Allows the tokens that are `step` more than the one before.
+class StepMask : public TokenMask {
+ public:
+  StepMask(int first, int step) : next_(first), step_(step) {}
+  void apply(float* scores, size_t size) override {
+    for (size_t id = 0; id < size; ++id) {
+      if (int(id) != next_) scores[id] = -std::numeric_limits<float>::infinity();
+    }
+  }
+  bool accept(int32_t token) override {
+    next_ = (token + step_) % kVocabSize;
+    return true;
+  }
+
+ private:
+  int next_;
+  const int step_;
+};
+
 void test_busy() {
   StreamModel model;
   const std::vector<int32_t> expected = expected_tokens(model);
@@ -81,6 +100,8 @@ void test_busy() {
   float logits[kVocabSize];
   check(is_busy([&] { stream->draw(other, sampler, 1); }), "another token");
   check(is_busy([&] { stream->draw(last, make_sampler(), 1); }), "another sampler");
+  check(is_busy([&] { stream->draw(last, sampler, 1, std::make_shared<StepMask>(0, 1)); }),
+        "another mask");
   check(is_busy([&] { stream.begin_append(last, logits); }), "another job");
   check(is_busy([&] { score(*stream, last, {}, {}, 0); }), "a score");
   check(is_busy([&] { stream->rewind(0); }), "rewind");
@@ -181,32 +202,12 @@ void test_dispose() {
   last->rewind(0);
 }
 
-// Allows the tokens that are `step` more than the one before.
-class StepMask : public TokenMask {
- public:
-  StepMask(int first, int step) : next_(first), step_(step) {}
-  void apply(float* scores, size_t size) override {
-    for (size_t id = 0; id < size; ++id) {
-      if (int(id) != next_) scores[id] = -std::numeric_limits<float>::infinity();
-    }
-  }
-  bool accept(int32_t token) override {
-    next_ = (token + step_) % kVocabSize;
-    return true;
-  }
-
- private:
-  int next_;
-  const int step_;
-};
-
 void test_mask() {
   StreamModel model;
   for (const double temperature : {0.0, 1.0}) {
-    const Client stream = model.stream();
-    stream->mask = std::make_shared<StepMask>(90, 3);
+    const auto mask = std::make_shared<StepMask>(90, 3);
     std::vector<int32_t> tokens;
-    stream.draw(kPrompt, make_sampler(temperature), 1, 5, tokens);
+    model.stream().draw(kPrompt, make_sampler(temperature), 1, 5, tokens, mask);
     check(tokens == std::vector<int32_t>{90, 93, 96, 2, 5}, "a token that the mask forbids");
   }
 }
@@ -216,8 +217,7 @@ void test_adapter() {
   StreamModel model;
   const auto adapter = std::make_shared<Adapter>();
   adapter->layers.resize(model.config.num_layers);
-  const Client with = model.stream();
-  with->adapter = adapter;
+  const Client with = model.stream(kLength, adapter);
   const Client fork = with.fork();
   const Client without = model.stream();
   std::vector<float> logits(3 * kVocabSize);
@@ -254,19 +254,18 @@ void test_failure() {
   const Client guilty = model.stream();
   const Client strange = model.stream();
   const Client innocent = model.stream();
-  guilty->mask = std::make_shared<FailingMask<std::bad_alloc>>(3);
-  strange->mask = std::make_shared<FailingMask<int>>(1);
+  const auto mask = std::make_shared<FailingMask<std::bad_alloc>>(3);
   const auto sampler = make_sampler();
   model.hold_batch_of([&] {
-    guilty->draw(kPrompt, sampler, 1);
-    strange->draw(kPrompt, make_sampler(), 5);
+    guilty->draw(kPrompt, sampler, 1, mask);
+    strange->draw(kPrompt, make_sampler(), 5, std::make_shared<FailingMask<int>>(1));
     innocent->draw(kPrompt, make_sampler(), kTokens);
   });
   model.backend->let_go();
   std::vector<int32_t> tokens = {guilty.wait_for_token()};
-  guilty.draw(kPrompt, sampler, 1, 2, tokens);
+  guilty.draw(kPrompt, sampler, 1, 2, tokens, mask);
   check(tokens[0] == expected[0] && tokens[1] == expected[1], "the tokens before the error");
-  guilty->draw(std::vector{tokens[1]}, sampler, 1);
+  guilty->draw(std::vector{tokens[1]}, sampler, 1, mask);
   int caught = 0;
   try {
     guilty.wait();
@@ -281,7 +280,6 @@ void test_failure() {
   check(caught == 2, "an error was lost");
   check(guilty->is_idle() && strange->is_idle(), "a job that failed is over");
   check(guilty->position() == int(kPrompt.size()) + 1 && strange->position() == 0, "positions");
-  guilty->mask = nullptr;
   check(holds(model, guilty, joined(kPrompt, tokens, 1)), "it can be used");
   check(innocent.wait_for_token() == expected[0], "it harmed another stream");
 }

@@ -157,9 +157,10 @@ class Client {
 
   // Draws from here on until there are `count` tokens in all.
   void draw(std::vector<int32_t> prompt, const std::shared_ptr<Sampler>& sampler, int ahead,
-            size_t count, std::vector<int32_t>& tokens) const {
+            size_t count, std::vector<int32_t>& tokens,
+            const std::shared_ptr<TokenMask>& mask = nullptr) const {
     while (tokens.size() < count) {
-      stream_->draw(tokens.empty() ? prompt : std::vector{tokens.back()}, sampler, ahead);
+      stream_->draw(tokens.empty() ? prompt : std::vector{tokens.back()}, sampler, ahead, mask);
       tokens.push_back(wait_for_token());
     }
   }
@@ -197,7 +198,9 @@ struct StreamModel {
     engine->dispose();
   }
 
-  Client stream(int length = kLength) const { return Client(engine->create_stream(length)); }
+  Client stream(int length = kLength, std::shared_ptr<const Adapter> adapter = nullptr) const {
+    return Client(engine->create_stream(length, std::move(adapter)));
+  }
 
   // Holds the batch in which all jobs are that the body begins, and which has begun. Nothing else
   // may be under way.
