@@ -4,8 +4,11 @@
 // the model, in a process each, and then take short turns, so that a machine whose speed changes from
 // minute to minute is as fast for one as for the other. Prints tokens a second of a stream and of a
 // prompt of 512 tokens, the medians of all turns, and the ratio of NEW to OLD: the median of the
-// ratios of neighbouring turns, and those of each round.
+// ratios of neighbouring turns, and those of each round. Whether the system had huge pages for the
+// weights changes from process to process, and the speed with it: so they load first by turns, and
+// the megabytes of huge pages of OLD and NEW in each round are printed, too, on Linux.
 import { fork } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -30,7 +33,15 @@ async function serve(checkout, directory) {
   const { OpenELM } = await import(pathToFileURL(join(resolve(checkout), 'dist/index.js')))
   const model = await OpenELM.load(directory)
   process.on('message', async () => process.send(await measure(model)))
-  process.send('loaded')
+  process.send(hugePages())
+}
+
+/** Megabytes that this process has in huge pages. */
+function hugePages() {
+  const file = '/proc/self/smaps_rollup'
+  const kilobytes =
+    existsSync(file) && /AnonHugePages: *(\d+)/.exec(readFileSync(file, 'utf8'))?.[1]
+  return Math.round(Number(kilobytes || NaN) / 1024)
 }
 
 async function measure(model) {
@@ -54,7 +65,12 @@ async function decodeSpeed(model, prompt) {
 
 async function compare(before, after, model, rounds) {
   const all = []
-  for (let round = 0; round < rounds; round++) all.push(await runRound(before, after, model))
+  const pages = []
+  for (let round = 0; round < rounds; round++) {
+    const { pairs, hugePages } = await runRound(before, after, model, round)
+    all.push(pairs)
+    pages.push(hugePages.join('/'))
+  }
   for (const figure of figures) {
     const pairs = all.flat().map(pair => pair.map(speeds => speeds[figure]))
     const [old, now] = [0, 1].map(which => median(pairs.map(pair => pair[which])))
@@ -65,15 +81,17 @@ async function compare(before, after, model, rounds) {
         `${ratio(pairs)} (rounds ${ofRounds.join(' ')})`,
     )
   }
+  console.log(`${model} megabytes in huge pages: ${pages.join(' ')}`)
 }
 
 /** Pairs of speeds, of the old build and of the new. Which goes first changes from turn to turn. */
-async function runRound(before, after, model) {
+async function runRound(before, after, model, round) {
   const children = []
-  for (const checkout of [before, after]) {
-    const child = fork(import.meta.filename, ['--child', checkout, model])
-    children.push(child)
-    await answer(child)
+  const hugePages = []
+  for (const which of round % 2 === 0 ? [0, 1] : [1, 0]) {
+    const checkout = [before, after][which]
+    children[which] = fork(import.meta.filename, ['--child', checkout, model])
+    hugePages[which] = await answer(children[which])
   }
   const pairs = []
   for (let turn = -1; turn < turns; turn++) {
@@ -85,7 +103,7 @@ async function runRound(before, after, model) {
     if (turn >= 0) pairs.push(pair) // the turn before warms up
   }
   for (const child of children) child.kill()
-  return pairs
+  return { pairs, hugePages }
 }
 
 function answer(child) {
