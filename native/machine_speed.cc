@@ -4,17 +4,10 @@
 #include <chrono>
 #include <cstdint>
 #include <numeric>
-#include <string_view>
 
 #include "pages.h"
 #include "simd/kernels.h"
 #include "simd/thread_pool.h"
-
-#if defined(OPENELM_X86)
-#include <immintrin.h>
-#elif defined(OPENELM_ARM64)
-#include <arm_neon.h>
-#endif
 
 namespace openelm {
 
@@ -74,94 +67,12 @@ static double measure_reading(ThreadPool& pool) {
   return double(share * sizeof(uint64_t)) * pool.threads() / seconds;
 }
 
-// Each round is a multiply-add in each of so many registers, which wait for nothing but themselves:
-// enough to keep all multipliers busy, and no more than there are.
-#if defined(OPENELM_ARM64)
-static constexpr int kBusyRegisters = 24;
-#else
-static constexpr int kBusyRegisters = 12;
-#endif
-
-#if defined(OPENELM_X86)
-#define OPENELM_TARGET "avx512f"
-#include "simd/target_begin.inc"
-static float multiply_adds_avx512(int rounds) {
-  __m512 x[kBusyRegisters];
-  for (__m512& value : x) value = _mm512_set1_ps(1);
-  const __m512 half = _mm512_set1_ps(0.5f);
-  for (int i = 0; i < rounds; ++i) {
-    for (__m512& value : x) value = _mm512_fmadd_ps(value, half, half);
-  }
-  __m512 sum = x[0];
-  for (const __m512& value : x) sum = _mm512_add_ps(sum, value);
-  return _mm512_cvtss_f32(sum);
-}
-#include "simd/target_end.inc"
-#undef OPENELM_TARGET
-
-#define OPENELM_TARGET "avx2,fma"
-#include "simd/target_begin.inc"
-static float multiply_adds_avx2(int rounds) {
-  __m256 x[kBusyRegisters];
-  for (__m256& value : x) value = _mm256_set1_ps(1);
-  const __m256 half = _mm256_set1_ps(0.5f);
-  for (int i = 0; i < rounds; ++i) {
-    for (__m256& value : x) value = _mm256_fmadd_ps(value, half, half);
-  }
-  __m256 sum = x[0];
-  for (const __m256& value : x) sum = _mm256_add_ps(sum, value);
-  return _mm256_cvtss_f32(sum);
-}
-#include "simd/target_end.inc"
-#undef OPENELM_TARGET
-#elif defined(OPENELM_ARM64)
-static float multiply_adds_neon(int rounds) {
-  float32x4_t x[kBusyRegisters];
-  for (float32x4_t& value : x) value = vdupq_n_f32(1);
-  const float32x4_t half = vdupq_n_f32(0.5f);
-  for (int i = 0; i < rounds; ++i) {
-    for (float32x4_t& value : x) value = vfmaq_f32(half, value, half);
-  }
-  float32x4_t sum = x[0];
-  for (const float32x4_t& value : x) sum = vaddq_f32(sum, value);
-  return vgetq_lane_f32(sum, 0);
-}
-#endif
-
-// Registers of four, which is what compilers make of this for any processor that has some.
-static float multiply_adds_scalar(int rounds) {
-  float x[kBusyRegisters * 4];
-  for (float& value : x) value = 1;
-  for (int i = 0; i < rounds; ++i) {
-    for (float& value : x) value = value * 0.5f + 0.5f;
-  }
-  return std::accumulate(x, x + kBusyRegisters * 4, 0.0f);
-}
-
-struct MultiplyAdds {
-  int lanes;  // of each register
-  float (*run)(int rounds);
-};
-
-// On the widest registers that the kernels in use have.
-static MultiplyAdds multiply_adds() {
-  [[maybe_unused]] const std::string_view name = cpu_kernels().name;
-#if defined(OPENELM_X86)
-  if (name == "avx512") return {16, multiply_adds_avx512};
-  if (name == "avx2" || name == "avxvnni") return {8, multiply_adds_avx2};
-#elif defined(OPENELM_ARM64)
-  if (name == "neon") return {4, multiply_adds_neon};
-#endif
-  return {4, multiply_adds_scalar};
-}
-
 static double measure_multiply_adds(ThreadPool& pool) {
-  const MultiplyAdds kernel = multiply_adds();
+  const auto multiply_adds = cpu_kernels().multiply_adds;
   const double seconds = shortest_of(kFloatBursts, [&](int) {
-    pool.run(pool.threads(), [&](int, int) { keep(kernel.run(kFloatRounds)); });
+    pool.run(pool.threads(), [&](int, int) { keep(multiply_adds(kFloatRounds)); });
   });
-  const double multiply_adds = double(kFloatRounds) * kBusyRegisters * kernel.lanes;
-  return 2 * multiply_adds * pool.threads() / seconds;
+  return 2.0 * kFloatRounds * multiply_adds(0) * pool.threads() / seconds;
 }
 
 MachineSpeed measure_machine(int threads) {

@@ -132,6 +132,10 @@ struct Kernels {
   // <x,q> and <q,q> of a group of 32 for each of kQ4Candidates, of which the inverse scales are
   // given and q are the codes (quantize.h).
   void (*q4_products)(const float* group, const float* inverses, float* dots, float* norms);
+
+  // So many rounds of multiply-adds, as many in each as wait for nothing but those of the round
+  // before and keep the multipliers busy. The result is their number in a round.
+  float (*multiply_adds)(int rounds);
 };
 
 // The best of runnable_kernels(), or the one that the environment variable OPENELM_CPU_KERNELS

@@ -55,6 +55,12 @@ static void test_swiglu(const Kernels& kernels) {
   }
 }
 
+static void test_multiply_adds(const Kernels& kernels) {
+  const float count = kernels.multiply_adds(0);
+  check(count >= kPanelRows && std::fmod(count, kPanelRows) == 0, "whole registers");
+  check(kernels.multiply_adds(1000) == count, "each lane stays 1");
+}
+
 static void test_rms_norm(const Kernels& kernels) {
   for (int size = 1; size < 140; ++size) {
     for (float std : {1e-4f, 1.0f, 1e4f}) {
@@ -123,6 +129,7 @@ void test_elementwise() {
     const std::string name = std::string(", ") + kernels->name;
     test("silu" + name, [&] { test_silu(*kernels); });
     test("swiglu" + name, [&] { test_swiglu(*kernels); });
+    test("multiply_adds" + name, [&] { test_multiply_adds(*kernels); });
     test("rms_norm" + name, [&] { test_rms_norm(*kernels); });
     test("rope" + name, [&] { test_rope(*kernels); });
     test("quantize_input" + name, [&] { test_quantize_input(*kernels); });
