@@ -34,7 +34,7 @@ const RandomAdapter::Options kEmbedding{.rank = 2, .seed = 3, .embedding = true}
 // head; and the first and the last of them together.
 struct Adapted {
   Adapted(const TestBackend& backend, const Config& config, DType dtype)
-      : model(backend, config, dtype, make_tensors(config, format_of(dtype), DType::kFloat32)),
+      : model(backend, config, dtype, make_tensors(config, dtype, DType::kFloat32)),
         adapters(model.backend, model.weights) {
     const RandomAdapter lora(model.reference, kLora);
     const RandomAdapter dora(model.reference, kDora);

@@ -4,16 +4,34 @@
 #include <cmath>
 
 #include "check.h"
+#include "model/load.h"
 #include "tensors.h"
-#include "uniform_weights.h"
 
 namespace openelm {
 
+// Every matrix of a layer is of `dtype`: kernels take q4 with any number of columns, although
+// models keep some such matrices as q8.
 static Weights load(Backend& backend, const Config& config, DType dtype,
                     const std::vector<TensorSource>& tensors) {
   backend.require(config);
   LoadProgress progress(0, nullptr);
-  return load_uniform_weights(backend, config, tensors, dtype, progress);
+  Weights weights = load_weights(backend, config, tensors, dtype, progress);
+  const auto load = [&](const std::string& name, Matrix& matrix,
+                        MatrixLayout layout = MatrixLayout::kPlain) {
+    if (matrix.dtype == dtype) return;
+    for (const TensorSource& tensor : tensors) {
+      if (tensor.name == name) matrix = backend.load_matrix(tensor, dtype, layout, progress);
+    }
+  };
+  for (Layer& layer : weights.layers) {
+    const std::string prefix = layer_prefix(layer.index);
+    load(prefix + "attn.qkv_proj.weight", layer.qkv_proj);
+    load(prefix + "attn.out_proj.weight", layer.out_proj);
+    load(prefix + "ffn.proj_1.weight", layer.proj_1,
+         config.ffn_with_glu ? MatrixLayout::kGateUp : MatrixLayout::kPlain);
+    load(prefix + "ffn.proj_2.weight", layer.proj_2);
+  }
+  return weights;
 }
 
 Model::Model(const TestBackend& test_backend, const Config& config, DType dtype,
@@ -174,14 +192,15 @@ void OpRun::layer_ops(const Layer& layer) {
         return q_of_x.emplace_back(oracle.norm_qkv(layer.index, x[t], owners_[t]->reference));
       });
 
+  const auto attended = [&](int t, const Row& q) {
+    return owners_[t]->oracle->attention(layer.index, q, owners_[t]->reference,
+                                         batch_.positions[t]);
+  };
   const Rows q = random_rows(q_dim, 1.5f);
   compare(
       "attention", {q, {}}, tokens, q_dim, model_.tolerances.attention, nullptr,
       [&](const Buffer& q, const Buffer& a) { backend.attention(layer, batch_, q, a); },
-      [&](int t) {
-        return owners_[t]->oracle->attention(layer.index, q[t], owners_[t]->reference,
-                                             batch_.positions[t]);
-      });
+      [&](int t) { return attended(t, q[t]); });
 
   // A backend may do both at once, and may read its buffers until the results are downloaded.
   const Buffer between = backend.allocate(size_t(tokens) * q_dim * sizeof(float));
@@ -191,16 +210,20 @@ void OpRun::layer_ops(const Layer& layer) {
         backend.norm_qkv(layer, batch_, x, between);
         backend.attention(layer, batch_, between, a);
       },
-      [&](int t) {
-        return owners_[t]->oracle->attention(layer.index, q_of_x[t], owners_[t]->reference,
-                                             batch_.positions[t]);
-      });
+      [&](int t) { return attended(t, q_of_x[t]); });
 
-  const Inputs a = {random_rows(q_dim), random_rows(d)};
-  compare(
-      "out_proj_add", a, tokens, d, limit, &known.out_proj,
-      [&](const Buffer& a, const Buffer& x) { backend.out_proj_add(layer, batch_, a, x); },
-      [&](int t) { return owners_[t]->oracle->out_proj_add(layer.index, a.in[t], a.x[t]); });
+  const auto compare_add = [&](const char* op, int width, const ReferenceMatrix& matrix,
+                               auto of_backend, auto of_oracle) {
+    const Inputs from = {random_rows(width), random_rows(d)};
+    compare(
+        op, from, tokens, d, limit, &matrix,
+        [&](const Buffer& in, const Buffer& x) { (backend.*of_backend)(layer, batch_, in, x); },
+        [&](int t) {
+          return (owners_[t]->oracle->*of_oracle)(layer.index, from.in[t], from.x[t]);
+        });
+  };
+  compare_add("out_proj_add", q_dim, known.out_proj, &Backend::out_proj_add,
+              &Reference::out_proj_add);
 
   const Rows x_mid = random_rows(d, 0.3f);
   compare(
@@ -208,11 +231,8 @@ void OpRun::layer_ops(const Layer& layer) {
       [&](const Buffer& x, const Buffer& g) { backend.norm_swiglu(layer, batch_, x, g); },
       [&](int t) { return owners_[t]->oracle->norm_swiglu(layer.index, x_mid[t]); });
 
-  const Inputs g = {random_rows(layer.ffn_dim), random_rows(d)};
-  compare(
-      "ffn_down_add", g, tokens, d, limit, &known.proj_2,
-      [&](const Buffer& g, const Buffer& x) { backend.ffn_down_add(layer, batch_, g, x); },
-      [&](int t) { return owners_[t]->oracle->ffn_down_add(layer.index, g.in[t], g.x[t]); });
+  compare_add("ffn_down_add", layer.ffn_dim, known.proj_2, &Backend::ffn_down_add,
+              &Reference::ffn_down_add);
 }
 
 void OpRun::norm_logits(std::vector<int> logit_rows) {

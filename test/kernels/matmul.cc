@@ -159,7 +159,7 @@ void test_integers(const Kernels& kernels, DType dtype) {
     std::vector<uint8_t> ones;
     for (int i = 0; i < kRows * groups; ++i) ones.insert(ones.end(), {0x00, 0x3c});
     TensorSource source;
-    source.format = format_of(dtype);
+    source.format = dtype;
     source.file = memory_file(codes);
     source.scales_file = memory_file(ones);
     source.rows = kRows;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/load.h"
 #include "tensors.h"
 
 namespace openelm {
@@ -55,9 +56,9 @@ std::vector<TensorSource> make_tensors(const Config& config, DType format, DType
     tensors.push_back(random_tensor(name, DType::kFloat32, 1, size, tensors.size(), 0.2f, 1.0f));
   };
   const int d = config.model_dim;
-  matrix("transformer.token_embeddings.weight", config.vocab_size, d, true);
+  matrix(kEmbeddingsName, config.vocab_size, d, true);
   for (int i = 0; i < config.num_layers; ++i) {
-    const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
+    const std::string prefix = layer_prefix(i);
     const int f = config.ffn_dims[i];
     vector(prefix + "attn_norm.weight", d);
     matrix(prefix + "attn.qkv_proj.weight", config.qkv_dim(i), d);
@@ -71,7 +72,7 @@ std::vector<TensorSource> make_tensors(const Config& config, DType format, DType
     matrix(prefix + "ffn.proj_2.weight", d, f);
   }
   vector("transformer.norm.weight", d);
-  if (!config.share_input_output_layers) matrix("lm_head.weight", config.vocab_size, d, true);
+  if (!config.share_input_output_layers) matrix(kHeadName, config.vocab_size, d, true);
   return tensors;
 }
 

@@ -26,8 +26,7 @@ std::vector<int> some_tokens(int count) {
 // a GPU may be one that is being recorded.
 void check_sessions(const TestBackend& backend, DType dtype) {
   const Config config = small_config();
-  const Model model(backend, config, dtype,
-                    make_tensors(config, DType::kFloat32, format_of(dtype)));
+  const Model model(backend, config, dtype, make_tensors(config, DType::kFloat32, dtype));
   ModelRun run(model);
   run.compare(0, {5}, "the first token");
   run.compare(0, some_tokens(20), "a prompt");
@@ -63,7 +62,7 @@ void check_sessions(const TestBackend& backend, DType dtype) {
 // So long that attention splits the positions.
 void check_long_session(const TestBackend& backend, DType dtype) {
   const Config config = make_config(96, 16, 128, {{4, 1, 64}, {8, 2, 96}});
-  const Model model(backend, config, dtype, make_tensors(config, format_of(dtype)));
+  const Model model(backend, config, dtype, make_tensors(config, dtype));
   ModelRun run(model);
   for (int i = 0; i < 7; ++i) run.compare(0, std::vector<int>(40, 17 * i), "a prompt in chunks");
   for (int token = 0; token < 8; ++token) run.compare(0, {token}, "a token late in a session");

@@ -128,7 +128,7 @@ void test_ops() {
     for (DType dtype : backend.dtypes()) {
       std::list<Model> models;
       for (const Config& config : shapes) {
-        const auto tensors = make_tensors(config, format_of(dtype), DType::kFloat32);
+        const auto tensors = make_tensors(config, dtype, DType::kFloat32);
         models.emplace_back(backend, config, dtype, tensors, 200);
       }
       for (const Phase& phase : phases_of(backend)) {
@@ -168,7 +168,7 @@ void test_presets() {
       config.vocab_size = 320;
       for (DType dtype : kDTypes) {
         report(name_of(backend, preset.name, dtype), [&](OpErrors& errors) {
-          const Model model(backend, config, dtype, make_tensors(config, format_of(dtype)), 97);
+          const Model model(backend, config, dtype, make_tensors(config, dtype), 97);
           OpRun run(model, errors);
           run.batch({{0, 1}});
           if (!emulated || &preset == kPresets) run.batch({{0, 2}, {1, 3}});
@@ -187,7 +187,7 @@ void test_load() {
       for (DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kQ8}) {
         test(name_of(backend, std::string("load ") + dtype_name(stored) + " as", dtype), [&] {
           std::vector<TensorSource> tensors = make_tensors(config, DType::kFloat32);
-          tensors[0] = random_tensor(tensors[0].name, format_of(stored), 37, 75, 1, 1);
+          tensors[0] = random_tensor(tensors[0].name, stored, 37, 75, 1, 1);
           const Model model(backend, config, dtype, tensors);
           OpErrors errors;
           OpRun run(model, errors);

@@ -129,7 +129,7 @@ Reference::Reference(const Config& config, const std::vector<TensorSource>& tens
                 : matrix(kHeadName, embedding_dtype, 0, config.vocab_size);
   norm = vector("transformer.norm.weight");
   for (int i = 0; i < config.num_layers; ++i) {
-    const std::string prefix = "transformer.layers." + std::to_string(i) + ".";
+    const std::string prefix = layer_prefix(i);
     const int f = config.ffn_dims[i];
     const int qkv_dim = config.qkv_dim(i);
     ReferenceLayer layer;

@@ -164,7 +164,7 @@ static std::vector<float> stored_row(const TensorSource& source, int row) {
 std::vector<double> loaded_row(const TensorSource& source, DType dtype, int row) {
   const std::vector<float> stored = stored_row(source, row);
   std::vector<double> values(stored.begin(), stored.end());
-  if (source.format == format_of(dtype)) return values;
+  if (source.format == dtype) return values;
 
   const size_t groups = size_t(source.groups());
   std::vector<uint16_t> scales(groups);
@@ -191,7 +191,5 @@ const char* dtype_name(DType dtype) {
   const char* names[] = {"float32", "float16", "bfloat16", "q8", "q4"};
   return names[int(dtype)];
 }
-
-DType format_of(DType dtype) { return DType(int(dtype)); }
 
 }  // namespace openelm

@@ -40,7 +40,4 @@ const char* dtype_name(DType dtype);
 inline constexpr DType kDTypes[] = {DType::kFloat32, DType::kFloat16, DType::kBFloat16, DType::kQ8,
                                     DType::kQ4};
 
-// The format that stores a dtype without loss.
-DType format_of(DType dtype);
-
 }  // namespace openelm

@@ -106,7 +106,7 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
   LoadProgress progress(1, nullptr);
   const double load_start = now();
   const Weights weights =
-      load_weights(*backend, config, make_tensors(config, format_of(dtype)), dtype, progress);
+      load_weights(*backend, config, make_tensors(config, dtype), dtype, progress);
   const double load_time = now() - load_start;
   Decoder decoder(*backend, weights, lengths.prompt);
   KvCache cache(backend, config, config.max_context_length);
