@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { type Checkpoint, openCheckpoint, tensorHeaders } from '../convert/index.js'
 import { countParameters, dtypes, type OpenELMConfig } from '../index.js'
-import { isAdapter, trainingMemory } from '../train/index.js'
+import { finetuningMemory, isAdapter, trainingMemory } from '../train/index.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { formatBytes, formatCount } from './format.js'
 import { printAdapter } from './inspect-adapter.js'
@@ -16,6 +16,8 @@ export const inspect = addOptions(new Command('inspect'), configOptions)
   .addOption(new Option('-m, --model <dir>', 'model directory, or a bundled model'))
   .option('--tensors', 'list the tensors of the checkpoint as well')
   .option('--train <n>', 'show the memory that training with n tokens at a time takes', integer(1))
+  .option('--finetune <n>', 'the same of fine-tuning, by each method', integer(1))
+  .option('--rank <n>', 'of the adapter that --finetune is about (default: 16)', integer(1))
   .option('--json', 'print one JSON object')
   .addHelpText(
     'after',
@@ -28,12 +30,12 @@ length.
 
 Examples:
   $ openelm inspect OpenELM-270M --tensors
-  $ openelm inspect --preset 3B
+  $ openelm inspect --preset 3B --finetune 1024
   $ openelm inspect my-adapter -m OpenELM-270M`,
   )
   .action(async (argument: string | undefined, options, command: Command) => {
     if (argument !== undefined && (await isAdapter(argument))) {
-      const others = ['tensors', 'train', 'preset', 'config']
+      const others = ['tensors', 'train', 'finetune', 'preset', 'config']
       const other = others.find(name => options[name] !== undefined)
       if (other !== undefined) command.error(`--${other} is for models`)
       return printAdapter(argument, options)
@@ -51,7 +53,7 @@ Examples:
       parameters: countParameters(config),
       config,
       layers: describeLayers(config),
-      memory: estimateMemory(config, options.train),
+      memory: estimateMemory(config, options),
       ...(checkpoint && { checkpoint: describeCheckpoint(checkpoint, options.tensors) }),
     }
     if (options.json) console.log(JSON.stringify(facts))
@@ -79,7 +81,10 @@ function describeLayers(config: OpenELMConfig) {
 }
 
 /** Bytes of the weights in each dtype, of one KV cache of the model's whole context, of training. */
-function estimateMemory(config: OpenELMConfig, trainingTokens?: number) {
+function estimateMemory(
+  config: OpenELMConfig,
+  { train, finetune, rank = 16 }: { train?: number; finetune?: number; rank?: number },
+) {
   const weightBytes = dtypes.map(dtype => {
     const headers = tensorHeaders(config, dtype)
     return [dtype, headers.reduce((sum, { byteLength }) => sum + byteLength, 0)] as const
@@ -89,8 +94,23 @@ function estimateMemory(config: OpenELMConfig, trainingTokens?: number) {
   return {
     weights: Object.fromEntries(weightBytes),
     kvCache: { float32: 4 * cached, float16: 2 * cached },
-    training: trainingTokens && estimateTraining(config, trainingTokens),
+    training: train && estimateTraining(config, train),
+    finetuning: finetune && estimateFinetuning(config, finetune, rank),
   }
+}
+
+/** Of each method beside weights of each dtype, with activations that are kept or recomputed. */
+function estimateFinetuning(config: OpenELMConfig, tokens: number, rank: number) {
+  return (['lora', 'dora', 'full'] as const).flatMap(method =>
+    [false, true].map(recompute => {
+      const kinds = method === 'full' ? (['float32'] as const) : dtypes
+      const bytes = kinds.map(dtype => {
+        const shape = { method, rank, dtype, tokens, recompute }
+        return [dtype, finetuningMemory(config, shape)] as const
+      })
+      return { method, recompute, bytes: Object.fromEntries(bytes) }
+    }),
+  )
 }
 
 function estimateTraining(config: OpenELMConfig, tokens: number) {
@@ -136,6 +156,13 @@ function format({ parameters, config, layers, memory, checkpoint }: Facts): stri
     formatTable(layerRows, ['layer', 'query heads', 'KV heads', 'FFN width', 'parameters'], 0),
     formatTable(memoryRows),
   ]
+  if (memory.finetuning) {
+    const rows = memory.finetuning.map(({ method, recompute, bytes }) => [
+      recompute ? `${method}, recomputed` : method,
+      ...dtypes.map(dtype => (bytes[dtype] === undefined ? '' : formatBytes(bytes[dtype]))),
+    ])
+    tables.push(formatTable(rows, ['fine-tuning', ...dtypes]))
+  }
   if (checkpoint?.tensors) {
     const rows = checkpoint.tensors.map(({ name, dtype, shape, file }) => [
       name,

@@ -24,6 +24,7 @@ export { describeExamples, type ExampleSummary, warningOf } from './examples/sum
 export { finetune } from './finetune.js'
 export type { FinetuneOptions, FinetuneSummary } from './finetune-recipe.js'
 export type { FinetuneStep } from './finetune-step.js'
+export { type FinetuningShape, finetuningMemory } from './finetuning-memory.js'
 export { plotLog } from './plot-log.js'
 export { hyperparameters } from './presets.js'
 export { type RecipeOptions, readFinetuneRecipe, readRecipe } from './read-recipe.js'

@@ -67,9 +67,27 @@ function activationMemory(config: OpenELMConfig, shape: TrainingShape): number {
   const residualWidth = (numLayers + 1) * d
   const logits = Math.min(headRows, rows) * vocabSize
   const headInputs = 2 * Math.min(headRows, rows) * d
-  // Copies of the two factors of the largest matrix product.
+  // Copies of the factors of matrix products: of the first the whole, of the other a strip.
   const left = Math.max(rows * Math.max(widest('qkv'), halves * widest('f')), logits)
-  const right = Math.max(rows * Math.max(d, widest('f')), vocabSize * d)
+  const matrices = layers.flatMap(({ q, qkv, f }) => [
+    [qkv, d],
+    [d, q],
+    [halves * f, d],
+    [d, f],
+  ])
+  const right = [...matrices, [vocabSize, d]].map(([out, input]) => {
+    return Math.max(
+      panelElements(input!, out!),
+      panelElements(out!, input!),
+      panelElements(rows, input!),
+    )
+  })
   const activations = rows * (keptWidth + sharedWidth + residualWidth) + headInputs + logits
-  return floatBytes * (activations + left + right)
+  return floatBytes * (activations + left + Math.max(...right))
+}
+
+/** Of a factor of a product, [depth, columns], how much is copied at a time: as in native/train/matmul.cc. */
+function panelElements(depth: number, columns: number): number {
+  const strip = Math.max(8 * Math.floor(2 ** 21 / 16 / depth / 8), 32) * 16
+  return depth * Math.min(strip, columns)
 }
