@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
+import { openCheckpoint } from '../convert/index.js'
 import {
   hyperparameters,
   readRecipe,
@@ -49,12 +50,13 @@ const recipeOptions = [
 ].map(option => option.helpGroup('Recipe:'))
 
 export const trainCommand = addOptions(new Command('train'), configOptions)
-  .description('train a model from random weights')
+  .description('train a model from random weights, or from those of another')
   .argument('<out>', 'directory for checkpoints, log.jsonl and loss.svg')
   .option(
     '--tokenizer <file>',
     "a tokenizer.json (default: the resumed run's, or one learned from the data)",
   )
+  .option('--from <dir>', 'a model to start from, whose shape and tokenizer are taken by default')
   .option('--recipe <file>', 'a JSON file with options of the recipe')
   .addHelpText(
     'after',
@@ -68,8 +70,9 @@ Examples:
   $ openelm train run --config shape.json --data books/*.txt --recipe recipe.json --resume`,
   )
   .action(async (out: string, options, command: Command) => {
-    const config = await readNamedConfig(options)
-    if (!config) return command.error('expected --preset or --config')
+    const base = options.from && (await openCheckpoint(options.from))
+    const config = (await readNamedConfig(options)) ?? base?.config
+    if (!config) return command.error('expected --preset, --config or --from')
     if (!options.data) return command.error('expected --data')
     using progress = new TrainingProgress()
     const steps = train({
@@ -77,7 +80,8 @@ Examples:
       ...(options.recipe && (await readRecipe(options.recipe))),
       ...pick(options, [...runOptions, ...recipeOptions]),
       config,
-      tokenizer: options.tokenizer,
+      tokenizer: options.tokenizer ?? (base && join(base.directory, 'tokenizer.json')),
+      from: options.from,
       out,
       signal: interruptSignal(),
       onTokenizerProgress: progress.learn,

@@ -30,18 +30,25 @@ export async function openBase(
 /**
  * Reads the weights of a checkpoint into a trainer, as what it keeps or trains.
  *
- * @returns a hash of the shape and of samples of the weights, to know the model by.
  * @throws OpenELMError IO_ERROR, INVALID_CHECKPOINT, or the reason of `signal`.
  */
-export async function loadBase(
+export function loadBase(
   checkpoint: Checkpoint,
   trainer: NativeTrainer,
   signal: AbortSignal | undefined,
-): Promise<string> {
-  await abortable(signal, () => ({
+): Promise<void> {
+  return abortable(signal, () => ({
     promise: trainer.load(nativeTensors(checkpoint)),
     cancel: () => trainer.cancel(),
   }))
+}
+
+/**
+ * A hash of the shape of a model and of samples of its weights, to know it by.
+ *
+ * @throws OpenELMError IO_ERROR
+ */
+export async function hashOfBase(checkpoint: Checkpoint): Promise<string> {
   const hash = createHash('sha256')
   hash.update(JSON.stringify(configToJson(checkpoint.config, 'float32')))
   const add = (values: Float32Array) => {

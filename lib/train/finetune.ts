@@ -6,7 +6,7 @@ import { loadNative } from '../native.js'
 import { nativeConfig } from '../native-config.js'
 import type { NativeTrainer } from '../native-trainer.js'
 import { loadAdapter, saveAdapter } from './adapter-checkpoint.js'
-import { loadBase } from './base-model.js'
+import { hashOfBase, loadBase } from './base-model.js'
 import { CancellableTrainer } from './cancellable-trainer.js'
 import { cosineLearningRate } from './cosine-learning-rate.js'
 import { fixedOptions, makePlan, maxTokensOf, type Plan, rowsOf } from './finetune-plan.js'
@@ -243,7 +243,8 @@ async function begin(
   newest: string | undefined,
 ): Promise<FinetuneState> {
   const { recipe, base, adapter, start } = plan
-  const fixed = fixedOptions(plan, await loadBase(base, trainer, recipe.signal))
+  await loadBase(base, trainer, recipe.signal)
+  const fixed = fixedOptions(plan, await hashOfBase(base))
   if (newest === undefined) {
     if (start) adapter?.write(trainer, 'weights', start)
     else await adapter?.initialize(trainer, recipe.seed)

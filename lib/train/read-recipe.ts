@@ -5,7 +5,7 @@ import { isRecipeOption, type TrainOptions } from './recipe.js'
 
 /** The options of {@link TrainOptions} that a file can hold. */
 export type RecipeOptions = Partial<
-  Omit<TrainOptions, 'config' | 'tokenizer' | 'out' | 'signal' | 'onTokenizerProgress'>
+  Omit<TrainOptions, 'config' | 'tokenizer' | 'from' | 'out' | 'signal' | 'onTokenizerProgress'>
 >
 
 /**

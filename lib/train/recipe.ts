@@ -26,6 +26,11 @@ export interface TrainOptions {
    * tokens as the model's vocabulary has.
    */
   tokenizer?: string | object | undefined
+  /**
+   * A model of this shape to start from rather than from random weights: its directory, the name of a
+   * bundled model, or `owner/name` of one of the hub. Its weights alone count; give its tokenizer, too.
+   */
+  from?: string | undefined
   /** Files to learn from: text, or `.jsonl` with a string `text` or `content` in each line. */
   data: readonly string[]
   /** Files to measure the validation loss on. Default none. */
@@ -106,6 +111,7 @@ const defaults = commonHyperparameters
 const rules = {
   config: configRule,
   tokenizer: optional(pathOrObject),
+  from: optional(path),
   data: arrayOf(path),
   validation: optional(arrayOf(path), []),
   out: path,
@@ -143,7 +149,7 @@ export type Recipe = ReturnType<typeof completeRecipe>
 
 /** Whether a file of a recipe can hold an option of this name. */
 export function isRecipeOption(name: string): boolean {
-  const others = ['config', 'tokenizer', 'out', 'signal', 'onTokenizerProgress']
+  const others = ['config', 'tokenizer', 'from', 'out', 'signal', 'onTokenizerProgress']
   return Object.hasOwn(rules, name) && !others.includes(name)
 }
 

@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto'
 import { totalmem } from 'node:os'
 import { abortable } from '../abortable.js'
-import { configToJson, tensorSpecs } from '../config.js'
-import { OpenELMError } from '../errors.js'
+import type { Checkpoint } from '../checkpoint.js'
+import { configToJson, type OpenELMConfig, tensorSpecs } from '../config.js'
+import { invalidArgument, OpenELMError } from '../errors.js'
 import { loadNative } from '../native.js'
 import { nativeConfig } from '../native-config.js'
 import type { NativeTrainer } from '../native-trainer.js'
 import { randomWeights } from '../random-weights.js'
 import { finishInSlices, type Steps } from '../steps.js'
 import type { Tokenizer } from '../tokenizer.js'
+import { hashOfBase, loadBase, openBase } from './base-model.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
 import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
@@ -26,7 +28,7 @@ import {
 import { trainingMemory } from './training-memory.js'
 
 /**
- * Trains a model from random weights, or continues to: OpenELM's pretraining, step by step. The same
+ * Trains a model from random weights or those of another, or continues to: OpenELM's pretraining, step by step. The same
  * options give the same weights, whatever the number of threads and however often the run was
  * interrupted and resumed. Memory is given back when the generator ends, also by `break`.
  *
@@ -91,11 +93,13 @@ class Run {
       const what = `the validation data has fewer tokens than a sequence, ${recipe.sequenceLength}`
       throw new OpenELMError('INVALID_DATA', what)
     }
+    const from = await openStart(recipe)
+    const hash = from && (await hashOfBase(from))
     const trainer = createTrainer(recipe)
-    const fixed = fixedOptions(recipe, corpus, tokenizerJson)
+    const fixed = fixedOptions(recipe, corpus, tokenizerJson, hash)
     const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)
     try {
-      await run.#begin()
+      await run.#begin(from)
       await tidyTraining(out, recipe.keepCheckpoints)
       return run
     } catch (error) {
@@ -104,10 +108,12 @@ class Run {
     }
   }
 
-  async #begin(): Promise<void> {
-    const { out, resume } = this.#recipe
+  async #begin(from: Checkpoint | undefined): Promise<void> {
+    const { out, resume, signal } = this.#recipe
     const newest = (await listTraining(out)).at(-1)
-    if (newest === undefined) return initialize(this.#trainer, this.#recipe)
+    if (newest === undefined) {
+      return from ? loadBase(from, this.#trainer, signal) : initialize(this.#trainer, this.#recipe)
+    }
     if (resume) return this.#resume(newest)
     throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
   }
@@ -237,6 +243,15 @@ class Run {
   }
 }
 
+/** @throws OpenELMError INVALID_ARGUMENT when it is a model of another shape; as `openBase`. */
+async function openStart({ from, config, signal }: Recipe): Promise<Checkpoint | undefined> {
+  if (from === undefined) return undefined
+  const checkpoint = await openBase(from, signal)
+  const shapeOf = (one: OpenELMConfig) => JSON.stringify(tensorSpecs(one))
+  if (shapeOf(checkpoint.config) === shapeOf(config)) return checkpoint
+  throw invalidArgument('options.from', 'a model of the shape of options.config', from)
+}
+
 /** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
 function createTrainer(recipe: Recipe): NativeTrainer {
   const { config, threads, microBatchSize, sequenceLength, recompute } = recipe
@@ -305,12 +320,13 @@ function* validationBatches(
 }
 
 /** Every option that the weights so far depend on; the number of steps shapes only those to come. */
-function fixedOptions(recipe: Recipe, corpus: Corpus, tokenizer: object) {
+function fixedOptions(recipe: Recipe, corpus: Corpus, tokenizer: object, from: string | undefined) {
   const { config, data, validation, out, resume, threads, ...options } = recipe
   const { signal, onTokenizerProgress, steps, ...others } = options
   const { checkpointSteps, keepCheckpoints, validationSteps, recompute, ...fixed } = others
   return {
     ...fixed,
+    from,
     config: configToJson(config, 'float32'),
     tokenizer: createHash('sha256').update(JSON.stringify(tokenizer)).digest('hex'),
     data: corpus.sha256,

@@ -36,10 +36,13 @@ t.test('a run that is killed ends as one that is not', { timeout: 300_000 }, asy
   const whole = await run('finetune', at('whole'), ...model, ...each)
   t.equal(whole.code, 0, whole.stderr)
   t.match(whole.stderr, /sft: 4 rows, \d+ of \d+ tokens learnt\n.*120 steps, [\d,]+ parameters, /)
-  for (const goal of [1, 30, 70]) {
+  for (let kill = 0; kill < 20; kill++) {
+    const goal = 5 * kill
     const child = start('finetune', at('killed'), ...model, ...each, '--resume')
     const closed = once(child, 'close')
     while (newestStep(at('killed')) < goal && child.exitCode === null) await setTimeout(1)
+    // While it starts, saves, removes what is old, computes.
+    await setTimeout(goal === 0 ? 300 : (7 * kill) % 11)
     child.kill('SIGKILL')
     await closed
     t.equal(child.signalCode, 'SIGKILL', `killed after step ${newestStep(at('killed'))}`)
@@ -54,7 +57,7 @@ t.test('a run that is killed ends as one that is not', { timeout: 300_000 }, asy
   }
   // A kill between a checkpoint and the line of its step loses that line.
   const lines = readFileSync(at('killed', 'log.jsonl'), 'utf8').trim().split('\n').length
-  t.ok(lines >= 117 && lines <= 120, `${lines} lines`)
+  t.ok(lines >= 100 && lines <= 120, `${lines} lines`)
   t.ok(existsSync(at('killed', 'loss.svg')))
 })
 

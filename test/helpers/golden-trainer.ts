@@ -28,14 +28,17 @@ export class GoldenTrainer {
   readonly #float64: boolean
   readonly #trained: readonly GoldenTensor[]
 
-  constructor(kind: Kind | 'full', options: Partial<NativeTrainerOptions> = {}) {
+  constructor(
+    kind: Kind | 'full',
+    { dropout = 0, ...options }: Partial<NativeTrainerOptions> & { dropout?: number } = {},
+  ) {
     this.#float64 = options.float64 ?? true
     const tensors = kind === 'full' ? [] : [...adapterTensors(kind)]
     const targets = kind === 'full' ? [] : [...goldenAdapter(kind).keys()].map(nativeTarget)
     const dora = kind !== 'full' && (kind.dora ?? false)
     this.native = new (loadNative().Trainer)({
       config: nativeConfig(parseConfig(testConfigs.golden, 'golden')),
-      ...(kind !== 'full' && { adapter: { dora, dropout: 0, targets } }),
+      ...(kind !== 'full' && { adapter: { dora, dropout, targets } }),
       threads: 1,
       maxTokens: 64,
       recompute: false,

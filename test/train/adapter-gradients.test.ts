@@ -143,3 +143,52 @@ for (const [name, rows, zLoss] of [
     await checkFloat32(t, 'full', ({ native }) => native.accumulate(rows, options))
   })
 }
+
+for (const dora of [false, true]) {
+  const name = dora ? 'DoRA' : 'LoRA'
+  t.test(`${name}: dropout is on the path of the adapter alone`, async t => {
+    const options = { ...gradientOptions(2, 1, 0), seed: 5, step: 1 }
+    const trainer = new GoldenTrainer({ dora }, { dropout: 0.4 })
+    const adapted = await trainer.native.evaluate(batch, true)
+    const dropped = await trainer.native.accumulate(batch, options)
+    t.notSame(dropped, adapted)
+    t.same(await trainer.native.accumulate(batch, options), dropped, 'the same numbers')
+    t.notSame(await trainer.native.accumulate(batch, { ...options, step: 2 }), dropped)
+    t.same(await trainer.native.evaluate(batch, true), adapted, 'none where one measures')
+    trainer.clearB()
+    await trainer.native.resetMagnitudes()
+    const base = await trainer.native.evaluate(batch, false)
+    t.same(await trainer.native.accumulate(batch, options), base, 'no bit of the base is dropped')
+  })
+
+  t.test(`${name}: gradients under dropout are slopes of the loss`, async t => {
+    const options = { ...gradientOptions(2, 1 / 7, 0), seed: 5, step: 1 }
+    const trainer = new GoldenTrainer({ dora }, { dropout: 0.4 })
+    const lossOf = async () => {
+      const { crossEntropy } = await trainer.native.accumulate(batch, options)
+      return crossEntropy.reduce((sum, x) => sum + x, 0) / 7
+    }
+    await lossOf()
+    const tensors = trainer.tensors('gradients')
+    const weights = trainer.read('weights')
+    let begin = 0
+    for (const { name, part, values } of tensors) {
+      const first = begin
+      const end = first + values.length
+      begin = end
+      // The norm of DoRA is a constant in the gradients of A and B.
+      if (dora && part !== 'm') continue
+      const along = (distance: number) =>
+        weights.map((x, i) => x + (i >= first && i < end ? distance * Math.sin(i + 1) : 0))
+      const h = 1e-4
+      trainer.write('weights', along(h))
+      const above = await lossOf()
+      trainer.write('weights', along(-h))
+      const slope = (above - (await lossOf())) / (2 * h)
+      const predicted = values.reduce((sum, x, i) => sum + x * Math.sin(first + i + 1), 0)
+      const error = Math.abs(slope - predicted) / Math.max(Math.abs(slope), 1e-3)
+      t.ok(error < 1e-5, `${name}: ${slope}, predicted ${predicted}`)
+    }
+    trainer.write('weights', weights)
+  })
+}

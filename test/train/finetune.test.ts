@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { readAdapter } from '../../lib/adapters/read-adapter.js'
@@ -10,6 +10,7 @@ import { average } from '../../lib/train/average.js'
 import { finetune } from '../../lib/train/finetune.js'
 import type { FinetuneOptions, FinetuneSummary } from '../../lib/train/finetune-recipe.js'
 import type { FinetuneStep } from '../../lib/train/finetune-step.js'
+import { childRunner } from '../helpers/child.js'
 import { tiny, tinyTokenizer } from '../helpers/training.js'
 
 const completions = [
@@ -289,4 +290,33 @@ t.test('goes on with an adapter: preferences after answers', async t => {
     code: 'INVALID_ARGUMENT',
     argument: 'options.rank',
   })
+})
+
+t.test('a full disk', { skip: process.platform === 'win32' }, async t => {
+  const { options, dir } = await setUp(t)
+  await runAll(options('whole'))
+  for await (const { step } of finetune(options('parts'))) if (step === 2) break
+  const before = readdirSync(options('parts').out)
+  // The adapter of the next checkpoint fits, its moments do not.
+  const adapter = join(options('parts').out, before.at(-1)!, 'adapter_model.safetensors')
+  mkdirSync(join(dir, 'child'))
+  const { result, exit } = await childRunner(join(dir, 'child'))(
+    async ({ finetune }, given) => {
+      try {
+        for await (const _ of finetune(given));
+        return { code: 'none', message: '' }
+      } catch (error) {
+        const { code, message } = error as { code: string; message: string }
+        return { code, message }
+      }
+    },
+    [{ ...options('parts'), resume: true }],
+    { fileSize: 1.5 * statSync(adapter).size },
+  )
+  t.equal(exit, 0)
+  t.match(result, { code: 'IO_ERROR', message: /optimizer.safetensors: EFBIG/ })
+  t.same(readdirSync(options('parts').out), before)
+  await runAll(options('parts', { resume: true }))
+  const [parts, whole] = ['parts', 'whole'].map(name => options(name).out)
+  t.same(weightsOf(parts!, 'step-00000004'), weightsOf(whole!, 'step-00000004'))
 })

@@ -427,3 +427,23 @@ t.test('a run that diverges says so', async t => {
   const options = tinyRun(t.testdir(), { maxLearningRate: 1e30, warmupSteps: 0, maxGradNorm: 1e30 })
   await t.rejects(runAll(options), { code: 'TRAINING_DIVERGED', message: /lower learning rate/ })
 })
+
+t.test('a training can start from the weights of another model', async t => {
+  const dir = t.testdir()
+  const first = (await runAll(tinyRun(join(dir, 'first')))).at(-1)!
+  const more = { from: first.checkpoint!, steps: 4, warmupSteps: 1, maxLearningRate: 1e-3 }
+  const options = tinyRun(join(dir, 'second'), more)
+  const steps = await runAll(options)
+  t.ok(steps[0]!.loss < first.loss + 0.2, `${steps[0]!.loss} after ${first.loss}`)
+  const resumed = { ...options, resume: true, steps: 6 }
+  await t.rejects(runAll({ ...resumed, from: undefined }), {
+    code: 'INVALID_CHECKPOINT',
+    message: /started with from/,
+  })
+  t.equal((await runAll(resumed)).length, 2)
+  const other = parseConfig({ ...tinyJson, ffn_multipliers: [1.0, 2.0] }, 'other')
+  await t.rejects(runAll(tinyRun(join(dir, 'third'), { ...more, config: other })), {
+    code: 'INVALID_ARGUMENT',
+    argument: 'options.from',
+  })
+})
