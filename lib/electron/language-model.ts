@@ -35,6 +35,15 @@ export interface PromptSession {
 /** Electron's `LanguageModelUtility`, or a class with its constructor. */
 export type PromptSessionClass = new (state: PromptSession) => PromptSession
 
+interface Talk {
+  readonly chat: Chat
+  /** Ends with the call that came last. */
+  last: Promise<unknown>
+}
+
+/** Of each session. Declarations cannot be made of private members of a class that a function returns. */
+const talks = new WeakMap<PromptSession, Talk>()
+
 /**
  * Lets pages use the model by the web's Prompt API: the class that `localAIHandler.setPromptAPIHandler` of
  * Electron's utility process wants, which is experimental there.
@@ -48,14 +57,10 @@ export type PromptSessionClass = new (state: PromptSession) => PromptSession
  */
 export function languageModel(model: OpenELM, LanguageModelUtility: PromptSessionClass) {
   return class ChatSession extends LanguageModelUtility {
-    readonly #chat: Chat
-    /** Ends with the call that came last. */
-    #last: Promise<unknown> = Promise.resolve()
-
     /** Called by `create` and `clone`; Electron's type wants its own constructor's argument to do. */
     constructor({ chat, ...state }: PromptSession & { chat: Chat }) {
       super(state)
-      this.#chat = chat
+      talks.set(this, { chat, last: Promise.resolve() })
     }
 
     static async availability({ expectedInputs = [], expectedOutputs = [] }: CoreOptions = {}) {
@@ -74,64 +79,74 @@ export function languageModel(model: OpenELM, LanguageModelUtility: PromptSessio
       if (messages.at(-1)?.role !== 'user') {
         throw invalidArgument('input', 'a last message of the user', messages.at(-1)?.role)
       }
-      return textStream(this.#answer(messages, options))
+      return textStream(answer(this, messages, options))
     }
 
     async append(input: PromptMessage[], options: SignalOption): Promise<undefined> {
       const messages = input.map(readMessage)
-      await this.#inTurn(() => this.#add(messages, options))
+      await inTurn(this, () => add(this, messages, options))
     }
 
     async measureContextUsage(input: PromptMessage[], { signal }: PromptOptions): Promise<number> {
+      const { chat } = talks.get(this)!
       let tokens = 0
       for (const { content } of input.map(readMessage)) {
-        tokens += await this.#chat.measure(content, { signal })
+        tokens += await chat.measure(content, { signal })
       }
       return tokens
     }
 
     async clone({ signal }: SignalOption) {
-      return this.#inTurn(async () => {
+      return inTurn(this, async () => {
         signal?.throwIfAborted()
-        return new ChatSession(stateOf(this.#chat.fork()))
+        return new ChatSession(stateOf(talks.get(this)!.chat.fork()))
       })
     }
 
     destroy(): void {
-      this.#chat.dispose()
-    }
-
-    async *#answer(messages: Message[], { signal, responseConstraint }: PromptOptions) {
-      const before = this.#last
-      let end = () => {}
-      this.#last = new Promise<void>(resolve => {
-        end = resolve
-      })
-      await before
-      try {
-        await this.#add(messages.slice(0, -1), { signal })
-        const constraint = responseConstraint as JsonSchema | RegExp | undefined
-        const options = { signal, responseConstraint: constraint }
-        for await (const { text } of this.#chat.stream(messages.at(-1)!.content, options))
-          yield text
-      } finally {
-        this.contextUsage = this.#chat.contextUsage
-        end()
-      }
-    }
-
-    async #add(messages: Message[], { signal }: SignalOption): Promise<void> {
-      for (const message of messages) await this.#chat.append(message, { signal })
-      this.contextUsage = this.#chat.contextUsage
-    }
-
-    /** Does work after all calls before have ended. */
-    async #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-      const result = this.#last.then(work)
-      this.#last = result.catch(() => {})
-      return result
+      talks.get(this)!.chat.dispose()
     }
   }
+}
+
+async function* answer(
+  session: PromptSession,
+  messages: Message[],
+  { signal, responseConstraint }: PromptOptions,
+) {
+  const talk = talks.get(session)!
+  const before = talk.last
+  let end = () => {}
+  talk.last = new Promise<void>(resolve => {
+    end = resolve
+  })
+  await before
+  try {
+    await add(session, messages.slice(0, -1), { signal })
+    const constraint = responseConstraint as JsonSchema | RegExp | undefined
+    const options = { signal, responseConstraint: constraint }
+    for await (const { text } of talk.chat.stream(messages.at(-1)!.content, options)) yield text
+  } finally {
+    session.contextUsage = talk.chat.contextUsage
+    end()
+  }
+}
+
+async function add(session: PromptSession, messages: Message[], { signal }: SignalOption) {
+  const { chat } = talks.get(session)!
+  for (const message of messages) await chat.append(message, { signal })
+  session.contextUsage = chat.contextUsage
+}
+
+/** Does work after all calls before have ended. */
+async function inTurn<Result>(
+  session: PromptSession,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const talk = talks.get(session)!
+  const result = talk.last.then(work)
+  talk.last = result.catch(() => {})
+  return result
 }
 
 /** `ReadableStream.from`, which the types of pages lack. */
