@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { readdir } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import { OpenELMError, type OpenELMErrorCode } from './errors.js'
 import { hasUtf8Bom, isLfsPointer, lfsAdvice } from './file-kind.js'
 import { describeJson, isJsonObject, type JsonObject, parseStrictJson } from './strict-json.js'
@@ -9,6 +11,12 @@ export function ioError(action: string, file: string, cause: unknown): OpenELMEr
   const reason = cause instanceof Error ? cause.message : String(cause)
   return new OpenELMError('IO_ERROR', `cannot ${action} ${file}: ${reason}`, { cause })
 }
+
+/**
+ * The names in a directory. `readdir` of node:fs/promises ends the whole process where a worker is
+ * terminated while it calls that (nodejs/node#59266).
+ */
+export const readDirectory = promisify(readdir)
 
 /**
  * Opens a file for reading and tells its size in bytes. Only regular files: opening a FIFO would

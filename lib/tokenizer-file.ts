@@ -1,6 +1,6 @@
-import { readdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ioError, readJsonObject } from './files.js'
+import { ioError, readDirectory, readJsonObject } from './files.js'
 import { type JsonObject, parseJson } from './strict-json.js'
 
 const maxBytes = 64 * 1024 * 1024
@@ -10,7 +10,7 @@ export async function findTokenizerJson(source: string): Promise<string | undefi
   try {
     if (!(await stat(source)).isDirectory()) return source
     const name = 'tokenizer.json'
-    return (await readdir(source)).includes(name) ? join(source, name) : undefined
+    return (await readDirectory(source)).includes(name) ? join(source, name) : undefined
   } catch (cause) {
     throw ioError('read', source, cause)
   }

@@ -1,7 +1,6 @@
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { OpenELMError } from './errors.js'
-import { ioError, readJsonObject } from './files.js'
+import { ioError, readDirectory, readJsonObject } from './files.js'
 import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors.js'
 import { describeJson, isJsonObject, type JsonObject } from './strict-json.js'
 
@@ -30,7 +29,7 @@ const maxIndexBytes = 16_000_000
  *   what is wrong with it.
  */
 export async function readWeightFiles(directory: string): Promise<WeightFiles> {
-  const names = await readdir(directory).catch(cause => {
+  const names = await readDirectory(directory).catch(cause => {
     throw ioError('read', directory, cause)
   })
   if (names.includes(singleName)) return readSingle(join(directory, singleName))

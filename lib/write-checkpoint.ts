@@ -1,9 +1,9 @@
-import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { mkdir, rm, rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { configToJson, type OpenELMConfig } from './config.js'
 import { configRule } from './config-rule.js'
 import { invalidArgument } from './errors.js'
-import { ioError, writeWhole } from './files.js'
+import { ioError, readDirectory, writeWhole } from './files.js'
 import {
   abortSignal,
   callback,
@@ -170,7 +170,7 @@ async function* checkedData(header: TensorHeader, source: TensorSource) {
 async function makeDirectory(root: string): Promise<boolean> {
   try {
     const isNew = (await mkdir(root, { recursive: true })) !== undefined
-    const names = await readdir(root)
+    const names = await readDirectory(root)
     const isTaken = (name: string) =>
       name === 'config.json' || name === indexName || name.endsWith('.safetensors')
     const taken = names.find(isTaken)

@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { extname, join, posix } from 'node:path'
 import { OpenELMError } from '../errors.js'
-import { ioError } from '../files.js'
+import { ioError, readDirectory } from '../files.js'
 import { hubSettings } from '../hub/settings.js'
 import { CachedRepository, type RepositoryName } from '../hub/snapshot.js'
 import { itemsOf, linesOf, parseRow } from '../json-parts.js'
@@ -137,7 +137,7 @@ function repositoryName({ repository }: DataSet): string {
 
 async function namesIn(directory: string): Promise<string[]> {
   try {
-    return await readdir(directory)
+    return await readDirectory(directory)
   } catch (cause) {
     const { code = '' } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return []

@@ -1,7 +1,7 @@
-import { mkdir, readdir, stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { OpenELMError } from '../errors.js'
-import { ioError, readJsonObject, writeWhole } from '../files.js'
+import { ioError, readDirectory, readJsonObject, writeWhole } from '../files.js'
 import { parseJson } from '../strict-json.js'
 import type { TaskScores } from './report.js'
 import { type EvaluationResults, resultsOf } from './results.js'
@@ -54,7 +54,7 @@ export async function readResults(path: string): Promise<EvaluationResults> {
     },
   )
   if (!isFolder) return readResultFile(path)
-  const names = (await readdir(path)).filter(name => /^results_\d+shot\.json$/.test(name))
+  const names = (await readDirectory(path)).filter(name => /^results_\d+shot\.json$/.test(name))
   if (names.length === 0) {
     throw new OpenELMError('INVALID_DATA', `${path}: there is no results_<n>shot.json`)
   }

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openCheckpoint, type TensorHeader, writeCheckpoint } from '../checkpoint.js'
 import { type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
-import { ioError, readJsonObject, readRange, writeWhole } from '../files.js'
+import { ioError, readDirectory, readJsonObject, readRange, writeWhole } from '../files.js'
 import type { NativeTrainer, NativeTrainerArray } from '../native-trainer.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
@@ -115,7 +115,7 @@ function* optimizerChunks(trainer: NativeTrainer, places: ReturnType<typeof plac
 
 /** The complete checkpoints of a run, the oldest first. */
 export async function listTraining(out: string): Promise<string[]> {
-  const names = await readdir(out).catch((cause: NodeJS.ErrnoException) => {
+  const names = await readDirectory(out).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return []
     throw ioError('read', out, cause)
   })
@@ -130,7 +130,7 @@ export async function tidyTraining(out: string, keep: number): Promise<void> {
     throw ioError('create', out, cause)
   })
   const old = (await listTraining(out)).slice(0, -keep)
-  const halves = (await readdir(out)).filter(name => /^step-\d+\..+\.tmp$/.test(name))
+  const halves = (await readDirectory(out)).filter(name => /^step-\d+\..+\.tmp$/.test(name))
   for (const directory of [...old, ...halves.map(name => join(out, name))]) {
     await rm(directory, { recursive: true, force: true })
   }
