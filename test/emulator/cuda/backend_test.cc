@@ -25,7 +25,7 @@ std::vector<int> some_tokens(int count) {
 }
 
 Model make_model(const Config& config, DType dtype) {
-  return {test_backend("cuda"), config, dtype, make_tensors(config, format_of(dtype))};
+  return {test_backend("cuda"), config, dtype, make_tensors(config, dtype)};
 }
 
 // The layers of a preset, at widths that are quick to run.

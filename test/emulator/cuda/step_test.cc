@@ -27,7 +27,7 @@ class ZeroFile : public File {
 };
 
 std::vector<TensorSource> zero_tensors(const Config& config, DType dtype) {
-  std::vector<TensorSource> tensors = make_tensors(config, format_of(dtype));
+  std::vector<TensorSource> tensors = make_tensors(config, dtype);
   for (TensorSource& tensor : tensors) {
     tensor.file = tensor.scales_file = std::make_shared<ZeroFile>();
   }

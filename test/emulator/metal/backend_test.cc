@@ -21,8 +21,7 @@ namespace {
 // A model with one session.
 struct Setup {
   explicit Setup(DType dtype)
-      : model(test_backend("metal"), config(), dtype, make_tensors(config(), format_of(dtype))),
-        run(model) {}
+      : model(test_backend("metal"), config(), dtype, make_tensors(config(), dtype)), run(model) {}
 
   static Config config() { return make_config(96, 16, 128, {{4, 1, 64}, {8, 2, 96}, {8, 2, 160}}); }
 
