@@ -396,7 +396,7 @@ t.test('every call is aborted while it is computed, or before', async t => {
   await using model = await OpenELM.load(source, { backend: testBackend })
   using session = model.createSession()
   await session.append([5])
-  const [one, many] = [promptOf(1), promptOf(long)]
+  const [one, many] = [promptOf(1), promptOf(200)]
   const calls: ((options: { signal: AbortSignal }) => Promise<unknown>)[] = [
     options => model.score(one, many, options),
     options => model.scores(many, options),
@@ -411,7 +411,7 @@ t.test('every call is aborted while it is computed, or before', async t => {
     const reason = new Error('enough')
     const { signal } = controller
     const outcome = reasonOf(call({ signal }))
-    await setTimeout(20)
+    await setTimeout(10)
     controller.abort(reason)
     t.equal(await outcome, reason, String(call))
     t.equal(await reasonOf(call({ signal })), reason, 'or before')

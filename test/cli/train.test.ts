@@ -120,7 +120,7 @@ t.test('average and perplexity', async t => {
 t.test('misuse', async t => {
   writeFileSync(at('binary'), Buffer.from([255, 253, 0]))
   const cases: [string[], number, RegExp][] = [
-    [['train', at('x')], 2, /expected --preset or --config/],
+    [['train', at('x')], 2, /expected --preset, --config or --from/],
     [['train', at('x'), ...shape], 2, /expected --data/],
     [['train', at('whole'), ...training], 1, /already holds a run/],
     [['train', at('whole'), ...training, '--resume', '--seed', '1'], 1, /seed 0, not 1/],
