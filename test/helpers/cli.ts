@@ -9,7 +9,7 @@ import { compileCli, outcome } from './compiled-cli.js'
 export const root = join(import.meta.dirname, '..', '..')
 export const tinyConfig = join(root, 'examples', 'tiny.json')
 export const main = join(compiled(), 'dist', 'cli', 'main.js')
-const addon = process.env.OPENELM_ADDON ?? addonPaths(root).find(existsSync) ?? 'none'
+export const addon = process.env.OPENELM_ADDON ?? addonPaths(root).find(existsSync) ?? 'none'
 
 /** Where the command line is compiled, as users have it: once for all files of tests that run it. */
 function compiled(): string {
