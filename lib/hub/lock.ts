@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { ioError } from '../files.js'
 import { pause } from './pause.js'
@@ -22,7 +22,7 @@ export async function withLock<Result>(
   const owner = JSON.stringify({ pid: process.pid, host: hostname(), id: randomUUID() })
   while (!(await take(file, owner))) {
     signal?.throwIfAborted()
-    if (await isStale(file)) await takeAway(file)
+    if (await isStale(file)) await takeAway(file, signal)
     else await pause(waitMs, signal)
   }
   const touch = setInterval(() => {
@@ -68,9 +68,9 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** By a new name first, for which one of several that wait is the first. */
-async function takeAway(file: string): Promise<void> {
-  const aside = `${file}.${randomUUID()}`
-  await rename(file, aside).catch(() => {})
-  await rm(aside, { force: true })
+/** One at a time, and each looks again: by now the lock may be that of another who waited. */
+async function takeAway(file: string, signal: AbortSignal | undefined): Promise<void> {
+  await withLock(`${file}.stale`, signal, async () => {
+    if (await isStale(file)) await rm(file, { force: true })
+  })
 }

@@ -1,9 +1,11 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { scanCacheDir } from '@huggingface/hub'
 import t from 'tap'
 import { start } from '../helpers/cli.js'
 import { outcome } from '../helpers/compiled-cli.js'
-import { commit, MockHub } from '../hub/mock-hub.js'
+import { commit, MockHub, sha256 } from '../hub/mock-hub.js'
 import { sourceFiles } from '../hub/source.js'
 
 t.test('pull prints the directory, and other commands take the name', async t => {
@@ -34,36 +36,71 @@ t.test('two processes at a time download once', async t => {
   t.equal(hub.downloads.filter(({ origin }) => origin === 'cdn').length, 1)
 })
 
-t.test('kills, and the pull after them goes on where they were', async t => {
+t.test('a kill at any byte, and the next pull goes on from there', async t => {
   const hub = await MockHub.start(t)
   for (const [name, content] of sourceFiles(t)) hub.files.set(name, content)
   const content = hub.files.get('model.safetensors')!
-  hub.faults.set('model.safetensors', { slowMs: 1 })
-  const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: join(t.testdirName, 'cache') }
-  for (let kill = 0; kill < 4; kill++) {
-    const before = hub.downloads.length
+  const cacheDir = join(t.testdirName, 'cache')
+  const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cacheDir, HF_TOKEN: 'secret' }
+  const blob = join(cacheDir, 'models--apple--tiny', 'blobs', sha256(content))
+  const partial = `${blob}.openelm-incomplete`
+  const between = Array.from({ length: 18 }, (_, i) => Math.floor(((i + 1) * content.length) / 19))
+  const offsets = [1, ...between, content.length - 1]
+  for (const [i, offset] of offsets.entries()) {
+    const halted = new Promise<void>(onHalt =>
+      hub.faults.set('model.safetensors', { haltAt: offset, onHalt }),
+    )
     const child = start(['pull', 'apple/tiny'], env)
     const ended = outcome(child)
-    while (hub.downloads.length === before && child.exitCode === null) await pause(5)
-    await pause(20 + 10 * kill)
+    await Promise.race([halted, ended])
+    // Every other one is killed while bytes may still be on their way to its file.
+    while (i % 2 === 0 && child.exitCode === null && sizeOf(partial) < offset) await setTimeout(1)
     child.kill('SIGKILL')
     await ended
+    t.equal(child.signalCode, 'SIGKILL')
   }
   hub.faults.clear()
   const { stdout, code } = await outcome(start(['pull', 'apple/tiny'], env))
   t.equal(code, 0)
-  t.ok(readFileSync(join(stdout.trim(), 'model.safetensors')).equals(content))
-  const begins = hub.downloads
-    .filter(({ origin }) => origin === 'cdn')
-    .map(({ range }) => Number(/\d+/.exec(range ?? '0')![0]))
-  t.same(
-    begins,
-    begins.toSorted((a, b) => a - b),
-    'no byte was asked for again',
-  )
-  t.ok(begins.at(-1)! > 0)
+  const snapshot = stdout.trim()
+  t.equal(sha256(readFileSync(join(snapshot, 'model.safetensors'))), sha256(content))
+
+  const toCdn = hub.asked.filter(({ origin }) => origin === 'cdn')
+  const begins = toCdn.map(({ range }) => Number(/\d+/.exec(range ?? '0')![0]))
+  t.equal(begins.length, offsets.length + 1)
+  for (const [i, offset] of offsets.entries()) {
+    const begin = begins[i + 1]!
+    if (i % 2 === 0) t.equal(begin, offset)
+    else t.ok(begin >= begins[i]! && begin <= offset, `${begin} is of what had come of ${offset}`)
+  }
+  t.ok(toCdn.every(({ authorization }) => authorization === undefined))
+  const { repos, warnings } = await scanCacheDir(cacheDir)
+  t.match(repos, [{ id: { name: 'apple/tiny' }, revisions: [{ commitOid: commit }] }])
+  t.same(warnings, [])
 })
 
-function pause(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms))
+t.test('who waits for a pull that is killed takes it up', async t => {
+  const hub = await MockHub.start(t)
+  for (const [name, content] of sourceFiles(t)) hub.files.set(name, content)
+  const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: join(t.testdirName, 'cache') }
+  const halted = new Promise<void>(onHalt =>
+    hub.faults.set('model.safetensors', { haltAt: 100_000, onHalt }),
+  )
+  const first = start(['pull', 'apple/tiny'], env)
+  const killed = outcome(first)
+  await Promise.race([halted, killed])
+  const others = [1, 2].map(() => outcome(start(['pull', 'apple/tiny'], env)))
+  const isList = ({ path }: { path: string }) => path.startsWith('/api/')
+  while (hub.asked.filter(isList).length < 3) await setTimeout(1)
+  hub.faults.clear()
+  first.kill('SIGKILL')
+  await killed
+  for (const { code, stderr } of await Promise.all(others)) {
+    t.same({ code, stderr }, { code: 0, stderr: '' })
+  }
+  t.equal(hub.downloads.filter(({ origin }) => origin === 'cdn').length, 2)
+})
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }

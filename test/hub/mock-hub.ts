@@ -13,8 +13,12 @@ export interface Fault {
   /** An answer of this status, `times` times. */
   status?: number
   ignoresRanges?: boolean
-  /** Sends whoever asks back to where he is. */
-  redirectsToItself?: boolean
+  /** Sends no byte of the file beyond this one, and ends nothing. */
+  haltAt?: number
+  /** Called when all before that are under way. */
+  onHalt?: () => void
+  /** Sends whoever asks back to where he is, or from origin to origin and back. */
+  redirects?: 'to itself' | 'back'
   /** Milliseconds between pieces of 1,000 bytes. */
   slowMs?: number
 }
@@ -77,7 +81,8 @@ export class MockHub {
     const path = this.#note('hub', request)
     if (this.refusal) {
       const { status, code } = this.refusal
-      response.writeHead(status, code ? { 'x-error-code': code } : {}).end()
+      const header = code === undefined ? {} : { 'x-error-code': code }
+      response.writeHead(status, { 'retry-after': '0', ...header }).end()
       return
     }
     const [, type, listed] = /^\/api\/(models|datasets)\/(.+)\/revision\/[^/]+$/.exec(path) ?? []
@@ -85,7 +90,7 @@ export class MockHub {
     const file = this.#find(path)
     if (repository) this.#list(repository, response)
     else if (!file) response.writeHead(404, { 'x-error-code': 'EntryNotFound' }).end()
-    else if (this.faults.get(file.name)?.redirectsToItself) {
+    else if (this.faults.get(file.name)?.redirects === 'to itself') {
       response.writeHead(302, { location: request.url! }).end()
     } else if (isLarge(file.name)) {
       response.writeHead(302, { location: `${address(this.#cdn)}${request.url}` }).end()
@@ -93,7 +98,10 @@ export class MockHub {
   }
 
   #answerCdn(request: IncomingMessage, response: ServerResponse): void {
-    this.#send(this.#find(this.#note('cdn', request))!, request, response)
+    const file = this.#find(this.#note('cdn', request))!
+    if (this.faults.get(file.name)?.redirects === 'back') {
+      response.writeHead(302, { location: `${this.endpoint}${request.url}` }).end()
+    } else this.#send(file, request, response)
   }
 
   get #models() {
@@ -143,7 +151,9 @@ export class MockHub {
     const rest = content.subarray(begin)
     const length = { 'content-length': String(rest.length) }
     response.writeHead(begin > 0 ? 206 : 200, length)
-    if (cutAfter !== undefined && isFaulty) {
+    if (fault.haltAt !== undefined) {
+      response.write(content.subarray(begin, fault.haltAt), fault.onHalt)
+    } else if (cutAfter !== undefined && isFaulty) {
       response.write(rest.subarray(0, cutAfter))
       setTimeout(() => response.destroy(), 20)
     } else if (fault.slowMs !== undefined) void trickle(response, rest, fault.slowMs)

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import {
   existsSync,
   mkdirSync,
@@ -144,11 +145,14 @@ t.test('a byte that is wrong, and lengths that are', async t => {
   const lfs = { sha256: sha256(content), size: content.length - 5 }
   hub.lies.set('model.safetensors', { lfs })
   await t.rejects(pull(), corrupt)
+  t.notOk(blobs().includes(sha256(content)))
+  hub.lies.set('model.safetensors', { lfs: { ...lfs, size: content.length + 5 } })
+  const short = { code: 'DOWNLOAD_FAILED', message: /it ended after \d+ bytes/ }
+  await t.rejects(pull(), short)
   hub.lies.clear()
   hub.files.set('config.json', Buffer.concat([hub.files.get('config.json')!, Buffer.from(' ')]))
   hub.faults.set('config.json', { flipByte: 3 })
   await t.rejects(pull(), { code: 'CORRUPT_DOWNLOAD', message: /config.json/ })
-  t.notOk(blobs().includes(sha256(content)))
   hub.faults.clear()
   const directory = await pull()
   t.ok(readFileSync(join(directory, 'model.safetensors')).equals(content))
@@ -212,10 +216,13 @@ t.test('an abort is heard at once, and keeps what has come', async t => {
 
 t.test('offline, nothing is asked of anyone', async t => {
   const { hub, cacheDir, pull } = await begin(t)
+  let sockets = 0
+  const count = () => sockets++
+  subscribe('net.client.socket', count)
+  t.teardown(() => unsubscribe('net.client.socket', count))
   const directory = await pull()
-  const { fetch } = globalThis
-  globalThis.fetch = () => t.fail('a request') as never
-  t.teardown(() => (globalThis.fetch = fetch))
+  t.ok(sockets > 0, 'sockets are counted')
+  sockets = 0
   hub.asked.length = 0
   t.equal(await pull({ offline: true }), directory)
   t.equal(await pull({ offline: true }, `apple/tiny@${commit}`), directory)
@@ -228,6 +235,7 @@ t.test('offline, nothing is asked of anyone', async t => {
   })
   await t.rejects(pull({ cacheDir: `${cacheDir}-2` }), { code: 'MODEL_NOT_FOUND' })
   t.same(hub.asked, [])
+  t.equal(sockets, 0)
 })
 
 t.test('without a network, the model as it was will do, with a warning', async t => {
@@ -261,9 +269,21 @@ t.test('what the hub refuses', async t => {
   await refuse(401, 'RepoNotFound', { code: 'MODEL_NOT_FOUND' })
   await refuse(404, 'RevisionNotFound', { code: 'MODEL_NOT_FOUND', message: /no such revision/ })
   await refuse(400, undefined, { code: 'DOWNLOAD_FAILED', message: /answered 400/ })
+  await refuse(503, undefined, { code: 'DOWNLOAD_FAILED', message: /answered 503/ })
   hub.refusal = undefined
-  hub.faults.set('model.safetensors', { redirectsToItself: true })
-  await t.rejects(pull(), { code: 'DOWNLOAD_FAILED', message: /redirect/ })
+  for (const redirects of ['to itself', 'back'] as const) {
+    hub.faults.set('model.safetensors', { redirects })
+    hub.asked.length = 0
+    await t.rejects(pull({ token: 'secret' }), { code: 'DOWNLOAD_FAILED', message: /redirect/ })
+    const told = hub.asked.filter(({ authorization }) => authorization !== undefined)
+    t.ok(told.length > 0 && told.every(({ origin }) => origin === 'hub'))
+  }
+  hub.faults.clear()
+  for (const status of [401, 404]) {
+    hub.faults.set('model.safetensors', { status })
+    const code = status === 404 ? 'MODEL_NOT_FOUND' : 'ACCESS_DENIED'
+    await t.rejects(pull(), { code }, `${status} for a file alone`)
+  }
   hub.files.delete('config.json')
   await t.rejects(pull(), { code: 'MODEL_NOT_FOUND', message: /has no config.json/ })
 })
