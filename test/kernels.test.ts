@@ -48,7 +48,7 @@ t.test('the kernels', { skip }, async t => {
   if (!t.equal(built.status, 0, 'it builds')) {
     return t.comment(configured.stderr, built.stdout, built.stderr)
   }
-  const training = ['gradients', 'training']
+  const training = ['adapted-layer', 'gradients', 'training']
   assertCases(t, backends)
   assertCases(t, [...backends, 'load', 'ops', ...training], { OPENELM_CPU_KERNELS: 'scalar' })
   assertCases(t, [...backends, ...training], { OPENELM_CPU_KERNELS: 'avx2' })

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
       {"load", test_load},
       {"ops", test_ops},
       {"presets", test_presets},
+      {"adapted-layer", test_adapted_layer},
       {"adapters", test_adapters},
       {"models", test_models},
       {"oracle", test_oracle},

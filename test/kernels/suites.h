@@ -11,6 +11,7 @@ void test_thread_pool();
 void test_load();
 void test_ops();
 void test_presets();
+void test_adapted_layer();
 void test_adapters();
 void test_models();
 void test_oracle();

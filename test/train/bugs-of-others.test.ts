@@ -19,10 +19,12 @@ const tests: Record<string, readonly (readonly [file: string, title: string])[]>
   '4 dropout of DoRA on the wrong path': [
     ['train/adapter-gradients', 'dropout is on the path of the adapter alone'],
     ['train/adapter-gradients', 'gradients under dropout are slopes of the loss'],
+    ['kernels', 'adapted-layer'],
   ],
   '5 DoRA beside quantised weights computes nonsense': [
     ['train/frozen-weights', 'exactly as beside the numbers that it means'],
     ['adapters/run-time', ' an adapter computes what a merged model does'],
+    ['adapters/merge', 'an adapter that has learnt beside quantised weights belongs to them'],
   ],
   '6 the scale: alpha not divided by the rank, rsLoRA ignored, alpha lost in a conversion': [
     ['adapters/merge', 'alpha by pattern, and the scale of rsLoRA'],
