@@ -105,6 +105,21 @@ t.test('a quantised base, and what rounding keeps of a small change', async t =>
   t.ok(exact.kept.smallest > 0.99)
 })
 
+t.test('an adapter that has learnt beside quantised weights belongs to them', async t => {
+  const adapter = join(dir, 'of q4')
+  writePeft(adapter, {})
+  const file = join(adapter, 'adapter_model.safetensors')
+  const tensors = readSafetensors(file)
+  writeSafetensors(file, tensors, { format: 'pt', 'openelm.base_dtype': 'q4' })
+  const { remarks } = await merge(base, [adapter], join(dir, 'merged of q4'))
+  t.match(remarks, [/of q4 has learnt beside q4 weights .* these are float32$/])
+  const small = join(dir, 'q4')
+  await quantize(base, small, { dtype: 'q4' })
+  t.same((await merge(small, [adapter], join(dir, 'merged q4'))).remarks, [])
+  const plain = await merge(base, [join(dir, 'peft lora')], join(dir, 'merged plain'))
+  t.same(plain.remarks, [])
+})
+
 t.test('what cannot be merged is refused, and nothing is left behind', async t => {
   const out = join(dir, 'refused')
   const [lora, dora] = [join(dir, 'peft lora'), join(dir, 'peft dora')]

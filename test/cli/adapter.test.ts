@@ -29,6 +29,19 @@ t.test('commands that run a model run it with an adapter', async t => {
   t.ok(Math.abs(halved / (await perplexity(merged)) - 1) < 1e-5)
 })
 
+t.test('one that has learnt beside quantised weights is told of others', async t => {
+  const adapter = await writeRandomAdapter(join(dir, 'of q4'), model, 'lora', 'q4')
+  const remark = /of q4 has learnt beside q4 weights and makes up for their errors; these are /
+  const args = ['-m', model, '--adapter', adapter]
+  const limits = ['--backend', 'cpu', '--max-tokens', '1']
+  const told = await run('generate', 'x', ...args, ...limits)
+  t.match(told, { code: 0, stderr: remark })
+  const fitting = await run('generate', 'x', ...args, ...limits, '--dtype', 'q4')
+  t.same({ code: fitting.code, stderr: fitting.stderr }, { code: 0, stderr: '' })
+  t.match(await run('merge', join(dir, 'of-q4'), ...args), { code: 0, stderr: remark })
+  t.match(await succeed(t, 'inspect', adapter), /^learnt beside +q4 weights$/m)
+})
+
 t.test('wrong usage', async t => {
   const fail = async (args: string[], code: number, message: RegExp) => {
     const result = await run('generate', 'x', '-m', model, '--backend', 'cpu', ...args)

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { configToJson, presets } from '../../lib/config.js'
+import type { DType } from '../../lib/tensor-headers.js'
+import { finetuningMemory } from '../../lib/train/index.js'
 import { initTiny, run, succeed } from '../helpers/cli.js'
 import { readSafetensors } from '../helpers/safetensors.js'
 
@@ -38,6 +40,41 @@ t.test('inspect counts what the released models have', async t => {
     shown.filter(name => !inFile.includes(name)),
     ['rms_norm_eps'], // which a file has when it is not the usual one
   )
+})
+
+t.test('inspect tells the memory of fine-tuning, by method and dtype', async t => {
+  const args = ['inspect', '--preset', '270M', '--finetune', '1024']
+  const found = async (...more: string[]) =>
+    JSON.parse(await succeed(t, ...args, '--json', ...more)).memory.finetuning as Row[]
+  interface Row {
+    method: 'lora' | 'dora' | 'full'
+    recompute: boolean
+    bytes: Record<DType, number>
+  }
+  const rows = await found()
+  const tokens = 1024
+  for (const { method, recompute, bytes } of rows) {
+    for (const [dtype, count] of Object.entries(bytes) as [DType, number][]) {
+      const shape = { method, rank: 16, dtype, tokens, recompute }
+      t.equal(count, finetuningMemory(presets['270M'], shape), `${method}, ${dtype}`)
+    }
+    const { float32, bfloat16, q8, q4 } = bytes
+    if (method === 'full') t.same(Object.keys(bytes), ['float32'])
+    else t.ok(float32 > bfloat16 && bfloat16 > q8 && q8 > q4)
+  }
+  const kinds = ['lora', 'dora', 'full'].flatMap(method => [`${method} false`, `${method} true`])
+  t.same(
+    rows.map(({ method, recompute }) => `${method} ${recompute}`),
+    kinds,
+  )
+  const wide = await found('--rank', '64')
+  t.ok(wide[0]!.bytes.q8 > rows[0]!.bytes.q8, 'a wider adapter takes more')
+
+  const table = await succeed(t, ...args)
+  t.match(table, /^fine-tuning +float32 +float16 +bfloat16 +q8 +q4$/m)
+  t.match(table, /^lora, recomputed( +\d[\d.]* [MG]iB){5}$/m)
+  t.match(table, /^full +\d[\d.]* GiB *$/m)
+  t.match(await run(...args.slice(0, -1), '0'), { code: 2, stderr: /--finetune/ })
 })
 
 t.test('inspect lists the tensors of a checkpoint', async t => {

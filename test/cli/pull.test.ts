@@ -1,10 +1,13 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { scanCacheDir } from '@huggingface/hub'
 import t from 'tap'
+import { writeCheckpoint } from '../../lib/checkpoint.js'
+import { randomWeights } from '../../lib/random-weights.js'
 import { start } from '../helpers/cli.js'
 import { outcome } from '../helpers/compiled-cli.js'
+import { tiny, tinyTokenizer } from '../helpers/training.js'
 import { commit, MockHub, sha256 } from '../hub/mock-hub.js'
 import { sourceFiles } from '../hub/source.js'
 
@@ -22,6 +25,35 @@ t.test('pull prints the directory, and other commands take the name', async t =>
   const none = await run('pull', 'apple/none')
   t.match(none, { code: 1, stderr: /MODEL_NOT_FOUND/ })
   t.match(await run('pull', 'none'), { code: 2, stderr: /owner\/name/ })
+})
+
+t.test('finetune brings its base, and keeps the name in the adapter', async t => {
+  const hub = await MockHub.start(t)
+  const source = t.testdir()
+  const companions = new Map([['tokenizer.json', Buffer.from(JSON.stringify(tinyTokenizer))]])
+  await writeCheckpoint(join(source, 'tiny'), tiny, 'float32', randomWeights(tiny, 1n), {
+    companions,
+  })
+  for (const name of readdirSync(join(source, 'tiny'))) {
+    hub.files.set(name, readFileSync(join(source, 'tiny', name)))
+  }
+  const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: join(t.testdirName, 'cache') }
+  const rows = join(t.testdirName, 'rows.jsonl')
+  writeFileSync(rows, JSON.stringify({ text: 'The keeper had two lamps.' }))
+  const at = (name: string) => join(t.testdirName, name)
+  const tune = (name: string, more = {}) => {
+    const args = ['finetune', at(name), '-m', 'apple/tiny', '--data', rows, '--steps', '1']
+    return outcome(start(args, { ...env, ...more }))
+  }
+  const { code, stderr } = await tune('run')
+  t.equal(code, 0, stderr)
+  const config = readFileSync(join(at('run'), 'step-00000001', 'adapter_config.json'), 'utf8')
+  t.equal(JSON.parse(config).base_model_name_or_path, 'apple/tiny')
+  const downloads = hub.downloads.length
+  t.ok(downloads > 0)
+  t.match(await tune('again', { HF_HUB_OFFLINE: '1' }), { code: 0 })
+  t.equal(hub.downloads.length, downloads, 'what is there is not brought again')
+  t.match(await tune('run'), { code: 1, stderr: /already holds a run/ })
 })
 
 t.test('two processes at a time download once', async t => {
