@@ -5,14 +5,20 @@ import { type GenerationRequest, runGenerations, type Usage } from './generation
 import { toApiError } from './openai-error.js'
 import type { Visit } from './queue.js'
 
-/** Tokens that come within so many milliseconds are one event. */
-const gatherMs = 5
+/** Tokens that come within so many milliseconds are one event, of which a screen shows 60 a second. */
+const gatherMs = 15
 
 /** A part of a choice, as it comes. */
 export interface Delta {
   readonly index: number
   readonly text: string
   readonly chunks: readonly GenerateChunk[]
+}
+
+/** A part of a choice that is not sent yet. */
+interface HeldDelta extends Delta {
+  text: string
+  readonly chunks: GenerateChunk[]
 }
 
 /** How the answers to a request look: what differs between completions and chat completions. */
@@ -92,7 +98,7 @@ async function stream(
   format: AnswerFormat,
 ): Promise<void> {
   /** What was not sent yet of each choice: an event for each token would cost more than a small model. */
-  const held = new Map<number, Delta>()
+  const held = new Map<number, HeldDelta>()
   let timer: NodeJS.Timeout | undefined
   let lastTime = Number.NEGATIVE_INFINITY
   const flush = () => {
@@ -123,15 +129,19 @@ async function stream(
         if (first) firsts.set(index, first)
       },
       chunk(index, chunk) {
-        sendFirst(index)
+        if (firsts.size > 0) sendFirst(index)
         if (chunk.text === '' && !format.hasLogprobs) return
-        const before = held.get(index)
-        const chunks = format.hasLogprobs ? [...(before?.chunks ?? []), chunk] : []
-        const delta = { index, text: (before?.text ?? '') + chunk.text, chunks }
-        held.set(index, delta)
+        let delta = held.get(index)
+        if (!delta) {
+          delta = { index, text: '', chunks: [] }
+          held.set(index, delta)
+        }
+        delta.text += chunk.text
+        if (format.hasLogprobs) delta.chunks.push(chunk)
+        if (timer !== undefined) return
         const wait = lastTime + gatherMs - performance.now()
-        if (wait <= 0) flush()
-        else timer ??= setTimeout(flush, wait)
+        if (wait > 0) timer = setTimeout(flush, wait)
+        else flush()
       },
       end(index, finishReason) {
         sendFirst(index)
