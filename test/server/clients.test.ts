@@ -1,11 +1,19 @@
 /** Other people's clients against `openelm serve`: `npm ci --prefix test/clients` installs them. */
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { OpenELM } from '../../lib/index.js'
 import { importClient, skip } from '../ai-sdk/installed.js'
 import { start } from '../helpers/cli.js'
+
+// Before there are connections: while a module is evaluated, nobody sees that the server closes idle ones.
+const [openai, aiSdkProvider, ai, langChain] = await Promise.all(
+  ['openai', '@ai-sdk/openai-compatible', 'ai6', '@langchain/openai'].map(name =>
+    skip ? undefined : importClient(name),
+  ),
+)
 
 const prompt = 'It was a fine evening, and'
 const messages = [{ role: 'user', content: prompt }] as const
@@ -29,12 +37,13 @@ async function cacheBytes(): Promise<number> {
 t.test('curl', async t => {
   const body = JSON.stringify({ prompt, temperature: 0 })
   const args = ['-sS', '-H', 'content-type: application/json', '-H', 'authorization: Bearer key']
-  const output = execFileSync('curl', [...args, '-d', body, `${baseURL}/completions`])
-  t.equal(JSON.parse(String(output)).choices[0].text, completion.text)
+  const request = [...args, '-d', body, `${baseURL}/completions`]
+  const { stdout } = await promisify(execFile)('curl', request)
+  t.equal(JSON.parse(stdout).choices[0].text, completion.text)
 })
 
 t.test('openai', { skip }, async t => {
-  const { default: OpenAI } = await importClient('openai')
+  const { default: OpenAI } = openai
   const client = new OpenAI({ baseURL, apiKey: 'key', maxRetries: 0 })
   const chat = { model: 'any', messages, temperature: 0, max_tokens: 16 }
   const text = { model: 'any', prompt, temperature: 0 }
@@ -90,8 +99,7 @@ t.test('openai', { skip }, async t => {
 })
 
 t.test('the AI SDK, as it talks with any server of this kind', { skip }, async t => {
-  const { createOpenAICompatible } = await importClient('@ai-sdk/openai-compatible')
-  const ai = await importClient('ai6')
+  const { createOpenAICompatible } = aiSdkProvider
   const provider = createOpenAICompatible({ name: 'openelm', baseURL, apiKey: 'key' })
   const limits = { temperature: 0, maxOutputTokens: 16, maxRetries: 0 }
   const chat = { model: provider('openelm-nano'), messages, ...limits }
@@ -111,7 +119,7 @@ t.test('the AI SDK, as it talks with any server of this kind', { skip }, async t
 })
 
 t.test('LangChain', { skip }, async t => {
-  const { ChatOpenAI, OpenAI } = await importClient('@langchain/openai')
+  const { ChatOpenAI, OpenAI } = langChain
   const options = { apiKey: 'key', temperature: 0, maxTokens: 16, configuration: { baseURL } }
   const chat = new ChatOpenAI({ ...options, model: 'openelm-nano', maxRetries: 0 })
   t.equal((await chat.invoke([['user', prompt]])).content, answer.text)

@@ -13,8 +13,7 @@ t.test('requests wait for their turn, and too many are sent away', async t => {
   const { post, get, refusal, url } = await startServer(t, { parallel: 1, maxQueue: 2 })
   const running = await Promise.all([post(path, endless)])
   const waiting = [1, 2].map(() => post(path, { ...endless, max_tokens: 3 }))
-  while (!(await (await fetch(`${url}/metrics`)).text()).includes('requests_deferred 2'))
-    await setTimeout(1)
+  await metricsUntil(url, /requests_deferred 2$/m)
   t.same(await refusal(path, endless), [503, 'server_busy', null])
   const refused = await post(path, endless)
   t.equal(refused.headers.get('retry-after'), '1')
@@ -31,15 +30,14 @@ t.test('who leaves ends its generation, also while it waits', async t => {
   const leave = new AbortController()
   const running = await post(path, endless, { signal: leave.signal })
   const waiting = post(path, endless, { signal: leave.signal })
-  await setTimeout(20)
+  await metricsUntil(url, /requests_deferred 1$/m)
   leave.abort()
   await t.rejects(waiting)
   await t.rejects(running.text())
   await untilIdle(model)
   t.equal((await post(path, { prompt: 'a', max_tokens: 1 })).status, 200)
-  const metrics = await (await fetch(`${url}/metrics`)).text()
-  t.match(metrics, /openelm_requests_processing 0\nopenelm_|openelm_requests_processing 0\n/)
-  t.match(metrics, 'openelm_requests_total{route="/v1/completions",status="499"} 2')
+  const left = /^openelm_requests_total\{route="\/v1\/completions",status="499"\} 2$/m
+  t.match(await metricsUntil(url, left), /^openelm_requests_processing 0$/m)
 })
 
 t.test('many disconnects at any time leave nothing behind', async t => {
@@ -118,3 +116,12 @@ t.test('who is slow to ask is sent away', async t => {
   t.match(String(answer), /^HTTP\/1.1 408/)
   await once(socket, 'close')
 })
+
+/** What the server tells Prometheus, once it tells that. */
+async function metricsUntil(url: string, line: RegExp): Promise<string> {
+  for (;;) {
+    const metrics = await (await fetch(`${url}/metrics`)).text()
+    if (line.test(metrics)) return metrics
+    await setTimeout(1)
+  }
+}
