@@ -1,8 +1,8 @@
 // Layer-wise scaling against uniform layers, the idea of OpenELM's paper at a size that a laptop trains:
 // node bench/layer-wise.mjs [WORK], after npm run build. Three seeds of each shape, as many at a time as
 // there are cores; an interrupted run goes on where it stopped. Writes layer-wise.jsonl and
-// layer-wise.svg beside this file and prints the table of layer-wise.md. Data and tokenizer are
-// openelm-nano's.
+// layer-wise.svg beside this file and prints the table of layer-wise.md. The data is what
+// layer-wise-corpus.sh brings, the tokenizer learnt from it.
 import { execFile, execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -13,7 +13,6 @@ import { drawCurves } from './layer-wise-curves.mjs'
 
 const root = resolve(import.meta.dirname, '..')
 const work = resolve(process.argv[2] ?? join(root, 'build', 'layer-wise'))
-const tokenizer = join(root, 'models', 'openelm-nano', 'tokenizer.json')
 const seeds = [1, 2, 3]
 
 const common = {
@@ -65,7 +64,7 @@ async function run(shape, seed) {
   const last = join(out, `step-${String(recipe.steps).padStart(8, '0')}`)
   if (!existsSync(last)) {
     await openelm(
-      ...['train', out, '--config', join(work, `${shape}.json`), '--tokenizer', tokenizer],
+      ...['train', out, '--config', join(work, `${shape}.json`)],
       ...['--recipe', join(work, 'recipe.json'), '--seed', String(seed), '--resume'],
       ...['--data', ...books('train'), '--validation', ...books('held-out')],
     )
@@ -81,7 +80,7 @@ async function run(shape, seed) {
   return { shape, seed, bitsPerByte, curve }
 }
 
-execFileSync(join(root, 'scripts', 'nano-corpus.sh'), [work])
+execFileSync(join(import.meta.dirname, 'layer-wise-corpus.sh'), [work])
 writeFileSync(join(work, 'recipe.json'), JSON.stringify(recipe))
 for (const [name, shape] of Object.entries(shapes)) {
   writeFileSync(join(work, `${name}.json`), JSON.stringify(shape))

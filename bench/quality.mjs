@@ -18,7 +18,7 @@ import { readFloat32 } from '../dist/read-float32.js'
 import { run } from './models.mjs'
 import { runCase } from './run-case.mjs'
 
-const novel = fileURLToPath(new URL('../test/data/northanger-abbey.txt', import.meta.url))
+const heldOut = fileURLToPath(new URL('../test/data/stories.jsonl', import.meta.url))
 const windowLength = 256
 
 /** @param stories the directory of stories260K, if it is to be measured. */
@@ -31,8 +31,8 @@ export async function measureQuality(stories) {
       const text = '16 stories of up to 256 tokens that the float32 model tells, at temperature 1'
       results.push(await compareFormats('stories260K', directory, text, tellStories, scratch))
     }
-    const text = 'northanger-abbey.txt of the tests, in windows of 256 tokens'
-    results.push(await compareFormats('openelm-nano', 'openelm-nano', text, readNovel, scratch))
+    const text = 'stories.jsonl of the tests'
+    results.push(await compareFormats('openelm-nano', 'openelm-nano', text, readStories, scratch))
   } finally {
     rmSync(scratch, { recursive: true })
   }
@@ -49,13 +49,9 @@ async function tellStories(model) {
   return stories
 }
 
-async function readNovel(model) {
-  const tokens = model.tokenizer.encode(readFileSync(novel, 'utf8'))
-  const windows = []
-  for (let begin = 0; begin < tokens.length; begin += windowLength) {
-    windows.push(tokens.slice(begin, begin + windowLength))
-  }
-  return windows.filter(window => window.length > 1)
+async function readStories({ tokenizer }) {
+  const lines = readFileSync(heldOut, 'utf8').trim().split('\n')
+  return lines.map(line => tokenizer.encode(JSON.parse(line).text).slice(0, windowLength))
 }
 
 async function compareFormats(name, directory, text, sequencesOf, scratch) {

@@ -2,8 +2,8 @@
 import { OpenELM } from 'openelm'
 
 const model = await OpenELM.load(process.argv[2] ?? 'openelm-nano')
-const context = 'She looked out of the'
-const choices = [' window', ' house', ' yesterday']
+const context = 'The bird lived in a big'
+const choices = [' tree', ' house', ' yesterday']
 
 // The context is computed once; a score leaves the session as it was.
 const session = model.createSession()

@@ -2,7 +2,7 @@
 import { OpenELM } from 'openelm'
 
 const model = await OpenELM.load(process.argv[2] ?? 'openelm-nano')
-const opening = 'The door was opened by an old man, who'
+const opening = 'One day, a little girl found a box, which'
 
 const session = model.createSession()
 await session.append(model.tokenizer.encode(opening))
@@ -17,11 +17,11 @@ for (const [i, { text }] of results.entries()) console.log(`${i + 1}: ${opening}
 // A session also goes back, and on from there.
 const [first] = forks
 const { position } = first
-const { text } = await first.generate(' "Who is there?" he asked,', { maxTokens: 15 })
-console.log(`4: ... "Who is there?" he asked,${text}`)
+const { text } = await first.generate(' "What is this?" she asked,', { maxTokens: 15 })
+console.log(`4: ... "What is this?" she asked,${text}`)
 first.rewind(position)
-const other = await first.generate(' He did not say a word', { maxTokens: 15 })
-console.log(`5: ... He did not say a word${other.text}`)
+const other = await first.generate(' She did not know what', { maxTokens: 15 })
+console.log(`5: ... She did not know what${other.text}`)
 
 for (const used of [session, ...forks]) used.dispose()
 await model.dispose()

@@ -7,7 +7,7 @@ const options = { maxTokens: 400, ignoreEos: true, signal: controller.signal }
 
 let tokens = 0
 try {
-  for await (const { text } of model.stream('It was a fine evening, and', options)) {
+  for await (const { text } of model.stream('Once upon a time, there was', options)) {
     process.stdout.write(text)
     tokens++
     // A user who leaves, a time limit, a server that is shut down: all abort the signal.

@@ -1,24 +1,38 @@
 #!/bin/sh
-# Prints the bits per byte of the novel that openelm-nano has not seen: scripts/measure-nano.sh [WORK].
-# Measures the bundled model, and where train-nano.sh has left a run in WORK, the last checkpoint and
-# the mean of the last five. Needs the built package, xz, and what nano-corpus.sh needs.
+# Prints how well openelm-nano tells stories, beside its teacher: scripts/measure-nano.sh TEACHER [WORK].
+# Measures the bundled model, and the steps before it that train-nano.sh has left in WORK. Needs the
+# built package.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-work=${1:-$root/build/openelm-nano}
-"$root/scripts/nano-corpus.sh" "$work" >&2
+nano=$root/models/openelm-nano
+teacher=$(cd "$1" && pwd)
+work=${2:-$root/build/openelm-nano}
+mkdir -p "$work"
 cd "$work"
-text=corpus/held-out/northanger-abbey.txt
 
-# measure WHAT MODEL DTYPE
 measure() {
-  node "$root/dist/cli/main.js" perplexity -m "$2" "$text" --dtype "$3" --backend cpu --json |
-    node -p "'$1, $3: ' + JSON.parse(fs.readFileSync(0)).bitsPerByte.toFixed(4)"
+  name=$1
+  shift
+  node "$root/scripts/nano/measure-$name.mjs" "$@"
 }
+newest() { ls -d "$1"/step-* | tail -n 1; }
 
-xz -9e --stdout "$text" |
-  node -p "'xz -9e: ' + (8 * fs.readFileSync(0).length / fs.statSync('$text').size).toFixed(4)"
+[ -e held-out.jsonl ] ||
+  node "$root/scripts/nano/tell-stories.mjs" "$teacher" 1000000 1000750 held-out.jsonl
+
+echo 'Bits per byte of 500 stories that the teacher told, and that the model has not read'
+echo "the teacher, float32: $(measure stories held-out.jsonl "$teacher" float32)"
 if [ -d averaged ]; then
-  measure 'the last checkpoint' "$(ls -d run/step-* | tail -n 1)" float32
-  measure 'the mean of the last five' averaged float32
+  echo "pretrained, the last checkpoint: $(measure stories held-out.jsonl "$(newest pretrained)" float32)"
+  echo "pretrained, the mean of the last five: $(measure stories held-out.jsonl averaged float32)"
 fi
-for dtype in float32 bfloat16 q8 q4; do measure openelm-nano openelm-nano $dtype; done
+for dtype in float32 bfloat16 q8 q4; do
+  echo "openelm-nano, $dtype: $(measure stories held-out.jsonl "$nano" $dtype)"
+done
+
+echo 'Answers to 200 wishes for three things that no story was told about together'
+if [ -d averaged ]; then
+  echo "pretrained: $(measure answers "$teacher" averaged)"
+  echo "tuned: $(measure answers "$teacher" "$(newest tuned)")"
+fi
+echo "openelm-nano: $(measure answers "$teacher" "$nano")"

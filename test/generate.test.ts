@@ -7,7 +7,7 @@ import { isEmulated, testBackend, untilIdle, volume } from './helpers/backend.js
 import { writeTinyModel } from './helpers/tiny-model.js'
 
 const prompt = 'It was a fine evening, and'
-const greedyText = ' she was not at all, and she was not at all, and she was not at all'
+const greedyText = ' a little girl named Lily. She loved to play with her toys'
 
 async function collect(stream: AsyncGenerator<GenerateChunk, GenerateResult>) {
   const chunks: GenerateChunk[] = []
@@ -62,9 +62,9 @@ t.test('the bundled model', async t => {
   })
 
   t.test('ends at a stop sequence, and shows none of it', async t => {
-    const stopSequences = ['nothing like this', 'not at', 'at all']
+    const stopSequences = ['nothing like this', 'named Lily', 'Lily.']
     const { chunks, result } = await collect(model.stream(prompt, { stopSequences }))
-    t.equal(result.text, ' she was ')
+    t.equal(result.text, ' a little girl ')
     t.equal(result.finishReason, 'stop')
     t.equal(chunks.map(chunk => chunk.text).join(''), result.text)
     t.equal(result.tokens.length, chunks.length)
@@ -81,10 +81,10 @@ t.test('the bundled model', async t => {
 
   const skipStory = isEmulated && 'an emulator takes minutes for a whole story'
   t.test('ends where the model ends the text', { skip: skipStory }, async t => {
-    // This model seldom ends its texts: the token before the first comma does it here.
+    // Stories are long: the token before the first full stop ends them here.
     const { tokens, text } = await model.generate(prompt, { maxTokens: 20 })
     const end =
-      tokens[model.tokenizer.encode(prompt + text.split(',')[0]).length - promptTokens - 1]!
+      tokens[model.tokenizer.encode(prompt + text.split('.')[0]).length - promptTokens - 1]!
     const directory = t.testdir()
     cpSync(bundledModel('openelm-nano')!, directory, { recursive: true })
     const settings = JSON.stringify({ eos_token_id: [2, end] })
@@ -146,8 +146,8 @@ t.test('the bundled model', async t => {
   })
 
   t.test('scores continuations', async t => {
-    const story = await model.score(prompt, ' she was not at all')
-    const noise = await model.score(prompt, ' all not at she was')
+    const story = await model.score(prompt, ' a little girl named Lily')
+    const noise = await model.score(prompt, ' named Lily girl little a')
     t.ok(story.isGreedy)
     t.notOk(noise.isGreedy)
     t.ok(story.logprob > noise.logprob + 5)
@@ -190,7 +190,7 @@ t.test('the bundled model', async t => {
     using _ = model.createSession({ contextLength: 100 })
     const cached = 2 * model.config.numKvHeads.reduce((sum, heads) => sum + heads, 0) * 32
     t.ok(model.memory.kvCache >= cached * 100 * 4)
-    t.ok(model.memory.weights >= 2_306_880 * 4)
+    t.ok(model.memory.weights >= 1_026_048 * 4)
   })
 })
 

@@ -260,7 +260,7 @@ t.test('the bundled model continues a text as the oracle does', async t => {
   const prompt = 'It was a fine evening, and'
   const bos = 1
   const tokens = (text: string) => [bos, ...tokenizer.encode(text).ids]
-  const ids = tokens(`${prompt} she was not at all, and she was not at all`)
+  const ids = tokens(`${prompt} a little girl named Lily. She loved to play with her toys`)
   const promptLength = tokens(prompt).length
 
   // A token depends on those before it alone, so one pass over the whole text checks each choice.

