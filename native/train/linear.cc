@@ -17,6 +17,24 @@ void linear(Workers<T>& workers, const T* x, WeightOf<T> weight, int rows, int i
 }
 
 template <typename T>
+void linear_both(Workers<T>& workers, const T* x, int rows, int in, const LinearPart<T>& first,
+                 const LinearPart<T>& second) {
+  const auto right = [&](const LinearPart<T>& part) -> typename Matmul<T>::Right {
+    return {rows_of(part.weight, in).transposed(), part.width, part.result};
+  };
+  workers.matmul.assign_both(rows_of(x, in), rows, in, right(first), right(second));
+}
+
+template <typename T>
+void linear_dx_both(Workers<T>& workers, const T* dy, int rows, int out, const LinearPart<T>& first,
+                    const LinearPart<T>& second) {
+  const auto right = [&](const LinearPart<T>& part) -> typename Matmul<T>::Right {
+    return {rows_of(part.weight, part.width), part.width, part.result};
+  };
+  workers.matmul.assign_both(rows_of(dy, out), rows, out, right(first), right(second));
+}
+
+template <typename T>
 void linear_add(Workers<T>& workers, const T* x, WeightOf<T> weight, int rows, int in, int out,
                 T* y) {
   workers.matmul.accumulate(rows_of(x, in), rows_of(weight, in).transposed(), rows, out, in, y,
@@ -42,11 +60,15 @@ void linear_dweight(Workers<T>& workers, const T* x, const T* dy, const RowBlock
                             Depths(rows.depths), dweight, in);
 }
 
-#define INSTANTIATE(T)                                                              \
-  template void linear(Workers<T>&, const T*, Weight<T>, int, int, int, T*);        \
-  template void linear_add(Workers<T>&, const T*, Weight<T>, int, int, int, T*);    \
-  template void linear_dx(Workers<T>&, Weight<T>, const T*, int, int, int, T*);     \
-  template void linear_dx_add(Workers<T>&, Weight<T>, const T*, int, int, int, T*); \
+#define INSTANTIATE(T)                                                                \
+  template void linear(Workers<T>&, const T*, Weight<T>, int, int, int, T*);          \
+  template void linear_both(Workers<T>&, const T*, int, int, const LinearPart<T>&,    \
+                            const LinearPart<T>&);                                    \
+  template void linear_dx_both(Workers<T>&, const T*, int, int, const LinearPart<T>&, \
+                               const LinearPart<T>&);                                 \
+  template void linear_add(Workers<T>&, const T*, Weight<T>, int, int, int, T*);      \
+  template void linear_dx(Workers<T>&, Weight<T>, const T*, int, int, int, T*);       \
+  template void linear_dx_add(Workers<T>&, Weight<T>, const T*, int, int, int, T*);   \
   template void linear_dweight(Workers<T>&, const T*, const T*, const RowBlocks&, int, int, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

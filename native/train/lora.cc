@@ -38,10 +38,14 @@ template <typename T>
 void adapted_linear(Workers<T>& workers, const LinearTensors<T>& layer, const T* x, int rows,
                     const Dropout& dropout, const LoraScratch<T>& scratch, T* y) {
   const auto [in, out, weight, dweight, lora] = layer;
-  linear(workers, x, weight, rows, in, out, y);
-  if (!lora) return;
+  if (!lora) return linear(workers, x, weight, rows, in, out, y);
   const T* x1 = dropped(workers, layer, x, rows, dropout, scratch.x);
-  linear(workers, x1, lora->a, rows, in, lora->rank, lora->u);
+  if (dropout.none()) {
+    linear_both<T>(workers, x, rows, in, {weight, out, y}, {lora->a, lora->rank, lora->u});
+  } else {
+    linear(workers, x, weight, rows, in, out, y);
+    linear(workers, x1, lora->a, rows, in, lora->rank, lora->u);
+  }
   multiply_all(workers, lora->scale, rows, lora->rank, lora->u);
   linear_add(workers, lora->u, lora->b, rows, lora->rank, out, y);
   if (!lora->g) return;
@@ -94,15 +98,17 @@ void adapted_linear_backward(Workers<T>& workers, const LinearTensors<T>& layer,
     dv = scratch.dv;
   }
   linear_dweight(workers, lora->u, dv, blocks, lora->rank, out, lora->db);
-  linear_dx(workers, lora->b, dv, rows, lora->rank, out, scratch.du);
+  if (dx && dropout.none()) {
+    linear_dx_both<T>(workers, dv, rows, out, {weight, in, dx}, {lora->b, lora->rank, scratch.du});
+  } else {
+    linear_dx(workers, lora->b, dv, rows, lora->rank, out, scratch.du);
+  }
   multiply_all(workers, lora->scale, rows, lora->rank, scratch.du);
   const T* x1 = dropped(workers, layer, x, rows, dropout, scratch.x);
   linear_dweight(workers, x1, scratch.du, blocks, in, lora->rank, lora->da);
   if (!dx) return;
   if (dropout.none()) {
-    linear_dx(workers, weight, dv, rows, in, out, dx);
-    linear_dx_add(workers, lora->a, scratch.du, rows, in, lora->rank, dx);
-    return;
+    return linear_dx_add(workers, lora->a, scratch.du, rows, in, lora->rank, dx);
   }
   linear_dx(workers, weight, dy, rows, in, out, dx);
   linear_dx(workers, lora->a, scratch.du, rows, in, lora->rank, scratch.dx);

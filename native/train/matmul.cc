@@ -153,9 +153,14 @@ static int strip_columns(int depth) {
 }
 
 template <typename T>
-void Matmul<T>::multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
-                         bool adds) {
-  const auto left = pack<kTileRows>(pool_, a, 0, m, k, packed_a_);
+void Matmul<T>::pack_left(View<T> a, int m, const Depths& k) {
+  pack<kTileRows>(pool_, a, 0, m, k, packed_a_);
+}
+
+template <typename T>
+void Matmul<T>::multiply_left(View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
+                              bool adds) {
+  const Packed<kTileRows, T> left = {packed_a_.data(), ceil_div(m, kTileRows)};
   const int strip = strip_columns(k.size());
   for (int begin = 0; begin < n; begin += strip) {
     const int cols = std::min(strip, n - begin);

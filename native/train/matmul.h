@@ -67,9 +67,30 @@ class Matmul {
     multiply(a, b, m, n, k, c, c_stride, true);
   }
 
+  // The second factor of a product, which is c [m, n] in rows of n.
+  struct Right {
+    View<T> b;
+    int n;
+    T* c;
+  };
+  // The same as two calls of assign(), but a is copied once.
+  void assign_both(View<T> a, int m, int k, const Right& first, const Right& second) {
+    const Depths depths(k);
+    pack_left(a, m, depths);
+    for (const Right& right : {first, second}) {
+      multiply_left(right.b, m, right.n, depths, right.c, size_t(right.n), false);
+    }
+  }
+
  private:
   void multiply(View<T> a, View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride,
-                bool adds);
+                bool adds) {
+    pack_left(a, m, k);
+    multiply_left(b, m, n, k, c, c_stride, adds);
+  }
+  void pack_left(View<T> a, int m, const Depths& k);
+  // By the factor that pack_left() has left.
+  void multiply_left(View<T> b, int m, int n, const Depths& k, T* c, size_t c_stride, bool adds);
 
   TaskPool& pool_;
   const Kernels<T>& kernels_ = kernels<T>();
