@@ -1,5 +1,8 @@
-import { layerShapes, referenceLogits, tensorShapes } from '../reference.js'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ConfigJson, layerShapes, referenceLogits, tensorShapes } from '../reference.js'
 import { testConfigs } from './configs.js'
+import { encodeFloats, writeSafetensors } from './safetensors.js'
 
 /** Models that between them have each way a layer can be made. */
 const names = ['270M', 'odd-widths', 'head-80', 'plain-ffn-untied'] as const
@@ -12,9 +15,7 @@ const tokens = [1, 5, 42, 96, 7, 7, 3, 60, 11]
 export function oracleCases() {
   return names.map(name => {
     const config = testConfigs[name]
-    const weights = new Map(
-      [...tensorShapes(config)].map(([name, shape], index) => [name, randomTensor(shape, index)]),
-    )
+    const weights = oracleWeights(config)
     const { vocab_size: vocabSize } = config
     const logits = referenceLogits(config, weights, tokens).slice(-vocabSize)
     const layers = layerShapes(config)
@@ -40,6 +41,31 @@ export function formatOracleCases(cases = oracleCases()): string {
       .join(''),
   )
   return texts.join('\n')
+}
+
+/** Writes the models as checkpoints in float32, and returns each with what the file says of it. */
+export function writeOracleModels(directory: string) {
+  const file = join(import.meta.dirname, '..', 'data', 'oracle-logits.txt')
+  const texts = readFileSync(file, 'utf8').split('\n\n')
+  return names.map((name, index) => {
+    const config = testConfigs[name]
+    const folder = join(directory, name)
+    const tensors = [...oracleWeights(config)].map(([tensor, values]) => {
+      const shape = tensorShapes(config).get(tensor)!
+      return [tensor, { dtype: 'F32', shape, bytes: encodeFloats(values, 'F32') }] as const
+    })
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
+    writeSafetensors(join(folder, 'model.safetensors'), new Map(tensors))
+    const logits = texts[index]!.trim().split('\n').at(-1)!.split(' ').map(Number)
+    return { name, tokens, logits }
+  })
+}
+
+function oracleWeights(config: ConfigJson): Map<string, Float64Array> {
+  return new Map(
+    [...tensorShapes(config)].map(([name, shape], index) => [name, randomTensor(shape, index)]),
+  )
 }
 
 const word = new BigUint64Array(1)

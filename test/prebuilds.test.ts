@@ -1,0 +1,75 @@
+/** What `npm run prebuilds` makes of the addon for other systems, as far as it has made it. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { addonPaths } from '../lib/native.js'
+
+const root = join(import.meta.dirname, '..')
+const load = (name: string) => import(join(root, 'scripts', 'zig', name))
+const { targets } = await load('targets.mjs')
+const { prebuildFaults } = await load('prebuild-faults.mjs')
+const { readBinary } = await load('read-binary.mjs')
+const { readGyp } = await load('gyp.mjs')
+const { writeNodeApi } = await load('node-api-windows.mjs')
+
+for (const target of targets) {
+  const file = join(root, 'build', 'prebuilds', target.file)
+  const skip = !existsSync(file) && 'npm run prebuilds has not made it'
+  t.test(`the prebuild for ${target.name} wants little of a system`, { skip }, async t => {
+    t.same(prebuildFaults(target, readFileSync(file)), [])
+  })
+}
+
+const addon = addonPaths(root).find(existsSync)!
+const skip = process.platform !== 'linux' && 'there is no ELF here'
+
+t.test('what an addon wants is read as readelf reads it', { skip }, async t => {
+  const binary = readBinary(readFileSync(addon))
+  const text = execFileSync('readelf', ['--wide', '--dyn-syms', '--dynamic', addon]).toString()
+  const undefinedNames = [...text.matchAll(/ UND (\w+)(@|\s)/g)].map(match => match[1])
+  const libraries = [...text.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(match => match[1])
+  t.same(binary.imports.map(({ name }: { name: string }) => name).sort(), undefinedNames.sort())
+  t.same(binary.libraries, libraries)
+  t.ok(binary.exports.includes('napi_register_module_v1'))
+})
+
+t.test('an addon of a compiler of this system has faults', { skip }, async t => {
+  const target = targets.find(({ name }: { name: string }) => name === 'linux-x64')
+  const faults: string[] = prebuildFaults(target, readFileSync(addon))
+  t.ok(
+    faults.some(fault => /libstdc\+\+/.test(fault)),
+    'it has the C++ library of the system',
+  )
+})
+
+t.test('all is compiled as binding.gyp says', async t => {
+  const { flags, libraries } = readGyp('darwin')
+  const expected = ['-std=c++20', '-ffp-contract=off', '-fvisibility=hidden', '-DNAPI_VERSION=9']
+  t.same(
+    expected.filter(flag => !flags.includes(flag)),
+    [],
+  )
+  t.same(libraries, ['-framework', 'Metal', '-framework', 'Foundation', '-lobjc'])
+  t.ok(readGyp('win32').flags.includes('-DNOMINMAX'))
+})
+
+t.test('on Windows all functions of Node-API that the addon calls are looked up', async t => {
+  for (const arch of ['x64', 'arm64']) {
+    const file = join(t.testdir(), `${arch}.S`)
+    writeNodeApi(file, arch)
+    const text = readFileSync(file, 'utf8')
+    const found = new Set([...text.matchAll(/^(\w+):$/gm)].map(match => match[1]))
+    const names = [...text.matchAll(/\.asciz "(\w+)"/g)].map(match => match[1])
+    t.ok(names.length > 100)
+    t.same(
+      names.filter(name => !found.has(name)),
+      [],
+    )
+    const called = readBinary(readFileSync(addon)).imports.map(({ name }: { name: string }) => name)
+    t.same(
+      called.filter((name: string) => /^(napi|node_api)_/.test(name) && !found.has(name)),
+      [],
+    )
+  }
+})
