@@ -1,7 +1,9 @@
-import { createServer as createHttpServer } from 'node:http'
+import crypto from 'node:crypto'
+import { createServer as createHttpServer, type IncomingMessage } from 'node:http'
 import t from 'tap'
 import { OpenELM } from '../../lib/index.js'
 import { createHandler, createServer } from '../../lib/server/index.js'
+import { readServerOptions } from '../../lib/server/options.js'
 import { clientOf, listen, startServer } from '../helpers/server.js'
 
 const json = { 'content-type': 'application/json' }
@@ -79,6 +81,28 @@ t.test('a key opens it, and nothing else', async t => {
   }
   // A page that asks for the key, and probes, need none.
   for (const path of ['/', '/chat.js', '/health']) t.equal((await raw(path, {})).status, 200, path)
+})
+
+t.test('how long a key is compared tells nothing of the keys', async t => {
+  const compared: number[] = []
+  const { Access } = (await t.mockImport('../../lib/server/access.js', {
+    'node:crypto': {
+      ...crypto,
+      timingSafeEqual(a: Uint8Array, b: Uint8Array) {
+        compared.push(a.length)
+        return crypto.timingSafeEqual(a, b)
+      },
+    },
+  })) as typeof import('../../lib/server/access.js')
+  const access = new Access(readServerOptions({ apiKey: ['first key', 'second'] }))
+  for (const key of ['first key', 'second', 'first', '', 'x'.repeat(1000)]) {
+    const request = { headers: { authorization: `Bearer ${key}` } } as IncomingMessage
+    const isRight = ['first key', 'second'].includes(key)
+    const check = () => access.checkKey(request)
+    if (isRight) t.doesNotThrow(check, key)
+    else t.throws(check, { code: 'invalid_api_key' }, key)
+    t.same(compared.splice(0), [32, 32], 'all keys, by digests of one length')
+  }
 })
 
 t.test('paths and methods that do not exist are named', async t => {
