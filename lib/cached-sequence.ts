@@ -1,4 +1,5 @@
 import { abortable } from './abortable.js'
+import { Drafters } from './drafters.js'
 import { OpenELMError } from './errors.js'
 import type { NativeSession } from './native-session.js'
 
@@ -10,6 +11,7 @@ export class CachedSequence {
   readonly native: NativeSession
   /** Tokens that the cache can hold. */
   readonly contextLength: number
+  readonly drafters = new Drafters()
   #tokens: readonly number[]
   /** What the cache holds: the sequence or its beginning, or what the sequence was before. */
   #cached: readonly number[]
@@ -121,5 +123,6 @@ export class CachedSequence {
   dispose(): void {
     this.#isDisposed = true
     this.native.dispose()
+    this.drafters.dispose()
   }
 }

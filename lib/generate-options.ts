@@ -4,6 +4,12 @@ import {
   constraintSource,
   type JsonSchema,
 } from './constraint/constraint-source.js'
+import {
+  checkDraftSettings,
+  type DraftOptions,
+  type DraftSettings,
+  draftRules,
+} from './draft-options.js'
 import type { NativeSamplerOptions } from './native-session.js'
 import {
   abortSignal,
@@ -20,7 +26,7 @@ import {
 import { type SamplerOptions, samplerRules, toNative } from './sampler-options.js'
 import type { TokenIds } from './tokenizer.js'
 
-export interface GenerateOptions extends SamplerOptions {
+export interface GenerateOptions extends SamplerOptions, DraftOptions {
   /** The most tokens to generate, from 1 up. Default 256; generation also ends when the context is full. */
   maxTokens?: number | undefined
   /** Texts that end the generation when they come; they are not part of its text. Default none. */
@@ -50,6 +56,7 @@ export interface GenerateOptions extends SamplerOptions {
 /** {@link GenerateOptions}, checked and complete. */
 export interface GenerateSettings {
   readonly sampler: NativeSamplerOptions
+  readonly drafts: DraftSettings
   readonly maxTokens: number
   readonly stopSequences: readonly string[]
   readonly stopTokens: Int32Array
@@ -58,9 +65,13 @@ export interface GenerateSettings {
   readonly signal: AbortSignal | undefined
 }
 
+/** Stands for the size of a vocabulary that is not known yet. */
+const anyVocabSize = 2 ** 31
+
 function rulesFor(vocabSize: number) {
   return {
     ...samplerRules(vocabSize),
+    ...draftRules(vocabSize === anyVocabSize ? undefined : vocabSize),
     maxTokens: optional(integer(1, 2 ** 31 - 1), 256),
     stopSequences: optional(arrayOf(stopSequence), []),
     stopTokens: optional(tokenIds(vocabSize, { min: 0 }), new Int32Array()),
@@ -102,10 +113,16 @@ function settingsOf(values: ValuesOf<ReturnType<typeof rulesFor>>): GenerateSett
     ignoreEos,
     responseConstraint,
     signal,
+    draftModel,
+    promptLookup,
+    numDraftTokens,
     ...sampler
   } = values
+  const drafts = { draftModel, promptLookup, numDraftTokens }
+  checkDraftSettings(drafts)
   return {
     sampler: toNative(sampler),
+    drafts,
     maxTokens,
     stopSequences,
     stopTokens,
@@ -121,5 +138,5 @@ function settingsOf(values: ValuesOf<ReturnType<typeof rulesFor>>): GenerateSett
  * @throws OpenELMError INVALID_ARGUMENT, whose `argument` says which option is wrong.
  */
 export function checkGenerateOptions(options: GenerateOptions): void {
-  readOptions(options, rulesFor(2 ** 31))
+  settingsOf(readOptions(options, rulesFor(anyVocabSize)))
 }

@@ -4,7 +4,7 @@ import type { GenerateSettings } from './generate-options.js'
 import type { GenerateChunk, GenerateResult } from './generation-stream.js'
 import { loadNative } from './native.js'
 import type { NativeConstrainedText } from './native-constraint.js'
-import type { NativeSampler } from './native-session.js'
+import type { NativeDrafter, NativeSampler } from './native-session.js'
 import type { CheckedPrompt, PromptEncoder } from './prompt.js'
 import { toSample } from './sampler.js'
 import { StopSequences } from './stop-sequences.js'
@@ -45,6 +45,7 @@ export async function* generate(
     const start = {
       sequence,
       sampler,
+      drafter: sequence.drafters.start(settings.drafts, tokens, sequence.contextLength),
       missing,
       tokens,
       characters: prompts.characters(stopSequences, isContinued),
@@ -63,6 +64,7 @@ export async function* generate(
 interface GenerationStart {
   readonly sequence: CachedSequence
   readonly sampler: NativeSampler
+  readonly drafter: NativeDrafter | undefined
   /** What the cache does not hold yet of the text to continue. */
   readonly missing: Int32Array
   /** The text to continue, and then all of it. */
@@ -73,7 +75,7 @@ interface GenerationStart {
   readonly constrained: NativeConstrainedText | undefined
   /** The tokens that end the text. */
   readonly ends: ReadonlySet<number>
-  readonly usage: Omit<GenerateResult['usage'], 'completionTokens'>
+  readonly usage: Pick<GenerateResult['usage'], 'promptTokens' | 'cachedTokens'>
 }
 
 /**
@@ -85,17 +87,19 @@ async function* decode(
   start: GenerationStart,
   settings: GenerateSettings,
 ): AsyncGenerator<GenerateChunk, GenerateResult> {
-  const { sequence, sampler, characters, constrained, ends } = start
+  const { sequence, sampler, drafter, characters, constrained, ends } = start
   const { native, contextLength } = sequence
   const { maxTokens, signal } = settings
   const stop = new StopSequences(settings.stopSequences)
   const clock = new Clock()
   const tokens: number[] = []
+  let acceptedDraftTokens = 0
   let text = ''
   let next = start.missing
   const draw = async () => {
     signal?.throwIfAborted()
-    return native.sample(next, sampler, tokens.length + 1 < maxTokens, constrained)
+    const left = maxTokens - tokens.length - 1
+    return native.sample(next, sampler, left > 0, constrained, drafter, left)
   }
 
   const forget = onAbort(signal, () => native.cancel())
@@ -107,6 +111,7 @@ async function* decode(
       start.tokens.push(sample.token)
       sequence.tokens = start.tokens
       tokens.push(sample.token)
+      if (drawn.isDrafted) acceptedDraftTokens++
       next = Int32Array.of(sample.token)
 
       const isEnd = ends.has(sample.token)
@@ -123,7 +128,11 @@ async function* decode(
           text,
           tokens,
           finishReason: isStopped ? 'stop' : 'length',
-          usage: { ...start.usage, completionTokens: tokens.length },
+          usage: {
+            ...start.usage,
+            completionTokens: tokens.length,
+            ...(drafter && { acceptedDraftTokens }),
+          },
           timings: clock.timings(start.missing.length, tokens.length),
         }
       }

@@ -41,6 +41,8 @@ export interface GenerateResult {
     readonly cachedTokens: number
     /** Generated tokens. */
     readonly completionTokens: number
+    /** How many of those were guessed. Only with `draftModel` or `promptLookup`. */
+    readonly acceptedDraftTokens?: number
   }
   readonly timings: {
     /** Milliseconds to the first token. */

@@ -20,6 +20,7 @@ export {
   readConfig,
 } from './config.js'
 export type { JsonSchema } from './constraint/constraint-source.js'
+export type { DraftOptions } from './draft-options.js'
 export { errorCodes, OpenELMError, type OpenELMErrorCode } from './errors.js'
 export { checkGenerateOptions, type GenerateOptions } from './generate-options.js'
 export type {

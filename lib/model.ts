@@ -14,6 +14,7 @@ import { type EncodeChatOptions, encodeChat } from './chat/encode-chat.js'
 import type { Message } from './chat/message.js'
 import type { DType } from './checkpoint.js'
 import type { OpenELMConfig } from './config.js'
+import { addDraftModel } from './draft-options.js'
 import { OpenELMError } from './errors.js'
 import {
   type GenerateOptions,
@@ -72,6 +73,7 @@ export class OpenELM {
     this.dtype = dtype
     this.contextLength = contextLength ?? checkpoint.config.maxContextLength
     this.#native = native
+    addDraftModel(this, native)
     this.#adapters = new LoadedAdapters(native, checkpoint.config, dtype)
     this.#prompts = new PromptEncoder(checkpoint.config, checkpoint.eosTokenIds, textParts)
   }

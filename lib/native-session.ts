@@ -27,6 +27,8 @@ export interface NativeSample {
   topLogprobs?: Float32Array
   /** That the text is to fit a constraint, and nothing but an end can follow. */
   isLast?: true
+  /** That a drafter has guessed it. */
+  isDrafted?: true
 }
 
 /** How likely the model finds each target, and the `top` tokens that it finds likeliest in its place. */
@@ -56,6 +58,14 @@ export interface NativeSampler {
   sample(logits: Float32Array, mask?: NativeMask): NativeSample
 }
 
+/** Guesses what a session draws next. A session draws the same tokens with it, in fewer steps. */
+export interface NativeDrafter {
+  /** Begins with a text, whose last tokens a session appends as it draws. Throws BUSY while one draws. */
+  start(text: Int32Array): void
+  /** Gives memory back; it then guesses nothing. */
+  dispose(): void
+}
+
 /**
  * One KV cache. At most one of the asynchronous calls may be under way; each appends its tokens, and
  * leaves the cache as it was when it fails.
@@ -73,12 +83,16 @@ export interface NativeSession {
    * makes the session (though not the sampler) what it was without.
    *
    * @param mask the same in calls that go on; one of words is for one token, and for a call that does not.
+   * @param drafter the same in calls that go on; not one that draws for another session.
+   * @param left with a drafter: how many tokens the caller may want beyond this one.
    */
   sample(
     tokens: Int32Array,
     sampler: NativeSampler,
     goesOn: boolean,
     mask?: NativeMask,
+    drafter?: NativeDrafter,
+    left?: number,
   ): Promise<NativeSample>
   /** Scores each target as if it came after `tokens[row]`, by as many rows, which are in order. */
   scores(

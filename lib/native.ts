@@ -4,7 +4,12 @@ import { join, resolve } from 'node:path'
 import type { BackendName } from './backends.js'
 import { OpenELMError } from './errors.js'
 import type { NativeConstraints } from './native-constraint.js'
-import type { NativeSampler, NativeSamplerOptions, NativeSession } from './native-session.js'
+import type {
+  NativeDrafter,
+  NativeSampler,
+  NativeSamplerOptions,
+  NativeSession,
+} from './native-session.js'
 import type { NativeTrainer, NativeTrainerOptions } from './native-trainer.js'
 import { packageRoot, unpacked } from './package-root.js'
 
@@ -73,6 +78,8 @@ export interface NativeModel {
   unloadAdapter(id: number): void
   /** With the sum of these adapters, each at its scale. */
   createSession(contextLength: number, adapters: Int32Array, scales: Float32Array): NativeSession
+  /** One that guesses what this model finds likeliest, at most so many tokens at a time, 1 to 16. */
+  createDrafter(contextLength: number, numDraftTokens: number): NativeDrafter
   /** Ends what is under way and gives all memory back. */
   dispose(): Promise<void>
 }
@@ -130,6 +137,8 @@ export interface NativeAddon extends NativeConstraints {
   ): Promise<Uint8Array>
   /** What so many threads reach together, at most. Takes about a second. */
   measureMachine(threads: number): Promise<NativeMachineSpeed>
+  /** One that guesses what followed the last tokens where they stand further up in the text. */
+  promptLookup(numDraftTokens: number): NativeDrafter
   Trainer: new (options: NativeTrainerOptions) => NativeTrainer
   Sampler: new (vocabSize: number, options: NativeSamplerOptions) => NativeSampler
 }

@@ -2,6 +2,7 @@ import { on } from 'node:events'
 import { createInterface } from 'node:readline'
 import { Command, Option } from 'commander'
 import { type Chat, checkGenerateOptions, type GenerateOptions, OpenELMError } from '../index.js'
+import { draftModelOption, draftOptions, loadDraftModel } from './draft-options.js'
 import { Interrupt, interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
 import {
@@ -19,6 +20,7 @@ import { joinPastedLines } from './pasted-lines.js'
 const answerOptions = [
   numeric('--max-tokens <n>', 'longest answer').default(512),
   ...samplerOptions,
+  ...draftOptions,
 ]
 
 export const chat = new Command('chat')
@@ -48,16 +50,16 @@ Example:
     const answering = pick(options, answerOptions)
     checkGenerateOptions(answering)
     const source = namedModel(argument, options, command)!
-    await using model = await loadModel(source, options, interruptSignal(), {
-      chatTemplate: options.template,
-    })
+    const signal = interruptSignal()
+    await using model = await loadModel(source, options, signal, { chatTemplate: options.template })
+    await using draftModel = await loadDraftModel(options, signal)
     const { system } = options
     const chat = model.createChat(
       system === undefined ? {} : { messages: [{ role: 'system', content: system }] },
     )
-    await converse(chat, answering)
+    await converse(chat, { ...answering, draftModel })
   })
-addOptions(chat, [modelOption, ...loadOptions, ...answerOptions])
+addOptions(chat, [modelOption, draftModelOption, ...loadOptions, ...answerOptions])
 
 /** Reads messages and prints answers until the user leaves. */
 async function converse(chat: Chat, options: GenerateOptions): Promise<void> {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander'
 import { checkGenerateOptions, type GenerateChunk, type GenerateResult } from '../index.js'
+import { draftModelOption, draftOptions, loadDraftModel } from './draft-options.js'
 import { readInput } from './input.js'
 import { interruptSignal } from './interrupt.js'
 import { loadModel } from './load-model.js'
@@ -30,6 +31,7 @@ const generateOptions = [
   ),
   new Option('--ignore-eos', 'go on where the model would end the text'),
   ...samplerOptions,
+  ...draftOptions,
   numeric('--logprobs <n>', 'with --json, print the n likeliest tokens at each place', 'Sampling:'),
 ]
 
@@ -66,11 +68,12 @@ Examples:
     }
     const signal = interruptSignal()
     await using model = await loadModel(options.model, options, signal)
-    const chunks = model.stream(prompt, { ...generating, signal })
+    await using draftModel = await loadDraftModel(options, signal)
+    const chunks = model.stream(prompt, { ...generating, draftModel, signal })
     const result = options.json ? await printJson(chunks) : await printText(chunks)
     if (options.verbose) note(describeSpeed(result))
   })
-addOptions(generate, [modelOption, ...loadOptions, ...generateOptions])
+addOptions(generate, [modelOption, draftModelOption, ...loadOptions, ...generateOptions])
 
 function collect(text: string, before: string[] = []): string[] {
   return [...before, text]
@@ -133,6 +136,9 @@ function describeSpeed({ usage, timings, finishReason }: GenerateResult): string
     `${tokens} ${tokens === 1 ? 'token' : 'tokens'}, ${perSecond.toFixed(1)} tokens/s`
   const prefill = speed(usage.promptTokens, timings.prefillTokensPerSecond)
   const further = usage.completionTokens - 1
-  const decode = further > 0 ? `; decode: ${speed(further, timings.decodeTokensPerSecond)}` : ''
+  const { acceptedDraftTokens: guessed } = usage
+  const drafts = guessed === undefined ? '' : `, ${guessed} of them guessed`
+  const decode =
+    further > 0 ? `; decode: ${speed(further, timings.decodeTokensPerSecond)}${drafts}` : ''
   return `prefill: ${prefill}, and 1 token${decode}; ended by ${finishReason}`
 }

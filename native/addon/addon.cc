@@ -3,6 +3,7 @@
 #include "addon_data.h"
 #include "checkpoint_tools.h"
 #include "constraint.h"
+#include "drafter.h"
 #include "machine_speed.h"
 #include "model.h"
 #include "sampler.h"
@@ -56,6 +57,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   init_machine_speed(env, exports);
   init_constraints(env, exports);
   SamplerWrap::init(env, exports);
+  DrafterWrap::init(env, exports);
   ModelWrap::init(env, exports);
   SessionWrap::init(env);
   TrainerWrap::init(env, exports);

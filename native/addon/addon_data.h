@@ -72,6 +72,7 @@ class AddonData {
   Napi::FunctionReference error_class;
   Napi::FunctionReference model_class;
   Napi::FunctionReference session_class;
+  Napi::FunctionReference drafter_class;
 
  private:
   friend class Notice;

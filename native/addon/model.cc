@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <system_error>
 
+#include "../model/draft_model.h"
 #include "arguments.h"
+#include "drafter.h"
 #include "session.h"
 
 namespace openelm {
@@ -18,6 +20,7 @@ void ModelWrap::init(Napi::Env env, Napi::Object exports) {
                                        InstanceMethod<&ModelWrap::load_adapter>("loadAdapter"),
                                        InstanceMethod<&ModelWrap::unload_adapter>("unloadAdapter"),
                                        InstanceMethod<&ModelWrap::create_session>("createSession"),
+                                       InstanceMethod<&ModelWrap::create_drafter>("createDrafter"),
                                        InstanceMethod<&ModelWrap::dispose>("dispose"),
                                    }));
   exports.Set("load", Napi::Function::New<load>(env, "load"));
@@ -135,12 +138,24 @@ Napi::Value ModelWrap::unload_adapter(const Napi::CallbackInfo& info) {
   });
 }
 
+static int read_context_length(const Napi::Value& value) {
+  const int context_length = value.As<Napi::Number>().Int32Value();
+  if (context_length >= 1 && context_length <= kMaxContextLength) return context_length;
+  throw Error(ErrorCode::kInvalidArgument, "expected a context of 1 to 2^20 tokens");
+}
+
+Napi::Value ModelWrap::create_drafter(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int num_draft_tokens = info[1].As<Napi::Number>();
+    return DrafterWrap::create(
+        info.Env(),
+        std::make_shared<DraftModel>(*engine_, read_context_length(info[0]), num_draft_tokens));
+  });
+}
+
 Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const int context_length = info[0].As<Napi::Number>().Int32Value();
-    if (context_length < 1 || context_length > kMaxContextLength) {
-      throw Error(ErrorCode::kInvalidArgument, "expected a context of 1 to 2^20 tokens");
-    }
+    const int context_length = read_context_length(info[0]);
     const auto ids = int32s(info[1], "adapters");
     const auto scales = float32s(info[2], "scales");
     std::vector<Adapters::Part> parts;

@@ -49,6 +49,7 @@ Napi::Object sample_to_js(Napi::Env env, const Sample& sample) {
   auto result = Napi::Object::New(env);
   result.Set("token", sample.token);
   if (sample.is_last) result.Set("isLast", true);
+  if (sample.is_drafted) result.Set("isDrafted", true);
   if (sample.top_tokens.empty()) return result;
   result.Set("logprob", sample.logprob);
   result.Set("topTokens", to_array(env, sample.top_tokens));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "../model/scores.h"
+#include "drafter.h"
 #include "sampler.h"
 
 namespace openelm {
@@ -83,9 +84,13 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionWrap::sample(const Napi::CallbackInfo& info) {
-  const int ahead = info[2].As<Napi::Boolean>() ? kAhead : 0;
+  const auto drafter = DrafterWrap::from(info[4]);
+  const int goes_on = info[2].As<Napi::Boolean>() ? kAhead : 0;
+  // So many that a draft can be checked while JavaScript takes what the last one has come to.
+  const int most = drafter ? 2 * drafter->num_draft_tokens() + kAhead : goes_on;
+  const int ahead = drafter ? std::min<int>(info[5].As<Napi::Number>(), most) : goes_on;
   stream_->draw(int32s(info[0]), SamplerWrap::from(info[1]), ahead,
-                to_mask(info[3], stream_->vocab_size()));
+                to_mask(info[3], stream_->vocab_size()), drafter);
   return wait(info.Env(), sample_to_js);
 }
 

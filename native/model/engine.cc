@@ -19,6 +19,7 @@ Engine::Engine(std::shared_ptr<Backend> backend, Weights weights)
       adapters_(backend_, weights_) {
   batch_.reserve(backend_->max_batch_tokens());
   rows_.reserve(backend_->max_batch_tokens());
+  drafting_.reserve(backend_->max_batch_tokens());
   thread_ = std::thread([this] { run(); });
 }
 
@@ -28,7 +29,7 @@ void Engine::dispose() {
   is_stopping_ = true;
   cancelled_ = true;
   lock.unlock();
-  wake_.notify_one();
+  bell_->ring();
   if (!thread_.joinable()) return;
   thread_.join();
   caches_.clear();
@@ -49,26 +50,38 @@ std::shared_ptr<Stream> Engine::create_stream(int context_length,
 void Engine::run() {
   std::unique_lock lock(mutex_);
   while (!is_stopping_) {
-    if (!tasks_.empty() || caches_.has_retired()) {
-      auto tasks = std::exchange(tasks_, {});
-      lock.unlock();
-      for (const auto& task : tasks) task();
-      tasks.clear();  // which may be the last to need a cache
-      caches_.free_retired();
-      lock.lock();
-    } else if (fill_batch()) {
+    if (tidy(lock)) continue;
+    ask_drafters(lock);
+    if (fill_batch()) {
       run_batch(lock);
     } else {
-      wake_.wait(lock);
+      lock.unlock();
+      bell_->wait();
+      lock.lock();
     }
   }
   while (!streams_.empty()) streams_.front()->end(disposed_);
+  tidy(lock);
+}
+
+// Does the tasks, and frees what is not needed any more. Returns whether there was anything.
+bool Engine::tidy(std::unique_lock<std::mutex>& lock) {
+  if (tasks_.empty() && old_drafters_.empty() && !caches_.has_retired()) return false;
+  auto tasks = std::exchange(tasks_, {});
+  auto drafters = std::exchange(old_drafters_, {});
+  lock.unlock();
+  for (const auto& task : tasks) task();
+  tasks.clear();  // which may be the last to need a cache
+  drafters.clear();
+  caches_.free_retired();
+  lock.lock();
+  return true;
 }
 
 bool Engine::fill_batch() {
   batch_.clear();
   rows_.clear();
-  const auto is_prompt = [](const auto& stream) { return stream->job_.tokens.size() > 1; };
+  const auto is_prompt = [](const auto& stream) { return stream->job_.is_prompt(); };
   // However many sessions decode, prompts get on.
   const bool has_prompts = std::any_of(streams_.begin(), streams_.end(), is_prompt);
   const int most = backend_->max_batch_tokens();
@@ -85,7 +98,8 @@ bool Engine::fill_batch() {
 }
 
 void Engine::add(Stream& stream, int room) {
-  Stream::Job& job = stream.job_;
+  Job& job = stream.job_;
+  job.cut_draft(room - 1);
   const int begin = job.appended;
   job.appended += std::min(int(job.tokens.size()) - begin, room);
   if (job.appended == begin) return;
@@ -94,7 +108,7 @@ void Engine::add(Stream& stream, int room) {
       batch_.logit_rows.push_back(batch_.size());
       rows_.push_back(&stream);
       const bool may_draw = job.sampler && !job.mask;
-      const auto draw = may_draw ? job.sampler->next_draw() : std::nullopt;
+      const auto draw = may_draw ? job.sampler->next_draw(i - job.first_row) : std::nullopt;
       if (draw) batch_.draws.push_back(*draw);
     }
     batch_.tokens.push_back(job.tokens[i]);
@@ -124,20 +138,18 @@ void Engine::run_batch(std::unique_lock<std::mutex>& lock) {
 
 void Engine::use(int row, const Output& output) {
   Stream& stream = *rows_[row];
-  Stream::Job& job = stream.job_;
-  const size_t vocab_size = size_t(config_.vocab_size);
-  const float* const logits = output.tokens ? nullptr : output.logits + row * vocab_size;
+  Job& job = stream.job_;
   try {
     if (job.use) {
+      const size_t vocab_size = size_t(config_.vocab_size);
       const int position = batch_.positions[batch_.logit_rows[row]];
-      return job.use(position - job.held, {logits, vocab_size});
+      job.use(position - job.held, {output.logits + row * vocab_size, vocab_size});
+    } else if (row == 0 || rows_[row - 1] != &stream) {  // it draws from all of its rows in order
+      job.draw(output, row, config_.vocab_size);
     }
-    job.sampler->accept(job.tokens.data(), job.tokens.size());
-    job.latest.sample = output.tokens ? job.sampler->take(output.tokens[row])
-                                      : job.sampler->sample(logits, job.mask.get());
   } catch (...) {
     std::lock_guard lock(mutex_);
-    if (!job.latest.error) job.latest.error = std::current_exception();
+    if (!job.use || job.results.empty()) job.results.push_back({{}, std::current_exception()});
   }
 }
 
@@ -145,17 +157,16 @@ void Engine::finish(Stream& stream, const std::exception_ptr& batch_error) {
   if (stream.state_ == State::kStopped) return stream.end(nullptr);
   stream.state_ = State::kWaiting;
   if (is_stopping_) return;  // run() ends it
-  Stream::Job& job = stream.job_;
-  for (const auto& error : {job.latest.error, batch_error, stream.failure_}) {
+  Job& job = stream.job_;
+  for (const auto& error : {batch_error, stream.failure_}) {
     if (error) return stream.end(error);
   }
-  // A prompt keeps its place until all of it is there; who has drawn lets others go first.
-  if (job.appended < int(job.tokens.size())) return;
-  job.held += std::exchange(job.appended, 0);
-  job.tokens.assign(1, job.latest.sample.token);
-  job.first_row = 0;
-  job.end_row = 1;
-  job.mailbox.push_back(std::move(job.latest));
+  if (job.results.empty()) {
+    // A prompt keeps its place until all of it is there; who has drawn lets others go first.
+    if (job.appended < int(job.tokens.size())) return;
+    job.results.emplace_back();
+  }
+  if (const auto error = job.deliver()) return stream.end(error);
   if (job.held == stream.context_length_ || job.has_all()) return stream.end(nullptr);
   if (job.asked > 0 && stream.notify) stream.notify();
   streams_.splice(streams_.end(), streams_, stream.place_);

@@ -1,15 +1,16 @@
 #pragma once
 
-#include <condition_variable>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "adapter.h"
+#include "bell.h"
 #include "decoder.h"
 #include "stream.h"
 
@@ -49,6 +50,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   using State = Stream::State;
 
   void run();
+  bool tidy(std::unique_lock<std::mutex>& lock);
+  void ask_drafters(std::unique_lock<std::mutex>& lock);
   bool fill_batch();
   void add(Stream& stream, int room);
   void run_batch(std::unique_lock<std::mutex>& lock);
@@ -68,13 +71,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::mutex disposing_;  // held until all memory is given back
 
   std::mutex mutex_;
-  std::condition_variable wake_;
+  const std::shared_ptr<Bell> bell_ = std::make_shared<Bell>();  // rung when there is work
   // Guarded by mutex_. The batch is the thread's own while it runs.
-  std::list<std::shared_ptr<Stream>> streams_;  // under way
-  std::vector<std::function<void()>> tasks_;    // for the thread, before the next batch
+  std::list<std::shared_ptr<Stream>> streams_;        // under way
+  std::vector<std::function<void()>> tasks_;          // for the thread, before the next batch
+  std::list<std::shared_ptr<Drafter>> old_drafters_;  // which may take locks when they are freed
   bool is_stopping_ = false;
   Batch batch_;
-  std::vector<Stream*> rows_;  // [n], of the batch's logits: whose they are
+  std::vector<Stream*> rows_;                      // [n], of the batch's logits: whose they are
+  std::vector<std::pair<Stream*, int>> drafting_;  // whose drafters are asked, for how many tokens
   std::thread thread_;
 };
 

@@ -100,7 +100,7 @@ Sample Sampler::sample(const float* logits, TokenMask* mask) {
   return sample;
 }
 
-std::optional<DrawArgs> Sampler::next_draw() {
+std::optional<DrawArgs> Sampler::next_draw(int later) {
   constexpr double kHottest = 100;
   if (options_.repetition_penalty != 1 || counts_generated() || !bias_.empty() ||
       options_.logprobs > 0 || options_.temperature > kHottest) {
@@ -109,13 +109,15 @@ std::optional<DrawArgs> Sampler::next_draw() {
   constexpr double kLeast = FLT_MIN;
   constexpr double kBelowOne = 1 - 0x1p-24;
   const bool greedy = options_.temperature == 0;
+  Random random = random_;
+  for (int i = 0; i < later; ++i) random.next();
   DrawArgs draw;
   draw.inverse_temperature =
       greedy ? 0.0f : static_cast<float>(std::min<double>(1 / options_.temperature, FLT_MAX));
   draw.top_k = static_cast<unsigned>(std::min<int64_t>(options_.top_k, vocab_size_));
   draw.top_p = static_cast<float>(std::max(options_.top_p, kLeast));
   draw.min_p = static_cast<float>(options_.min_p);
-  draw.uniform = greedy ? 0.0f : static_cast<float>(std::min(Random(random_).uniform(), kBelowOne));
+  draw.uniform = greedy ? 0.0f : static_cast<float>(std::min(random.uniform(), kBelowOne));
   return draw;
 }
 

@@ -35,7 +35,8 @@ struct Sample {
   float logprob = std::numeric_limits<float>::quiet_NaN();
   std::vector<int32_t> top_tokens;  // up to options.logprobs, most likely first, then lowest id
   std::vector<float> top_logprobs;
-  bool is_last = false;  // a mask says that nothing but an end can follow
+  bool is_last = false;     // a mask says that nothing but an end can follow
+  bool is_drafted = false;  // a drafter has guessed it
 };
 
 // Which tokens may come next.
@@ -100,11 +101,12 @@ class Sampler {
   // It is not accepted.
   Sample sample(const float* logits, TokenMask* mask = nullptr);
 
-  // What the next sample() without a mask does, for a backend that draws in float32 from the logits
-  // where they are, with the same result but where two tokens are all but equally good. None when
-  // that takes more than the logits (a bias, a penalty, or log-probabilities to report), or float32
-  // cannot tell the weights of tokens apart because the temperature is above 100.
-  std::optional<DrawArgs> next_draw();
+  // What the next sample() without a mask does, or the one `later` calls after it, for a backend
+  // that draws in float32 from the logits where they are, with the same result but where two tokens
+  // are all but equally good. None when that takes more than the logits (a bias, a penalty, or
+  // log-probabilities to report), or float32 cannot tell the weights of tokens apart because the
+  // temperature is above 100.
+  std::optional<DrawArgs> next_draw(int later = 0);
 
   // In the place of sample(): the token that a backend has drawn by next_draw(), or -1.
   Sample take(int token);

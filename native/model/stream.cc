@@ -34,11 +34,16 @@ void Stream::begin(Tokens tokens, Job job) {
   job.tokens.assign(tokens.begin(), tokens.end());
   job.held = position_;
   job.asked = int(tokens.size());
+  job.tokens.reserve(tokens.size() + kMaxDraftTokens);
+  job.results.reserve(kMaxDraftTokens + 2);
   job.mailbox.reserve(job.ahead + 2);
-  place_ = engine_.streams_.insert(engine_.streams_.end(), shared_from_this());
+  std::list<std::shared_ptr<Stream>> itself = {shared_from_this()};
+  for (const auto& drafter : job.drafter) drafter->begin(engine_.bell_);
+  place_ = itself.begin();
+  engine_.streams_.splice(engine_.streams_.end(), itself);
   job_ = std::move(job);
   state_ = State::kWaiting;
-  engine_.wake_.notify_one();
+  engine_.bell_->ring();
 }
 
 void Stream::append(Tokens tokens, int first_row, int end_row, UseLogits use) {
@@ -47,7 +52,7 @@ void Stream::append(Tokens tokens, int first_row, int end_row, UseLogits use) {
 }
 
 void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead,
-                  std::shared_ptr<TokenMask> mask) {
+                  std::shared_ptr<TokenMask> mask, std::shared_ptr<Drafter> drafter) {
   std::lock_guard lock(engine_.mutex_);
   const bool is_next = tokens.size() == 1 && tokens[0] == last_token_;
   const bool is_alike = job_.sampler == sampler && job_.mask == mask;
@@ -56,7 +61,7 @@ void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ah
     job_.ahead = ahead;
     job_.asked = 1;
     if (state_ == State::kWaiting && job_.has_all()) return end(nullptr);
-    engine_.wake_.notify_one();
+    engine_.bell_->ring();
     if (!job_.mailbox.empty() && notify) notify();
     return;
   }
@@ -68,6 +73,7 @@ void Stream::draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ah
   Job job = {.sampler = sampler, .mask = std::move(mask), .ahead = ahead};
   job.end_row = int(tokens.size());
   job.first_row = job.end_row - 1;
+  if (drafter) job.drafter.push_back(std::move(drafter));
   begin(tokens, std::move(job));
 }
 
@@ -118,12 +124,14 @@ std::shared_ptr<Stream> Stream::fork() {
       to->failure_ = std::current_exception();
     }
   });
-  engine_.wake_.notify_one();
+  engine_.bell_->ring();
   return fork;
 }
 
 void Stream::end(std::exception_ptr error) {
   const bool is_wanted = std::exchange(state_, State::kDone) != State::kStopped;
+  for (const auto& drafter : job_.drafter) drafter->end();
+  engine_.old_drafters_.splice(engine_.old_drafters_.end(), job_.drafter);
   if (error) job_.mailbox.push_back({{}, std::move(error)});
   if (!is_wanted) clear();
   if (notify) notify();
@@ -137,7 +145,7 @@ void Stream::clear() {
   if (!is_disposed_ || !cache_) return;
   adapter_ = nullptr;
   engine_.caches_.retire(std::exchange(cache_, nullptr));
-  engine_.wake_.notify_one();
+  engine_.bell_->ring();
 }
 
 }  // namespace openelm

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "job.h"
 #include "kv_cache.h"
-#include "sampler.h"
 
 namespace openelm {
 
@@ -25,8 +25,9 @@ class Engine;
 // that failed or was stopped leaves the position where it was.
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  using Tokens = std::span<const int32_t>;
-  using UseLogits = std::function<void(int row, std::span<const float> logits)>;
+  using Tokens = Job::Tokens;
+  using UseLogits = Job::UseLogits;
+  using Result = JobResult;
 
   // For Engine::create_stream().
   Stream(Engine& engine, int context_length, std::shared_ptr<const Adapter> adapter)
@@ -51,15 +52,13 @@ class Stream : public std::enable_shared_from_this<Stream> {
   // at most so many tokens beyond the one asked for: each is appended in its turn, as if the caller
   // had asked for the one behind it. To ask is to call this with the token taken last and the same
   // sampler and mask; nobody else may have these until the stream is idle.
+  //
+  // With a drafter, which knows the text that these tokens end, a batch may append several tokens;
+  // the tokens drawn are the same. Drafts are as long as `ahead` lets them be.
   void draw(Tokens tokens, const std::shared_ptr<Sampler>& sampler, int ahead,
-            std::shared_ptr<TokenMask> mask = nullptr);
+            std::shared_ptr<TokenMask> mask = nullptr, std::shared_ptr<Drafter> drafter = nullptr);
 
-  // What was asked for, once it is there: the token drawn, no token when the others have been
-  // appended, or why the job failed. Never throws.
-  struct Result {
-    Sample sample;
-    std::exception_ptr error;
-  };
+  // What was asked for, once it is there. Never throws.
   std::optional<Result> take();
 
   // Forgets the job, and what it has not given yet. The stream is idle now or, where a batch has to
@@ -77,26 +76,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
  private:
   friend class Engine;
 
-  // Of the job: none; not in a batch; in one; in one that has to end first, although nobody wants
-  // its result; over but for what is left to take.
+  // Of the job: none; not in a batch; in one, or asking its drafter; the same, although nobody
+  // wants its result; over but for what is left to take.
   enum class State { kIdle, kWaiting, kInBatch, kStopped, kDone };
-
-  struct Job {
-    std::vector<int32_t> tokens = {};  // to be appended now
-    int first_row = 0, end_row = 0;    // of them: those whose logits are used
-    UseLogits use = nullptr;
-    std::shared_ptr<Sampler> sampler = nullptr;  // of draw(), in the place of `use`
-    std::shared_ptr<TokenMask> mask = nullptr;   // of what is drawn
-    int ahead = 0;
-    int asked = 0;       // tokens of the call that take() has not answered yet, else 0
-    int held = 0;        // tokens in the cache before those to be appended
-    int appended = 0;    // of them
-    Result latest = {};  // on its way into the mailbox
-    std::vector<Result> mailbox = {};
-
-    bool can_run() const { return int(mailbox.size()) < (asked > 0 ? 1 : 0) + ahead; }
-    bool has_all() const { return ahead == 0 && !mailbox.empty(); }
-  };
 
   // For callers that hold the engine's mutex. end() may destroy a stream without another owner.
   void require_idle() const;
@@ -110,8 +92,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
   int32_t last_token_ = 0;  // taken
   bool is_disposed_ = false;
 
-  // Guarded by the engine's mutex. While they are in a batch, its threads read the job without it,
-  // and write its latest sample.
+  // Guarded by the engine's mutex, but for what of a job is the engine's thread's in a batch.
   Engine& engine_;
   std::shared_ptr<KvCache> cache_;          // null once disposed and idle, like
   std::shared_ptr<const Adapter> adapter_;  // which is also null for the model as it is

@@ -144,3 +144,22 @@ t.test('a tokenizer can be named', async t => {
   t.equal(usage.promptTokens, model.tokenizer.encode('Hello').length)
   t.not(usage.promptTokens, (await generateJson(t, tiny, '--max-tokens', '1', 'Hello')).usage)
 })
+
+t.test('generate checks guesses, which change nothing', async t => {
+  const args = ['--max-tokens', '24', '--temperature', '0.5', '--seed', '3', 'Hello']
+  const { usage, tokens } = await generateJson(t, tiny, ...args)
+  t.notOk('acceptedDraftTokens' in usage)
+  const ways = [['--draft-model', tiny, '--num-draft-tokens', '3'], ['--prompt-lookup']]
+  for (const way of ways) {
+    const drafted = await generateJson(t, tiny, ...way, ...args)
+    t.same(drafted.tokens, tokens)
+    t.type(drafted.usage.acceptedDraftTokens, 'number')
+  }
+  const verbose = await run('generate', '-m', tiny, '--prompt-lookup', '--verbose', ...args)
+  t.match(verbose.stderr, /tokens\/s, \d+ of them guessed; ended by/)
+  const both = await run('generate', '-m', tiny, '--prompt-lookup', '--draft-model', tiny, 'Hello')
+  t.equal(both.code, 2)
+  t.match(both.stderr, /--draft-model/)
+  const wrong = await run('generate', '-m', tiny, '--num-draft-tokens', '17', 'Hello')
+  t.match(wrong.stderr, /--num-draft-tokens/)
+})

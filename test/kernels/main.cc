@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
       {"models", test_models},
       {"oracle", test_oracle},
       {"draws", test_draws},
+      {"drafts", test_drafts},
       {"planted", test_planted},
       {"invariance", test_invariance},
       {"scheduler", test_scheduler},

@@ -16,6 +16,7 @@ void test_adapters();
 void test_models();
 void test_oracle();
 void test_draws();
+void test_drafts();
 void test_planted();
 void test_invariance();
 void test_scheduler();
