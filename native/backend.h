@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ struct Batch {
   std::vector<const Adapter*> adapters;
   std::vector<int> logit_rows;  // [n], ascending: the tokens whose logits are wanted
   std::vector<DrawArgs> draws;  // [n] when a token of each row will do, else none
+  // Of the next batch, where that is expected to be the one token that this one draws, in the same
+  // session: the backend may then run it ahead of the caller. If another batch comes, it must be as
+  // if it had not.
+  std::optional<DrawArgs> next_draw;
 
   int size() const { return static_cast<int>(tokens.size()); }
 
@@ -55,6 +60,7 @@ struct Batch {
     adapters.clear();
     logit_rows.clear();
     draws.clear();
+    next_draw.reset();
   }
 
   // Calls visit(run) for the longest runs there are, in order: each token is in one.

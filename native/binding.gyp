@@ -76,7 +76,10 @@
         }, {
           'sources': ['<!@(node native/sources.mjs metal)'],
           'include_dirs': ['<(INTERMEDIATE_DIR)'],
-          'libraries': ['-framework Metal', '-framework Foundation', '-lobjc'],
+          # Without CoreGraphics a program of the command line finds no device.
+          'libraries': [
+            '-framework Metal', '-framework Foundation', '-framework CoreGraphics', '-lobjc',
+          ],
           'actions': [{
             'action_name': 'embed_shaders',
             'inputs': ['<!@(node native/headers.mjs metal)'],

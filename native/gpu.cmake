@@ -14,7 +14,9 @@ if(APPLE)
     DEPENDS ${embed_shaders} ${shaders} VERBATIM)
   target_sources(gpu PRIVATE ${metal_sources} ${generated}/metal_source.h)
   target_include_directories(gpu PRIVATE ${generated})
-  target_link_libraries(gpu PUBLIC "-framework Metal" "-framework Foundation" objc)
+  # Without CoreGraphics a program of the command line finds no device.
+  target_link_libraries(gpu PUBLIC
+    "-framework Metal" "-framework Foundation" "-framework CoreGraphics" objc)
 else()
   read_sources(no_metal metal_sources)
   target_sources(gpu PRIVATE ${metal_sources})

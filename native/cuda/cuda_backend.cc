@@ -1,6 +1,7 @@
 #include "cuda_backend.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "../error.h"
@@ -28,12 +29,20 @@ static cudaDeviceProp properties_of(int device) {
 }
 
 BackendInfo cuda_backend_info() {
+  std::string reason = "there is no NVIDIA GPU";
   try {
-    if (count_devices() == 0) return {"cuda", "", "there is no NVIDIA GPU", false};
-    return {"cuda", properties_of(0).name, "", true};
+    const int count = count_devices();
+    for (int device = 0; device < count; ++device) {
+      try {
+        return {"cuda", properties_of(device).name, "", true};
+      } catch (const Error& error) {
+        if (device == 0) reason = error.what();  // another may be newer
+      }
+    }
   } catch (const Error& error) {
-    return {"cuda", "", error.what(), false};
+    reason = error.what();
   }
+  return {"cuda", "", reason, false};
 }
 
 std::unique_ptr<Backend> create_cuda_backend(int device_index, DType kv_cache_dtype) {
@@ -89,6 +98,7 @@ void CudaBackend::prepare_copy() {
   select();
   finish_norm_qkv();
   end_given_up_pass();
+  drop_ahead();
 }
 
 void CudaBackend::upload(const void* from, size_t bytes, const Buffer& to) {
@@ -137,7 +147,7 @@ void CudaBackend::reserve(int tokens) {
   const Config& config = weights_->config;
   forget_graphs();
   stream_.synchronize();
-  int size = 1;
+  int size = kStepsUnderWay;
   while (size < tokens) size *= 2;
   reserved_ = 0;
   batch_ = std::make_unique<DeviceBatch>(size, config.num_layers);
@@ -180,6 +190,7 @@ void CudaBackend::extend_rope(int positions) {
 void CudaBackend::use(const Weights& weights) {
   select();
   end_given_up_pass();
+  drop_ahead();
   forget_graphs();
   stream_.synchronize();
   Backend::use(weights);
@@ -190,6 +201,8 @@ void CudaBackend::use(const Weights& weights) {
 void CudaBackend::begin(const Batch& batch, const std::atomic<bool>&) {
   select();
   end_given_up_pass();
+  if (is_ahead_ && batch_->is_ahead(batch)) return;
+  drop_ahead();
   reserve(batch.size());
   extend_rope(*std::max_element(batch.positions.begin(), batch.positions.end()) + 1);
   batch_->upload(stream_, batch, has_tiled_attention(weights_->config.head_dim, float32_cache()));
@@ -202,6 +215,23 @@ void CudaBackend::end_given_up_pass() {
   unfinished_ = {};
 }
 
+// Its keys and values are where the next pass puts its own, if that is of the same session.
+void CudaBackend::drop_ahead() {
+  if (!is_ahead_) return;
+  is_ahead_ = false;
+  stream_.synchronize();
+  batch_->drop_step();
+}
+
+void CudaBackend::run_ahead(const Batch& batch) {
+  const int next = batch.positions[0] + 1;
+  if (!batch.next_draw || !step_->graph.ready() || next >= rope_.positions()) return;
+  batch_->add_draw(next, *batch.next_draw);
+  step_->graph.launch(stream_);
+  drawn_[slot_of_step(next)].record(stream_);
+  is_ahead_ = true;
+}
+
 void CudaBackend::forget_graphs() {
   for (Step& step : steps_) step.graph.reset();
 }
@@ -211,9 +241,10 @@ bool CudaBackend::replay(const Batch& batch) {
   step_ = &steps_[batch.draws.empty() ? 0 : 1];
   replayed_ = step_->graph.ready();
   if (replayed_) {
-    step_->graph.launch(stream_);
-  } else if (step_->has_run) {
-    step_->graph.begin_capture(stream_);
+    if (!is_ahead_) step_->graph.launch(stream_);
+  } else if (step_->has_run && captures_) {
+    // Once the driver has refused a capture, or what was captured, kernels are launched one by one.
+    captures_ = step_->graph.begin_capture(stream_);
   }
   return replayed_;
 }
@@ -224,14 +255,23 @@ Output CudaBackend::end(const Batch& batch, const Buffer& logits) {
   const bool draws = !batch.draws.empty();
   if (draws && !replayed_) sample(batch, logits);
   if (step_ && step_->graph.capturing()) {
+    captures_ = false;
     step_->graph.end_capture();
+    captures_ = true;
     step_->graph.launch(stream_);
   }
   if (step_) step_->has_run = true;
   if (draws) {
-    stream_.synchronize();
-    if (DeviceBatch::is_step(batch)) batch_->step_drawn();
-    return {nullptr, batch_->sampled()};
+    if (!step_) {
+      stream_.synchronize();
+      return {nullptr, batch_->sampled()};
+    }
+    const int slot = slot_of_step(batch.positions[0]);
+    if (!std::exchange(is_ahead_, false)) drawn_[slot].record(stream_);
+    run_ahead(batch);
+    drawn_[slot].wait("run the model");
+    batch_->step_drawn();
+    return {nullptr, batch_->sampled() + slot};
   }
   return {read_logits(logits, count * weights_->config.vocab_size), nullptr};
 }

@@ -16,7 +16,9 @@ namespace openelm::cuda {
 //
 // A step, which is a batch of one token of which logits or a draw are wanted, is recorded as a
 // graph the second time, when the driver has loaded its kernels, and replayed from then on. What
-// changes from step to step the kernels read from device memory: see DeviceBatch.
+// changes from step to step the kernels read from device memory: see DeviceBatch. Where the caller
+// says what comes next, the next step is in the stream before this one has ended: a GPU that waits
+// for the host between steps does nothing for a tenth of the time.
 class CudaBackend : public Backend {
  public:
   // The KV cache holds kv_cache_dtype: kFloat32 or kFloat16.
@@ -75,7 +77,9 @@ class CudaBackend : public Backend {
   void reserve(int tokens);  // scratch for batches of this size
   void extend_rope(int positions);
   void end_given_up_pass();  // which may have left a recording open
-  void forget_graphs();      // they know where the scratch was
+  void drop_ahead();         // the step that runs ahead of the host
+  void run_ahead(const Batch& batch);
+  void forget_graphs();  // they know where the scratch was
 
   const int device_index_;
   const DType kv_cache_dtype_;
@@ -92,6 +96,9 @@ class CudaBackend : public Backend {
   Step steps_[2];         // one that ends in logits, and one that ends in a token
   Step* step_ = nullptr;  // of the pass under way, if it is one
   bool replayed_ = false;
+  bool captures_ = true;         // while the driver does
+  bool is_ahead_ = false;        // the stream has the step after that of the last end()
+  Event drawn_[kStepsUnderWay];  // by slot_of_step()
   struct {
     const Layer* layer = nullptr;  // whose norm_qkv() has not made q of its products
     float* q = nullptr;

@@ -13,6 +13,10 @@ static size_t caches_offset(int columns, int max_tokens) {
   return (bytes + sizeof(CachePointers) - 1) / sizeof(CachePointers) * sizeof(CachePointers);
 }
 
+static CachePointers pointers_of(const KvCache& cache, int layer) {
+  return {cache.k(layer).as<void>(), cache.v(layer).as<void>()};
+}
+
 DeviceBatch::DeviceBatch(int max_tokens, int num_layers)
     : max_tokens_(max_tokens), num_layers_(num_layers) {
   const size_t bytes =
@@ -45,8 +49,12 @@ void DeviceBatch::copy(const Stream& stream, const void* from, size_t bytes) {
 }
 
 void DeviceBatch::upload(const Stream& stream, const Batch& batch, bool tiles) {
-  uploaded_.wait();  // or the copies of the batch before would see this one
-  std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
+  uploaded_.wait("copy a batch");  // or the copies of the batch before would see this one
+  if (is_step(batch) && !batch.draws.empty()) {
+    add_draw(batch.positions[0], batch.draws[0]);
+  } else {
+    std::copy(batch.draws.begin(), batch.draws.end(), host_draws());
+  }
   if (holds_step_ && is_step(batch)) {
     upload_step(stream, batch);
   } else {
@@ -77,15 +85,28 @@ void DeviceBatch::upload_step(const Stream& stream, const Batch& batch) {
 }
 
 void DeviceBatch::step_drawn() {
-  host_tokens()[0] = {sampled()[0], host_tokens()[0].position + 1};
+  const int position = host_tokens()[0].position;
+  host_tokens()[0] = {sampled()[slot_of_step(position)], position + 1};
   holds_step_ = true;
+}
+
+void DeviceBatch::add_draw(int position, const DrawArgs& draw) {
+  host_draws()[slot_of_step(position)] = draw;
+}
+
+bool DeviceBatch::is_ahead(const Batch& batch) const {
+  if (!holds_step_ || !is_step(batch) || batch.draws.empty()) return false;
+  const BatchToken token = {batch.tokens[0], batch.positions[0]};
+  return host_tokens()[0] == token && host_caches()[0] == pointers_of(*batch.caches[0], 0) &&
+         std::memcmp(&host_draws()[slot_of_step(token.position)], &batch.draws[0],
+                     sizeof(DrawArgs)) == 0;
 }
 
 bool DeviceBatch::fill_caches(const KvCache& cache, int session) {
   CachePointers* const pointers = host_caches() + size_t(session) * num_layers_;
   bool changed = false;
   for (int layer = 0; layer < num_layers_; ++layer) {
-    const CachePointers now = {cache.k(layer).as<void>(), cache.v(layer).as<void>()};
+    const CachePointers now = pointers_of(cache, layer);
     changed |= pointers[layer] != now;
     pointers[layer] = now;
   }

@@ -28,13 +28,20 @@ class DeviceBatch {
   const int* logit_rows() const { return device_column(kLogitRows); }
 
   // What a draw reads, and where it leaves the tokens: on the host, whose page-locked memory
-  // kernels reach at the same address.
+  // kernels reach at the same address. A step has those at slot_of_step(position): it may run
+  // while the host still reads those of the step before.
   const DrawArgs* draws() const { return reinterpret_cast<const DrawArgs*>(column(kDraws)); }
   int32_t* sampled() const { return column(kSampled); }
 
   // Where the draw of a step leaves the token of the next one, and to be called when it has.
   BatchToken* next_token() const { return reinterpret_cast<BatchToken*>(device_column(kTokens)); }
   void step_drawn();
+
+  // A step that runs ahead of the host: the draw of the one after that at `position`, whether a
+  // batch is that one, after step_drawn(), and to be called when another has to take its place.
+  void add_draw(int position, const DrawArgs& draw);
+  bool is_ahead(const Batch& batch) const;
+  void drop_step() { holds_step_ = false; }
 
  private:
   // Columns of the table of integers, each [max_tokens]; some take more than one. Those from kDraws

@@ -31,6 +31,10 @@ inline int padded_head_dim(int head_dim) {
   return head_dim <= 32 ? 32 : head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : kMaxHeadDim;
 }
 
+// Where the step of a position has its draw and its token, for steps that run side by side.
+constexpr int kStepsUnderWay = 2;
+__host__ __device__ constexpr int slot_of_step(int position) { return position % kStepsUnderWay; }
+
 struct BatchToken {
   int id;
   int position;

@@ -1,18 +1,11 @@
-#include <algorithm>
-
 #include "epilogue.cuh"
 #include "formats.cuh"
 #include "kernels.h"
+#include "matvec_division.h"
 #include "reduce.cuh"
 
 namespace openelm::cuda {
 namespace {
-
-constexpr int kMaxWarps = 16;   // of a multiprocessor, with 128 registers for each lane
-constexpr int kFewWarps = 8;    // of a block, so that blocks of two kernels share a multiprocessor
-constexpr int kMaxAcross = 10;  // of a row
-constexpr int kMaxRows = 64;    // of a block
-constexpr int kStepCols = 256;  // that the lanes of a row take at a time: a chunk each
 
 template <typename Format>
 constexpr int kLanesPerRow = kStepCols / Format::kChunk;
@@ -31,17 +24,6 @@ template <typename Format>
 constexpr int kDepth = Format::kChunk == 32   ? 3
                        : Format::kChunk == 16 ? 3
                                               : 2;
-
-// How a launch divides a matrix. A slice is `steps` steps of a row. A warp takes one slice of some
-// of the block's rows, then the slice that comes `across` slices later, until all are done;
-// `across` warps take a row side by side. It does not depend on the device in which order a row is
-// added up.
-struct Division {
-  int rows;  // of a block, an even number
-  int steps;
-  int slices;
-  int across;
-};
 
 // Which chunks of a row a lane takes in a slice: `first`, first + kLanesPerRow, ..., `count` of
 // them.
@@ -165,12 +147,15 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 1)
     for (int col = 8 * threadIdx.x; col < args.w.cols; col += 8 * blockDim.x)
       prefetch(args.norm + col);
   }
+  for (int row = lane; row < rows; row += 32) sums[warp][row] = 0;
+  if (lane == 0) squares_of_warp[warp] = 0;
+  __syncwarp();
   wait_for_previous_kernel();
 
-  float squares = 0;
   for (int slice = first_slice; slice < division.slices; slice += division.across) {
     InputPart<Format> input;
-    squares += input.load(args, chunks);
+    const float squares = warp_reduce_sum<kLanesPerRow<Format>>(input.load(args, chunks));
+    if (lane == 0) squares_of_warp[warp] += squares;
     for (int row = first_row; row < rows; row += kDepth<Format> * row_step) {
       int next_row = row + kDepth<Format> * row_step;
       if (next_row >= rows) {
@@ -179,19 +164,16 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 1)
       }
 #pragma unroll
       for (int d = 0; d < kDepth<Format>; ++d) {
-        float sum = input.multiply(tile[d]);
+        const int in_block = row + d * row_step + row_of_lane;
+        float sum = in_block < rows ? input.multiply(tile[d]) : 0;
         load(d, next_row, chunks);
         sum = warp_reduce_sum<kLanesPerRow<Format>>(sum);
-        const int in_block = row + d * row_step + row_of_lane;
         if (lane % kLanesPerRow<Format> == 0 && in_block < rows) {
-          float& of_row = sums[warp][in_block];
-          of_row = slice == first_slice ? sum : of_row + sum;
+          sums[warp][in_block] += sum;
         }
       }
     }
   }
-  squares = warp_reduce_sum<kLanesPerRow<Format>>(squares);
-  if (lane == 0) squares_of_warp[warp] = squares;
   __syncthreads();
 
   float scale = 1;
@@ -212,40 +194,15 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 1)
   }
 }
 
-int divide_up(int a, int b) { return (a + b - 1) / b; }
-
 }  // namespace
 
-// Every multiprocessor has to pull at memory, with as many bytes under way as it takes to fill the
-// time until they come. bench/gpu-model.mjs divides as this does.
 void matvec(const Device& device, const MatvecArgs& args) {
-  constexpr size_t kBytesUnderWay = 48 << 10;
   with_format(args.w, [&](auto format) {
     using Format = decltype(format);
-    const MatrixView& w = args.w;
-    const int steps = divide_up(w.stride, kStepCols);
-    Division division;
-    division.slices = divide_up(steps, kSteps<Format>);
-    division.steps = divide_up(steps, division.slices);
-    division.across = divide_up(division.slices, divide_up(division.slices, kMaxAcross));
-    const int cols_at_once = std::min(division.across * division.steps * kStepCols, w.stride);
-    const auto bytes_of_block = [&](int warps) {
-      const int rows = warps / division.across * kRowsPerWarp<Format> * kDepth<Format>;
-      return stride_bytes(w.dtype, cols_at_once) * rows;
-    };
-    const size_t wanted = std::min(
-        stride_bytes(w.dtype, w.cols) * w.rows / device.multiprocessors + 1, kBytesUnderWay);
-
-    // Small blocks where large ones would leave too many warps of a multiprocessor out.
-    int warps = std::max(kFewWarps / division.across, 1) * division.across;
-    if (bytes_of_block(warps) * (kMaxWarps / warps) < wanted) warps = division.across;
-    const int resident =
-        int(std::min((wanted - 1) / bytes_of_block(warps) + 1, size_t(kMaxWarps / warps)));
-    const int blocks = device.multiprocessors * resident;
-    const int rounds = divide_up(w.rows, blocks * kMaxRows);
-    division.rows = 2 * divide_up(divide_up(w.rows, blocks * rounds), 2);
-    launch(device.stream, matvec_kernel<Format>, dim3(divide_up(w.rows, division.rows)), warps * 32,
-           0, args, division);
+    constexpr WarpTile kTile = {kRowsPerWarp<Format>, kSteps<Format>, kDepth<Format>};
+    const Division division = divide(args.w, kTile, device.multiprocessors);
+    launch(device.stream, matvec_kernel<Format>, dim3(divide_up(args.w.rows, division.rows)),
+           division.warps * 32, 0, args, division);
   });
 }
 

@@ -35,16 +35,21 @@ constexpr bool kKernelsWait = std::max({__CUDA_ARCH_LIST__}) >= 900;
 template <typename... Params, typename... Args>
 void launch(const Stream& stream, void (*kernel)(Params...), dim3 grid, int block,
             size_t shared_bytes, const Args&... args) {
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  // Kernels with the same share of shared memory, in percent, can be on a multiprocessor together.
+  // Those with dynamic shared memory take what they need.
+  constexpr unsigned kSharedMemory = 44;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+  attributes[0].val.sharedMemCarveout = shared_bytes == 0 ? kSharedMemory : -1u;
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = dim3(block);
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream.get();
-  config.attrs = &attribute;
-  config.numAttrs = kKernelsWait && stream.overlaps_kernels() ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = kKernelsWait && stream.overlaps_kernels() ? 2 : 1;
   check(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch a kernel");
 }
 

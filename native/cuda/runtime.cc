@@ -55,13 +55,17 @@ void Event::record(const Stream& stream) {
   check(cudaEventRecord(event_, stream.get()), "record an event");
 }
 
-void Event::wait() const { check(cudaEventSynchronize(event_), "copy"); }
+void Event::wait(const char* action) const { check(cudaEventSynchronize(event_), action); }
 
-void Graph::begin_capture(const Stream& stream) {
+bool Graph::begin_capture(const Stream& stream) {
   reset();
   // Relaxed: other threads may allocate meanwhile.
-  check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeRelaxed), "capture a graph");
+  if (cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeRelaxed) != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
   capturing_ = stream.get();
+  return true;
 }
 
 void Graph::end_capture() {
@@ -90,11 +94,14 @@ void Graph::launch(const Stream& stream) const {
 }
 
 void allow_shared_memory(const void* kernel, int bytes) {
+  constexpr int kEveryBlock = 48 << 10;  // static and dynamic together
   static std::mutex mutex;
   std::lock_guard lock(mutex);
   cudaFuncAttributes attributes;
   check(cudaFuncGetAttributes(&attributes, kernel), "ask about a kernel");
-  if (attributes.maxDynamicSharedSizeBytes >= bytes) return;
+  const int most = attributes.maxDynamicSharedSizeBytes;
+  if (bytes + int(attributes.sharedSizeBytes) <= kEveryBlock) return;
+  if (most >= bytes && most > kEveryBlock) return;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "give a kernel shared memory");
 }

@@ -38,7 +38,7 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   void record(const Stream& stream);
-  void wait() const;  // on the host
+  void wait(const char* action) const;  // on the host; `action` as for check()
 
  private:
   cudaEvent_t event_ = nullptr;
@@ -52,7 +52,7 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  void begin_capture(const Stream& stream);
+  bool begin_capture(const Stream& stream);  // whether it has
   void end_capture();
   void reset();  // also gives up a capture under way
   bool capturing() const { return capturing_ != nullptr; }

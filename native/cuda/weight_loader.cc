@@ -44,7 +44,7 @@ void WeightLoader::read_rows(const TensorSource& source, DType dtype, int first_
 WeightLoader::Slot& WeightLoader::next_slot(size_t bytes) {
   Slot& slot = slots_[next_];
   next_ = (next_ + 1) % kSlots;
-  slot.copied.wait();
+  slot.copied.wait("copy weights");
   if (slot.bytes < bytes) {
     slot.memory = nullptr;
     slot.bytes = 0;

@@ -38,9 +38,11 @@ kernel void split_attention(device const float* q [[buffer(0)]],
   float2 output[kMaxQueries][kMaxPairs];
   float maximum[kMaxQueries];
   float total[kMaxQueries];
-  for (uint n = 0; n < num_queries; ++n) {
+  UNROLL for (uint n = 0; n < kMaxQueries; ++n) {
+    if (n >= num_queries) break;
     const ulong head = heads + min(first_query + n, kGroupQueries - 1);
-    for (uint i = 0; 64 * i < kHeadDim; ++i) {
+    UNROLL for (uint i = 0; i < kMaxPairs; ++i) {
+      if (64 * i >= kHeadDim) break;
       const uint j = 64 * i + 2 * lane;
       const bool held = j < kHeadDim;
       query[n][i] = held ? *reinterpret_cast<device const float2*>(q + head * kHeadDim + j) * scale
@@ -57,36 +59,42 @@ kernel void split_attention(device const float* q [[buffer(0)]],
     const ulong at = cache_index(position, kv_head, run);
     float2 key[kMaxPairs];
     float2 value[kMaxPairs];
-    for (uint i = 0; 64 * i < kHeadDim; ++i) {
+    UNROLL for (uint i = 0; i < kMaxPairs; ++i) {
+      if (64 * i >= kHeadDim) break;
       const uint j = 64 * i + 2 * lane;
       const bool held = j < kHeadDim;
       key[i] = held ? load_cache(k_cache, at + j) : float2(0.0f);
       value[i] = held ? load_cache(v_cache, at + j) : float2(0.0f);
     }
-    for (uint n = 0; n < num_queries; ++n) {
+    UNROLL for (uint n = 0; n < kMaxQueries; ++n) {
+      if (n >= num_queries) break;
       float score = 0.0f;
-      for (uint i = 0; 64 * i < kHeadDim; ++i) score += dot(query[n][i], key[i]);
+      UNROLL for (uint i = 0; i < kMaxPairs; ++i) {
+        if (64 * i < kHeadDim) score += dot(query[n][i], key[i]);
+      }
       score = simd_sum(score);
       const float new_maximum = max(maximum[n], score);
       const float fade = exp(maximum[n] - new_maximum);
       const float weight = exp(score - new_maximum);
       maximum[n] = new_maximum;
       total[n] = total[n] * fade + weight;
-      for (uint i = 0; 64 * i < kHeadDim; ++i) {
-        output[n][i] = output[n][i] * fade + weight * value[i];
+      UNROLL for (uint i = 0; i < kMaxPairs; ++i) {
+        if (64 * i < kHeadDim) output[n][i] = output[n][i] * fade + weight * value[i];
       }
     }
   }
 
   // Each head in turn: what the simdgroups found, brought to one maximum and added up.
-  for (uint n = 0; n < num_queries; ++n) {
+  UNROLL for (uint n = 0; n < kMaxQueries; ++n) {
+    if (n >= num_queries) break;
     if (lane == 0) maxima[simdgroup] = maximum[n];
     threadgroup_barrier(mem_flags::mem_threadgroup);
     const float found = lane < kAttentionSimdgroups ? maxima[lane] : -INFINITY;
     const float all_maximum = simd_max(found);
     const float fade = exp(maximum[n] - all_maximum);
     if (lane == 0) totals[simdgroup] = total[n] * fade;
-    for (uint i = 0; 64 * i < kHeadDim; ++i) {
+    UNROLL for (uint i = 0; i < kMaxPairs; ++i) {
+      if (64 * i >= kHeadDim) break;
       const uint j = 64 * i + 2 * lane;
       if (j >= kHeadDim) break;
       outputs[simdgroup * kHeadDim + j] = output[n][i].x * fade;
@@ -252,7 +260,8 @@ kernel void tiled_attention(device const float* q [[buffer(0)]],
   threadgroup_barrier(mem_flags::mem_threadgroup);
   simdgroup_float8x8 query[kMaxMatrices];
   simdgroup_float8x8 output[kMaxMatrices];
-  for (uint m = 0; m < matrices; ++m) {
+  UNROLL for (uint m = 0; m < kMaxMatrices; ++m) {
+    if (m >= matrices) break;
     simdgroup_load(query[m], rows + 8 * m, kKeyStride);
     output[m] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
   }
@@ -268,7 +277,8 @@ kernel void tiled_attention(device const float* q [[buffer(0)]],
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint n = 0; n < kTileKeys; n += 8) {
       left = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-      for (uint m = 0; m < matrices; ++m) {
+      UNROLL for (uint m = 0; m < kMaxMatrices; ++m) {
+        if (m >= matrices) break;
         simdgroup_load(right, tile + n * kKeyStride + 8 * m, kKeyStride, ulong2(0, 0), true);
         simdgroup_multiply_accumulate(left, query[m], right, left);
       }
@@ -279,10 +289,13 @@ kernel void tiled_attention(device const float* q [[buffer(0)]],
     softmax_tile(scores, fades, first, position, softmax, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     simdgroup_load(left, fades, 8);
-    for (uint m = 0; m < matrices; ++m) simdgroup_multiply(output[m], left, output[m]);
+    UNROLL for (uint m = 0; m < kMaxMatrices; ++m) {
+      if (m < matrices) simdgroup_multiply(output[m], left, output[m]);
+    }
     for (uint n = 0; n < kTileKeys; n += 8) {
       simdgroup_load(left, scores + n, kScoreStride);
-      for (uint m = 0; m < matrices; ++m) {
+      UNROLL for (uint m = 0; m < kMaxMatrices; ++m) {
+        if (m >= matrices) break;
         simdgroup_load(right, tile + n * kKeyStride + 8 * m, kKeyStride);
         simdgroup_multiply_accumulate(output[m], left, right, output[m]);
       }
@@ -293,7 +306,8 @@ kernel void tiled_attention(device const float* q [[buffer(0)]],
   if (lane % 4 == 0) fades[lane / 4 * 9] = 1.0f / softmax.total;
   simdgroup_barrier(mem_flags::mem_threadgroup);
   simdgroup_load(left, fades, 8);
-  for (uint m = 0; m < matrices; ++m) {
+  UNROLL for (uint m = 0; m < kMaxMatrices; ++m) {
+    if (m >= matrices) break;
     simdgroup_multiply(output[m], left, output[m]);
     simdgroup_store(output[m], rows + 8 * m, kKeyStride);
   }

@@ -15,6 +15,10 @@ constant uint kQkNorm [[function_constant(5)]];
 
 constant constexpr uint kSimdWidth = 32;
 
+// Before a loop over an array that registers are to hold: its bound must be one that the compiler
+// knows before the pipeline is specialised.
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 // W [rows, cols] as the host packs it: every row padded with zeros to whole groups of 32, which are
 // four chunks of eight elements each. A chunk of q4 is one word: element i is the low nibble of
 // byte i, element 4 + i its high nibble.

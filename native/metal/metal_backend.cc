@@ -25,13 +25,14 @@ Error unavailable(const std::string& reason) {
 // Throws when there is none that the kernels can run on.
 mtl::Device find_device(int device_index) {
   const objc::AutoreleasePool pool;
-  const int count = mtl::device_count();
+  const std::vector<mtl::Device> devices = mtl::devices();
+  const int count = int(devices.size());
   if (count == 0) throw unavailable("Metal finds no GPU");
   if (device_index < 0 || device_index >= count) {
     throw Error(ErrorCode::kInvalidArgument,
                 "deviceIndex must be below the number of GPUs, " + std::to_string(count));
   }
-  mtl::Device device = mtl::device(device_index);
+  const mtl::Device& device = devices[size_t(device_index)];
   if (!device.is_apple7()) {
     throw unavailable(device.name() + " is no Apple silicon GPU, which the Metal kernels need");
   }

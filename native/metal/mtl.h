@@ -1,13 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "objc.h"
 
 // The part of Metal that the backend uses, each class a thin type over an owned object. A method
 // that can fail returns an empty object, and the error's text through its last argument.
 
-extern "C" void* MTLCopyAllDevices(void);  // NSArray<id<MTLDevice>>, owned by the caller
+// NSArray<id<MTLDevice>> and id<MTLDevice>, owned by the caller.
+extern "C" void* MTLCopyAllDevices(void);
+extern "C" void* MTLCreateSystemDefaultDevice(void);
 
 namespace openelm::mtl {
 
@@ -150,16 +154,21 @@ class Device : public Object {
   }
 };
 
-inline int device_count() {
-  const Object all = Object::adopt(MTLCopyAllDevices());
-  return all ? static_cast<int>(send<"count", Integer>(all.id())) : 0;
-}
-
-// The device of an index below device_count().
-inline Device device(int index) {
+// In a process of the command line the list can be empty although there is a default device, and
+// the other way round.
+inline std::vector<Device> devices() {
   const objc::AutoreleasePool pool;
   const Object all = Object::adopt(MTLCopyAllDevices());
-  return Device(Object::retain(send<"objectAtIndex:", Id>(all.id(), Integer(index))));
+  std::vector<Device> found;
+  const Integer count = all ? send<"count", Integer>(all.id()) : 0;
+  for (Integer i = 0; i < count; ++i) {
+    found.emplace_back(Object::retain(send<"objectAtIndex:", Id>(all.id(), i)));
+  }
+  if (found.empty()) {
+    Device only(Object::adopt(MTLCreateSystemDefaultDevice()));
+    if (only) found.push_back(std::move(only));
+  }
+  return found;
 }
 
 }  // namespace openelm::mtl

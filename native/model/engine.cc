@@ -94,6 +94,12 @@ bool Engine::fill_batch() {
   }
   // For all rows or none: where some logits are read, reading the others too costs next to nothing.
   if (batch_.draws.size() < rows_.size()) batch_.draws.clear();
+  if (streams_.size() == 1 && batch_.size() == 1 && !batch_.draws.empty()) {
+    const Job& job = rows_[0]->job_;
+    const bool goes_on =
+        job.ahead > 0 && job.drafter.empty() && job.held + 2 <= rows_[0]->context_length_;
+    if (goes_on) batch_.next_draw = job.sampler->next_draw(1);
+  }
   return batch_.size() > 0;
 }
 

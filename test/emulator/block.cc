@@ -122,7 +122,7 @@ class Block {
 
   void* shared(size_t bytes, const Site& site) {
     for (const Shared& shared : shared_) {
-      if (same(shared.site, site)) return shared.memory.get();
+      if (shared.bytes == bytes && same(shared.site, site)) return shared.memory.get();
     }
     if (bytes > shared_left_) {
       fail(site, "the block needs more than " + std::to_string(shared_limit_) +
@@ -131,7 +131,7 @@ class Block {
     shared_left_ -= bytes;
     auto* memory = static_cast<char*>(::operator new(bytes, kSharedAlignment));
     std::memset(memory, 0xff, bytes);
-    shared_.push_back({site, std::unique_ptr<char, Free>(memory)});
+    shared_.push_back({site, bytes, std::unique_ptr<char, Free>(memory)});
     return memory;
   }
 
@@ -142,6 +142,7 @@ class Block {
   };
   struct Shared {
     Site site;
+    size_t bytes;  // which differ where a template declares an array of its own type
     std::unique_ptr<char, Free> memory;
   };
 

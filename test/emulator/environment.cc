@@ -18,7 +18,7 @@ namespace {
 class GuardedMetalBackend : public metal::MetalBackend {
  public:
   explicit GuardedMetalBackend(DType kv_cache_dtype)
-      : MetalBackend(mtl::device(0), kv_cache_dtype) {}
+      : MetalBackend(mtl::devices().at(0), kv_cache_dtype) {}
   Buffer allocate(size_t bytes) override {
     Buffer buffer = MetalBackend::allocate(bytes);
     ASAN_POISON_MEMORY_REGION(buffer.as<char>() + bytes, -bytes % 4096);

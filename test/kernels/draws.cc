@@ -196,6 +196,20 @@ void check_distribution(const TestBackend& backend, const SamplerOptions& option
   check(tokens == expected, text(options) + ": the shares of the tokens");
 }
 
+// What a draw will be that comes after others.
+void check_later_draws() {
+  for (double temperature : {0.0, 0.8}) {
+    Sampler sampler(8, options_of(temperature, 0, 1, 0));
+    const float second = sampler.next_draw(1).value().uniform;
+    const float third = sampler.next_draw(2).value().uniform;
+    check(temperature == 0 || sampler.next_draw().value().uniform != second, "one is as another");
+    sampler.take(0);
+    check(sampler.next_draw().value().uniform == second, "the draw after one");
+    sampler.take(0);
+    check(sampler.next_draw().value().uniform == third, "the draw after two");
+  }
+}
+
 void check_refusals() {
   SamplerOptions options = options_of(1, 0, 1, 0);
   options.repetition_penalty = 1.1;
@@ -237,6 +251,7 @@ void test_draws() {
            [&] { check_distribution(backend, options); });
     }
   }
+  test("draws, of later tokens", check_later_draws);
   test("draws, what is left to the host", check_refusals);
 }
 

@@ -265,6 +265,7 @@ Output ModelRun::run(int index, const std::vector<int>& tokens, const std::vecto
   const int position = session(index).position;
   Batch batch;
   batch.draws = draws;
+  batch.next_draw = next_draw;
   for (int token : tokens) add(batch, session(index), token);
   batch.logit_rows = {batch.size() - 1};
   try {

@@ -115,6 +115,9 @@ class ModelRun : public Sessions {
  public:
   explicit ModelRun(const Model& model, int context_length = 512);
 
+  // Of the batches of run().
+  std::optional<DrawArgs> next_draw;
+
   // Appends tokens of one session: the logits of the last, or what `draws` makes of them.
   Output run(int session, const std::vector<int>& tokens, const std::vector<DrawArgs>& draws = {},
              const std::atomic<bool>& cancelled = kNotCancelled);

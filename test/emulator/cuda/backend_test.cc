@@ -8,6 +8,7 @@
 #include "../../kernels/tensors.h"
 #include "error.h"
 #include "mock_runtime.h"
+#include "model/sampler.h"
 
 namespace openelm {
 namespace {
@@ -98,6 +99,12 @@ void check_missing_device() {
   expect_error(ErrorCode::kBackendUnavailable, "an old device",
                [] { create_cuda_backend(0, DType::kFloat16); });
   machine.compute_capability = 90;
+  machine.first_capability = 70;
+  check(cuda_backend_info().device == "emulated", "a newer device behind an old one is found");
+  expect_error(ErrorCode::kBackendUnavailable, "the old device of two",
+               [] { create_cuda_backend(0, DType::kFloat16); });
+  check(create_cuda_backend(1, DType::kFloat16)->device() == "emulated", "the newer one is used");
+  machine.first_capability = 0;
   check(cuda_backend_info().device == "emulated", "the device has a name");
   expect_error(ErrorCode::kInvalidArgument, "a device that is not there",
                [] { create_cuda_backend(1, DType::kFloat16); });
@@ -134,6 +141,25 @@ void check_failed_launch() {
   expect_error(ErrorCode::kInternal, "a kernel that fails", [&] { run.append(0, some_tokens(5)); });
   machine.fail_launch_after = -1;
   run.compare(0, {2}, "a step after a failed one");
+}
+
+// A driver that refuses graphs makes steps slower, not impossible.
+void check_without_graphs() {
+  const Model model = make_model(small_config(), DType::kFloat16);
+  const auto graphs = [before = counters.graphs] { return counters.graphs - before; };
+  machine.captures = false;
+  ModelRun run(model);
+  for (int i = 1; i < 5; ++i) run.compare(0, {i}, "a step of a driver that captures nothing");
+  machine.captures = true;
+  machine.instantiates = false;
+  const Model other_model = make_model(small_config(), DType::kFloat16);
+  ModelRun other(other_model);
+  other.compare(0, {1}, "a first step");
+  expect_error(ErrorCode::kInternal, "the step whose graph is refused",
+               [&] { other.append(0, {2}); });
+  for (int i = 2; i < 5; ++i) other.compare(0, {i}, "a step after a graph was refused");
+  machine.instantiates = true;
+  check(graphs() == 0, "no graph has been launched");
 }
 
 // One layer whose FFN is so wide.
@@ -189,6 +215,59 @@ void check_generation() {
   }
 }
 
+// A step that the device runs before the host asks for it is the one that the host asks for, or is
+// as if it had not been.
+void check_ahead() {
+  const Model model = make_model(small_config(), DType::kFloat16);
+  const Model other_model = make_model(small_config(), DType::kFloat16);
+  ModelRun run(model);
+  ModelRun other(other_model);
+  SamplerOptions options;
+  options.temperature = 0.8;
+  options.top_p = 0.9;
+  Sampler sampler(model.config.vocab_size, options);
+  int token = 1;
+  const auto step = [&](int session) {
+    const std::vector<DrawArgs> draws = {sampler.next_draw().value()};
+    const int expected = other.run(session, {token}, draws).tokens[0];
+    run.next_draw = sampler.next_draw(1);
+    const Counters before = counters;
+    const int drawn = run.run(session, {token}, draws).tokens[0];
+    check(drawn == expected, "a token of a step that may run ahead");
+    Counters difference = counters;
+    difference.graphs -= before.graphs;
+    difference.kernels -= before.kernels;
+    difference.copied_bytes -= before.copied_bytes;
+    token = sampler.take(drawn).token;
+    run.next_draw.reset();
+    return difference;
+  };
+  const auto both = [&](const auto& act) {
+    act(run);
+    act(other);
+  };
+  const uint64_t kernels = step(0).kernels;
+  check(step(0).graphs == 2, "the first replay brings the next");
+  const auto follows = [&](const std::string& what) {
+    const Counters count = step(0);
+    check(count.graphs == 1 && count.kernels == kernels && count.copied_bytes == 0, what);
+  };
+  for (int i = 0; i < 5; ++i) follows("a step is there already, and no more is waited for");
+  both([](ModelRun& r) { r.rewind(0, 3); });
+  check(step(0).graphs == 2, "a step after a rewind is not the one that was expected");
+  both([](ModelRun& r) { r.append(1, some_tokens(20)); });
+  check(step(0).graphs == 2, "nor is one after another session's");
+  follows("a step after these");
+  both([](ModelRun& r) { r.fork(0, 2); });
+  check(step(0).graphs == 2, "nor one after a copy");
+  check(step(2).graphs == 2, "nor one of another session");
+  const std::vector<DrawArgs> greedy = {DrawArgs{}};
+  check(run.run(2, {token}, greedy).tokens[0] == other.run(2, {token}, greedy).tokens[0],
+        "a token that is drawn in another way than was expected");
+  check(run.run(2, {7}, greedy).tokens[0] == other.run(2, {7}, greedy).tokens[0],
+        "a token that the device has not drawn");
+}
+
 // Beyond the model's context the table of angles grows, but not with every token.
 void check_long_session() {
   Config config = small_config();
@@ -231,9 +310,11 @@ int main() {
   test("a missing device", check_missing_device);
   test("too little memory", check_out_of_memory);
   test("a failed launch", check_failed_launch);
+  test("a driver without graphs", check_without_graphs);
   test("a wide model", check_wide);
   test("a copy after an abort", check_copy_after_abort);
   test("a generation", check_generation);
+  test("steps ahead of the host", check_ahead);
   test("a long session", check_long_session);
   test("a full context", check_full_context);
   test("all memory has been given back",

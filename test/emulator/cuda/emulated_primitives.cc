@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "hidden_writes.h"
+
 namespace emulator::cuda {
 
 namespace {
@@ -13,8 +15,14 @@ thread_local std::vector<std::vector<PendingCopy>> copies[kMaxLanes];
 
 void run(const Launch& launch, const std::function<void()>& kernel) {
   ++counters.kernels;
+  const uint64_t loaded_before = counters.loaded_bytes;
   if (!machine.runs_kernels) return;
   current = launch;
+  begin_launch(launch.overlaps);
+  current.hides_writes = true;
+  const struct AtEnd {
+    ~AtEnd() { end_launch(current.waits_first); }
+  } at_end;
   for (unsigned z = 0; z < launch.grid.z; ++z) {
     for (unsigned y = 0; y < launch.grid.y; ++y) {
       for (unsigned x = 0; x < launch.grid.x; ++x) {
@@ -26,11 +34,12 @@ void run(const Launch& launch, const std::function<void()>& kernel) {
             current.waited.end()) {
           fail(Site::current(), "a lane never waits for the kernel before it");
         }
+        current.hides_writes = false;
       }
     }
   }
-  launches.push_back(
-      {size_t(launch.grid.x) * launch.grid.y * launch.grid.z, launch.block, current.early_bytes});
+  launches.push_back({size_t(launch.grid.x) * launch.grid.y * launch.grid.z, launch.block,
+                      counters.loaded_bytes - loaded_before, current.early_bytes});
 }
 
 std::vector<std::vector<PendingCopy>>& pending_copies() { return copies[current_lane()]; }

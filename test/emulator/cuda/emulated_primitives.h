@@ -16,6 +16,7 @@
 
 #include "../../../native/cuda/runtime.h"
 #include "../block.h"
+#include "hidden_writes.h"
 #include "mock_runtime.h"
 
 namespace emulator::cuda {
@@ -27,6 +28,9 @@ struct Launch {
   uint3 block_index = {};
   size_t shared_bytes = 0;
   size_t shared_limit = 0;
+  bool overlaps = false;      // the launch before it
+  bool hides_writes = false;  // of kernels before it, until all lanes of this block have waited
+  bool waits_first = false;   // before it lets the next kernel start
   uint64_t early_bytes = 0;
   std::vector<bool> waited;  // for the kernel before it: of the block's lanes
 };
@@ -122,6 +126,12 @@ T __ldg(const T* from) {
   return *from;
 }
 
+inline unsigned atomicAdd(unsigned* sum, unsigned value) {
+  const unsigned before = *sum;
+  *sum += value;
+  return before;
+}
+
 inline float __uint_as_float(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
@@ -161,16 +171,24 @@ void launch(const Stream& stream, void (*kernel)(Params...), dim3 grid, int bloc
   launch.grid = grid;
   launch.block = block;
   launch.shared_bytes = shared_bytes;
+  launch.overlaps = stream.overlaps_kernels();
   launch.shared_limit = emulator::cuda::shared_limit(reinterpret_cast<const void*>(kernel));
   emulator::cuda::enqueue(stream.get(),
                           [=] { emulator::cuda::run(launch, [=] { kernel(Params(args)...); }); });
 }
 
-inline void wait_for_previous_kernel() {
-  emulator::cuda::current.waited[size_t(emulator::current_lane())] = true;
+inline void wait_for_previous_kernel(const emulator::Site& site = emulator::Site::current()) {
+  emulator::cuda::Launch& launch = emulator::cuda::current;
+  launch.waited[size_t(emulator::current_lane())] = true;
+  if (!launch.hides_writes) return;
+  emulator::block_barrier(site);
+  emulator::cuda::show_writes();
 }
 
-inline void let_next_kernel_start() {}
+inline void let_next_kernel_start() {
+  emulator::cuda::Launch& launch = emulator::cuda::current;
+  launch.waits_first = launch.waited[size_t(emulator::current_lane())];
+}
 
 inline uint4 load_streaming(const uint4* from) {
   emulator::cuda::count_loaded(sizeof *from);

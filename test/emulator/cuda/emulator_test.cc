@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <functional>
 
 #include "../../kernels/check.h"
@@ -22,9 +23,10 @@ using openelm::check;
 
 struct Arrays {
   Stream stream{false};
+  Stream overlapping{true};
   std::shared_ptr<void> in_memory = allocate_device(4 * kPlantedThreads * sizeof(float));
   std::shared_ptr<void> out_memory = allocate_device(kPlantedThreads * sizeof(float));
-  const float* in = static_cast<const float*>(in_memory.get());
+  float* in = static_cast<float*>(in_memory.get());
   float* out = static_cast<float*>(out_memory.get());
 };
 
@@ -67,6 +69,18 @@ void check_races() {
   check(!right_in_every_order([](Arrays& a) { missing_copy_wait(a.stream, a.in, a.out); },
                               [](int) { return 0.0f; }),
         "a missing wait for an asynchronous copy shows");
+  const auto counted = [](int i) { return float(i); };
+  check(right_in_every_order([](Arrays& a) { read_before_wait(a.stream, a.in, a.out); }, counted),
+        "where kernels do not overlap none has to wait for another");
+  for (int i = 0; i < 3; ++i) {
+    emulator::settings.order = emulator::Order(i);
+    Arrays arrays;
+    read_before_wait(arrays.overlapping, arrays.in, arrays.out);
+    for (int lane = 0; lane < kPlantedThreads; ++lane) {
+      check(std::isnan(arrays.out[lane]), "what is read before the wait is poison");
+    }
+  }
+  emulator::settings.order = emulator::Order::kForward;
 }
 
 void check_failures() {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../../native/pages.h"
+#include "hidden_writes.h"
 
 using Work = std::function<void()>;
 
@@ -30,6 +31,7 @@ struct CUgraphExec_st {
 
 struct CUevent_st {
   cudaStream_t stream = nullptr;
+  std::shared_ptr<bool> reached;
 };
 
 namespace emulator::cuda {
@@ -42,6 +44,7 @@ std::recursive_mutex mutex;
 struct Allocation {
   size_t bytes;
   std::shared_ptr<void> memory;
+  bool is_weights = false;
 };
 // Never destroyed: threads still use them while a process exits.
 auto& allocations = *new std::map<void*, Allocation>;
@@ -69,12 +72,14 @@ void write(void* to, const void* from, size_t bytes) {
   if (!machine.sparse || std::memcmp(to, from, bytes) != 0) std::memcpy(to, from, bytes);
 }
 
+void run_next(CUstream_st& stream) {
+  const Work work = std::move(stream.work.front());
+  stream.work.pop_front();
+  work();
+}
+
 void run_all(CUstream_st& stream) {
-  while (!stream.work.empty()) {
-    const Work work = std::move(stream.work.front());
-    stream.work.pop_front();
-    work();
-  }
+  while (!stream.work.empty()) run_next(stream);
 }
 
 }  // namespace
@@ -87,6 +92,13 @@ void enqueue(cudaStream_t stream, Work work) {
     stream->capture->work.push_back(std::move(work));
   } else {
     stream->work.push_back(std::move(work));
+  }
+}
+
+void for_each_changing(const std::function<void(char*, size_t)>& visit) {
+  Lock lock(mutex);
+  for (const auto& [memory, allocation] : allocations) {
+    if (!allocation.is_weights) visit(static_cast<char*>(memory), allocation.bytes);
   }
 }
 
@@ -112,7 +124,7 @@ using namespace emulator::cuda;
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = machine.missing == cudaSuccess ? 1 : 0;
+  *count = machine.missing != cudaSuccess ? 0 : machine.first_capability == 0 ? 1 : 2;
   return machine.missing;
 }
 
@@ -123,14 +135,17 @@ cudaError_t cudaGetDevice(int* device) {
 
 cudaError_t cudaSetDevice(int device) {
   if (machine.missing != cudaSuccess) return result(machine.missing);
-  return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+  const int count = machine.first_capability == 0 ? 1 : 2;
+  return result(device < count ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  const bool is_other = machine.first_capability != 0 && device == 0;
+  const int capability = is_other ? machine.first_capability : machine.compute_capability;
   std::memset(properties, 0, sizeof *properties);
-  std::snprintf(properties->name, sizeof properties->name, "emulated");
-  properties->major = machine.compute_capability / 10;
-  properties->minor = machine.compute_capability % 10;
+  std::snprintf(properties->name, sizeof properties->name, is_other ? "another" : "emulated");
+  properties->major = capability / 10;
+  properties->minor = capability % 10;
   properties->multiProcessorCount = machine.multiprocessors;
   properties->sharedMemPerBlockOptin = kLargestSharedLimit;
   properties->totalGlobalMem = machine.memory;
@@ -173,6 +188,7 @@ cudaError_t cudaFree(void* memory) {
   Lock lock(mutex);
   if (!memory) return cudaSuccess;
   for (CUstream_st* stream : streams) run_all(*stream);  // as the driver waits for the device
+  end_all_launches();
   counters.live_bytes -= allocations.at(memory).bytes;
   allocations.erase(memory);
   return cudaSuccess;
@@ -199,13 +215,17 @@ cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
 }
 
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
-  enqueue(stream, [=] { std::memset(memory, value, bytes); });
+  enqueue(stream, [=] {
+    end_all_launches();
+    std::memset(memory, value, bytes);
+  });
   return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   enqueue(stream, [=] {
+    end_all_launches();
     write(to, from, bytes);
     if (kind != cudaMemcpyDeviceToDevice) counters.copied_bytes += bytes;
   });
@@ -216,6 +236,8 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
                               size_t width, size_t height, cudaMemcpyKind kind,
                               cudaStream_t stream) {
   enqueue(stream, [=] {
+    end_all_launches();
+    std::prev(allocations.upper_bound(to))->second.is_weights = true;
     for (size_t row = 0; row < height; ++row) {
       write(static_cast<char*>(to) + row * to_pitch,
             static_cast<const char*>(from) + row * from_pitch, width);
@@ -245,6 +267,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (!stream) return cudaSuccess;
   if (stream->capture) return result(cudaErrorStreamCaptureUnsupported);
   run_all(*stream);
+  end_all_launches();
   return cudaSuccess;
 }
 
@@ -260,13 +283,22 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   event->stream = stream;
+  event->reached = std::make_shared<bool>(false);
+  enqueue(stream, [reached = event->reached] { *reached = true; });
   return cudaSuccess;
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return cudaStreamSynchronize(event->stream); }
+// What comes behind the event in its stream stays there.
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  Lock lock(mutex);
+  if (!event->reached) return cudaSuccess;
+  while (!*event->reached && !event->stream->work.empty()) run_next(*event->stream);
+  return cudaSuccess;
+}
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capture) return result(cudaErrorIllegalState);
+  if (!machine.captures) return result(cudaErrorStreamCaptureUnsupported);
   stream->capture = new CUgraph_st;
   return cudaSuccess;
 }
@@ -280,6 +312,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                  unsigned long long) {
+  if (!machine.instantiates) return result(cudaErrorNotSupported);
   *executable = new CUgraphExec_st{graph->work};
   return cudaSuccess;
 }

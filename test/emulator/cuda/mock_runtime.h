@@ -28,8 +28,9 @@ inline Counters counters;
 // The launches that have run since a test cleared them.
 struct Launched {
   size_t blocks;
-  int lanes;             // of a block
-  uint64_t early_bytes;  // of those that load_streaming() and the like count, before the wait
+  int lanes;              // of a block
+  uint64_t loaded_bytes;  // as above
+  uint64_t early_bytes;   // of them, before the wait
 };
 inline std::vector<Launched> launches;
 
@@ -38,16 +39,22 @@ struct Machine {
   // What cudaGetDeviceCount answers.
   cudaError_t missing = machine_has_gpu("cuda") ? cudaSuccess : cudaErrorNoDevice;
   int compute_capability = 90;
-  int multiprocessors = 4;  // few, so that small grids already take more than one round
+  int first_capability = 0;  // of a device ahead of the one that is emulated, if there is one
+  int multiprocessors = 4;   // few, so that small grids already take more than one round
   size_t memory = is_faulty("memory") ? size_t(1) << 16 : size_t(64) << 30;
   bool fails_to_start = is_faulty("driver");
   int fail_launch_after = -1;  // launches until one fails; never when negative
+  bool captures = true;        // streams into graphs
+  bool instantiates = true;    // graphs
   bool runs_kernels = true;    // or only counts them
   // Fresh memory is zero, in place of poison, and takes none of the host's until something else is
   // written: so a model of zeros may be larger than the host.
   bool sparse = false;
 };
 inline Machine machine;
+
+// The device memory that is not weights, which are all that is copied there in rows.
+void for_each_changing(const std::function<void(char* memory, size_t bytes)>& visit);
 
 // Puts work into a stream, or into the graph that it captures.
 void enqueue(cudaStream_t stream, std::function<void()> work);

@@ -72,6 +72,19 @@ __global__ void read_out_of_bounds_kernel(const float* in, float* out) {
   out[threadIdx.x] = in[threadIdx.x + 1];
 }
 
+__global__ void count_kernel(float* out) {
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  out[threadIdx.x] = float(threadIdx.x);
+}
+
+__global__ void read_before_wait_kernel(const float* in, float* out) {
+  let_next_kernel_start();
+  const float number = in[threadIdx.x];
+  wait_for_previous_kernel();
+  out[threadIdx.x] = number;
+}
+
 template <typename... Params, typename... Args>
 void run(const Stream& stream, void (*kernel)(Params...), const Args&... args) {
   launch(stream, kernel, dim3(1), kThreads, 0, args...);
@@ -107,6 +120,11 @@ void no_wait_for_previous_kernel(const Stream& stream, float* out) {
 }
 void read_out_of_bounds(const Stream& stream, const float* in, float* out) {
   run(stream, read_out_of_bounds_kernel, in, out);
+}
+
+void read_before_wait(const Stream& stream, float* numbers, float* out) {
+  launch(stream, count_kernel, dim3(1), kPlantedThreads, 0, numbers);
+  run(stream, read_before_wait_kernel, numbers, out);
 }
 
 }  // namespace openelm::cuda

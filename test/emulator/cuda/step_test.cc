@@ -45,7 +45,8 @@ double parameters_of(const Config& config) {
   return count;
 }
 
-// `print_launches`: blocks of each, warps of a block, and bytes that are loaded before the wait.
+// `print_launches`: blocks of each, warps of a block, bytes that are loaded, and those of them
+// before the wait.
 void check_step(const Preset& preset, DType dtype, bool print_launches) {
   constexpr int kPosition = 500;
   const Config config = config_of(preset);
@@ -94,7 +95,8 @@ void check_step(const Preset& preset, DType dtype, bool print_launches) {
   const Counters count = step(greedy);
   if (print_launches) {
     for (const emulator::cuda::Launched& launched : emulator::cuda::launches) {
-      std::printf("launch %zu %d %llu\n", launched.blocks, launched.lanes / 32,
+      std::printf("launch %zu %d %llu %llu\n", launched.blocks, launched.lanes / 32,
+                  static_cast<unsigned long long>(launched.loaded_bytes),
                   static_cast<unsigned long long>(launched.early_bytes));
     }
     return;

@@ -109,6 +109,10 @@ void check_faults() {
   fault = Fault::kNoDevice;
   expect_error(ErrorCode::kBackendUnavailable, "finds no GPU", "no device", create);
   check(!metal_backend_info().available, "no device to report");
+  for (Fault one : {Fault::kNoList, Fault::kNoDefault}) {
+    fault = one;
+    check(metal_backend_info().available, "either way of finding a device will do");
+  }
   fault = Fault::kOldDevice;
   expect_error(ErrorCode::kBackendUnavailable, "Apple silicon", "an old device", create);
   fault = Fault::kLibrary;

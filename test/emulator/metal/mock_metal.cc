@@ -289,8 +289,9 @@ Methods Device::methods() {
 struct DeviceArray : Of<DeviceArray> {
   static Methods methods() {
     return {
-        {"count",
-         method([](Id, Selector) -> Integer { return fault == Fault::kNoDevice ? 0 : 1; })},
+        {"count", method([](Id, Selector) -> Integer {
+           return fault == Fault::kNoDevice || fault == Fault::kNoList ? 0 : 1;
+         })},
         {"objectAtIndex:", method([](Id, Selector, Integer) { return autorelease(new Device); })}};
   }
 };
@@ -300,6 +301,12 @@ ClassOf<ConstantValues> constant_values("MTLFunctionConstantValues");
 
 }  // namespace
 }  // namespace emulator::metal
+
+extern "C" void* MTLCreateSystemDefaultDevice(void) {
+  using namespace emulator::metal;
+  if (fault == Fault::kNoDevice || fault == Fault::kNoDefault) return nullptr;
+  return static_cast<Object*>(new Device);
+}
 
 extern "C" void* MTLCopyAllDevices(void) {
   return static_cast<emulator::metal::Object*>(new emulator::metal::DeviceArray);

@@ -22,7 +22,17 @@ struct Counters {
 
 inline Counters counters;
 
-enum class Fault : uint8_t { kNone, kNoDevice, kOldDevice, kLibrary, kPipeline, kBuffer, kCommand };
+enum class Fault : uint8_t {
+  kNone,
+  kNoDevice,
+  kNoList,     // of devices, but a default one
+  kNoDefault,  // device, but a list
+  kOldDevice,
+  kLibrary,
+  kPipeline,
+  kBuffer,
+  kCommand
+};
 
 // Fails at every request of that kind until it is kNone again. machine.h says what it begins as.
 inline Fault fault = !machine_has_gpu("metal") ? Fault::kNoDevice

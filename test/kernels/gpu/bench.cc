@@ -10,9 +10,11 @@
 #include "../model.h"
 #include "../tensors.h"
 #include "cuda/cuda.h"
+#include "cuda/kernels.h"
 #include "model/decoder.h"
 #include "model/kv_cache.h"
 #include "model/load.h"
+#include "model/sampler.h"
 #include "probes.h"
 
 namespace openelm {
@@ -44,6 +46,8 @@ double time_of(const cuda::Stream& stream, int repeats, const Run& run) {
 }
 
 struct Limits {
+  int multiprocessors;
+  bool overlaps;
   double bandwidth;     // bytes a second, read and written
   double matrix_rate;   // operations a second, bfloat16
   double empty_kernel;  // seconds, in a graph of many
@@ -52,8 +56,10 @@ struct Limits {
 Limits measure_limits(bool tiny) {
   cudaDeviceProp properties;
   cuda::check(cudaGetDeviceProperties(&properties, 0), "ask for the device's properties");
-  const cuda::Stream stream(properties.major >= 9);
   Limits limits;
+  limits.multiprocessors = properties.multiProcessorCount;
+  limits.overlaps = properties.major >= 9;
+  const cuda::Stream stream(limits.overlaps);
 
   const size_t bytes = tiny ? size_t(1) << 20 : size_t(1) << 30;
   const auto from = cuda::allocate_device(bytes);
@@ -88,6 +94,88 @@ struct Lengths {
   int prompt;
   int steps;
 };
+
+// Of each product with weights: in a graph of all layers, more bytes than a cache holds, the time
+// of a launch and the share of the bandwidth, with and without overlap.
+void print_products(const Weights& weights, const Limits& limits, int repeats) {
+  const Config& config = weights.config;
+  const auto floats = [](size_t count) { return cuda::allocate_device(count * sizeof(float)); };
+  const auto x = floats(std::max({config.model_dim, config.max_q_dim(), config.max_ffn_dim()}));
+  const auto y =
+      floats(std::max({config.vocab_size, config.max_qkv_dim(), 2 * config.max_ffn_dim()}));
+  const auto measure = [&](const char* name, const std::vector<const Matrix*>& matrices,
+                           const Buffer* norm, cuda::Epilogue epilogue) {
+    size_t bytes = 0;
+    for (const Matrix* matrix : matrices) bytes += matrix->data.bytes;
+    std::printf("  %-8s", name);
+    for (const bool overlaps : {limits.overlaps, false}) {
+      const cuda::Stream stream(overlaps);
+      cuda::Graph graph;
+      graph.begin_capture(stream);
+      for (const Matrix* matrix : matrices) {
+        cuda::matvec({stream, limits.multiprocessors},
+                     {cuda::view(*matrix), static_cast<const float*>(x.get()),
+                      norm ? norm->as<float>() : nullptr, config.rms_norm_eps,
+                      static_cast<float*>(y.get()), epilogue});
+      }
+      graph.end_capture();
+      const double time = time_of(stream, repeats, [&] { graph.launch(stream); });
+      std::printf("  %7.2f us a launch, %3.0f%%", time / double(matrices.size()) * 1e6,
+                  100 * double(bytes) / time / limits.bandwidth);
+    }
+    std::printf("\n");
+  };
+  std::vector<const Matrix*> qkv, out, up, down;
+  for (const Layer& layer : weights.layers) {
+    qkv.push_back(&layer.qkv_proj);
+    out.push_back(&layer.out_proj);
+    up.push_back(&layer.proj_1);
+    down.push_back(&layer.proj_2);
+  }
+  measure("qkv_proj", qkv, &weights.layers[0].attn_norm, cuda::Epilogue::kStore);
+  measure("out_proj", out, nullptr, cuda::Epilogue::kAdd);
+  measure("proj_1", up, &weights.layers[0].ffn_norm, cuda::Epilogue::kSwiglu);
+  measure("proj_2", down, nullptr, cuda::Epilogue::kAdd);
+  measure("head", {&weights.lm_head}, &weights.norm, cuda::Epilogue::kStore);
+}
+
+// Of a whole step at several positions, greedy or not, each waited for or with the next in the
+// stream already, as in a generation.
+void print_steps(Decoder& decoder, KvCache& cache, const Config& config, int steps) {
+  struct Way {
+    const char* name;
+    double temperature, top_p;
+    bool ahead;
+  };
+  const std::atomic<bool> cancelled{false};
+  for (const Way& way : {Way{"greedy", 0, 1, false}, Way{"ahead", 0, 1, true},
+                         Way{"T=1", 1, 1, true}, Way{"top-p", 1, 0.9, true}}) {
+    std::printf("  %-8s", way.name);
+    for (const int begin : {64, 512, 1900}) {
+      SamplerOptions options;
+      options.temperature = way.temperature;
+      options.top_p = way.top_p;
+      Sampler sampler(config.vocab_size, options);
+      std::vector<double> times;
+      int token = 1;
+      for (int i = 0; i < steps; ++i) {
+        Batch batch;
+        batch.tokens = {token};
+        batch.positions = {begin + i};
+        batch.caches = {&cache};
+        batch.logit_rows = {0};
+        batch.draws = {sampler.next_draw().value()};
+        if (way.ahead) batch.next_draw = sampler.next_draw(1);
+        const double start = now();
+        token = std::max(decoder.forward(batch, cancelled).tokens[0], 0);
+        sampler.take(token);
+        times.push_back(now() - start);
+      }
+      std::printf("  %7.1f us at %4d", median(times) * 1e6, begin);
+    }
+    std::printf("\n");
+  }
+}
 
 double parameters_of(const Config& config) {
   double count = 0;
@@ -146,12 +234,14 @@ void bench(const std::string& name, const Config& config, DType dtype, const Lim
     }
   }
   const double step = median(steps);
-  const double between = limits.empty_kernel * (7 * config.num_layers + 3);
+  const double between = limits.empty_kernel * (5 * config.num_layers + 3);
   const double operations = 2 * parameters_of(config) * lengths.prompt;
   std::printf("%-5s %-9s %7.0f %8.3f %8.3f %9.0f%% %8.0f%% %9.0f %8.0f%% %7.1f\n", name.c_str(),
               dtype_name(dtype), 1 / step, step * 1e3, median(steps, 0.95) * 1e3,
               100 * bytes / step / limits.bandwidth, 100 * between / step, lengths.prompt / prefill,
               100 * operations / prefill / limits.matrix_rate, load_time);
+  print_products(weights, limits, lengths.steps > 20 ? 20 : 1);
+  print_steps(decoder, cache, config, lengths.steps);
 }
 
 }  // namespace
@@ -168,7 +258,7 @@ int main(int argc, char** argv) {
     for (const Preset& preset : kPresets) {
       for (DType dtype : {DType::kBFloat16, DType::kQ8, DType::kQ4}) {
         if (tiny) {
-          bench("tiny", config_of({"tiny", 2, 256, 64}), dtype, limits, {40, 3});
+          bench("tiny", config_of({"tiny", 2, 256, 64}), dtype, limits, {40, 1});
         } else {
           bench(preset.name, config_of(preset), dtype, limits, {512, 128});
         }
