@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { compiledSources } from '../../native/sources.mjs'
@@ -23,9 +23,11 @@ export async function buildAddon(target, out) {
     objects.push(functions, 'scripts/zig/find_node_api.c')
   }
   const link = { linux: exportList, win32: () => [], darwin: macLibraries }[os](folder)
+  // For Windows the linker leaves more beside it.
+  const linked = join(folder, 'openelm.node')
+  await zig('c++', '-target', target.zig, '-shared', '-O3', '-s', '-o', linked, ...objects, ...link)
   mkdirSync(dirname(out), { recursive: true })
-  rmSync(out, { force: true })
-  await zig('c++', '-target', target.zig, '-shared', '-O3', '-s', '-o', out, ...objects, ...link)
+  copyFileSync(linked, out)
 }
 
 /** Without it, the C++ library that is inside would be there for others, and theirs for the addon. */
