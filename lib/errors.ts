@@ -22,9 +22,10 @@ export const errorCodes = {
   BUSY: 'the session already has a call under way',
   BACKEND_UNAVAILABLE: 'the backend asked for cannot run on this machine',
   ADDON_NOT_FOUND: 'no native addon for this platform could be loaded',
-  DEPENDENCY_NOT_FOUND: 'a package that only this call needs is not installed',
+  DEPENDENCY_NOT_FOUND: 'a package or a library that only this call needs is not installed',
   NON_FINITE_LOGITS: 'the model produced no finite score to choose a token from',
   TRAINING_DIVERGED: 'the loss or the gradients of a training step are not finite',
+  RANK_LOST: 'another process of the run has ended or does not answer',
   DISPOSED: 'the model or session was used after dispose()',
   INTERNAL: 'a defect of this package; please report it',
 } as const

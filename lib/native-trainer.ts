@@ -101,6 +101,11 @@ export interface NativeTrainer {
   evaluate(batch: NativeTrainingBatch, withAdapter: boolean): Promise<NativeLosses>
   /** Adds the gradient of the batch that was evaluated last, with the adapter. */
   backward(options: NativeGradientOptions): Promise<void>
+  /**
+   * Ends what later gradients are added to. A step sums such leaves as a tree: neighbours first, then
+   * neighbours of these sums; a last one without a neighbour moves up.
+   */
+  nextLeaf(): Promise<void>
   /** Makes the magnitudes of DoRA the norms of their rows. */
   resetMagnitudes(): Promise<void>
   /**
@@ -108,6 +113,12 @@ export interface NativeTrainer {
    * is not finite, the weights are left as they were.
    */
   step(options: NativeAdamWOptions): Promise<number>
+  /** The same with the gradients of all ranks of the group, which make this call together. */
+  stepTogether(options: NativeAdamWOptions): Promise<number>
+  /** Brings the weights of rank 0 to all ranks, which make this call together; frozen ones if asked for. */
+  share(withFrozen: boolean): Promise<void>
+  /** Of which elements, from the first to before the second, a rank keeps the moments. */
+  shard(rank: number, ranks: number): [number, number]
   /**
    * Makes the call under way, but a `step`, and all later ones reject soon with code 'ABORTED'. Then the
    * gradients are not to be used; the other arrays are as they were.

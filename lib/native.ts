@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import type { BackendName } from './backends.js'
 import { OpenELMError } from './errors.js'
 import type { NativeConstraints } from './native-constraint.js'
+import type { NativeGroup } from './native-group.js'
 import type {
   NativeDrafter,
   NativeSampler,
@@ -111,7 +112,7 @@ export interface NativeMachineSpeed {
   floatPeak: number
 }
 
-export interface NativeAddon extends NativeConstraints {
+export interface NativeAddon extends NativeConstraints, NativeGroup {
   /** Gives the addon the class of the errors that it throws. */
   initialize(errorClass: typeof OpenELMError): void
   backends(): NativeBackendInfo[]

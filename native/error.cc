@@ -20,6 +20,10 @@ const char* error_code_name(ErrorCode code) {
       return "BACKEND_UNAVAILABLE";
     case ErrorCode::kNonFiniteLogits:
       return "NON_FINITE_LOGITS";
+    case ErrorCode::kDependencyNotFound:
+      return "DEPENDENCY_NOT_FOUND";
+    case ErrorCode::kRankLost:
+      return "RANK_LOST";
     case ErrorCode::kDisposed:
       return "DISPOSED";
     case ErrorCode::kAborted:

@@ -17,6 +17,8 @@ enum class ErrorCode : uint8_t {
   kBusy,
   kBackendUnavailable,
   kNonFiniteLogits,
+  kDependencyNotFound,
+  kRankLost,
   kDisposed,
   kAborted,
   kInternal,

@@ -1,6 +1,7 @@
 import { cpus, freemem, totalmem } from 'node:os'
 import { Command } from 'commander'
 import { backends, machineInfo } from '../index.js'
+import { mpiLibraries } from '../train/index.js'
 import { formatBytes } from './format.js'
 import { formatTable } from './table.js'
 import { version } from './version.js'
@@ -34,7 +35,7 @@ function examine() {
 function examineAddon() {
   try {
     const { addon: path, ...machine } = machineInfo()
-    return { path, ...machine, backends: backends() }
+    return { path, ...machine, backends: backends(), mpi: mpiLibraries() }
   } catch (error) {
     return { error: (error as Error).message }
   }
@@ -60,6 +61,12 @@ function describe({ addon, ...machine }: ReturnType<typeof examine>): string {
       name,
       available ? `available: ${device}` : `missing: ${reason}`,
     ]),
+    ['MPI', describeMpi(addon.mpi)],
   )
   return formatTable(rows, [], 2)
+}
+
+function describeMpi(libraries: ReturnType<typeof mpiLibraries>): string {
+  if (libraries.length === 0) return 'missing: found no library; apt install openmpi-bin brings one'
+  return libraries.map(({ path, version }) => `${version} (${path})`).join(', ')
 }

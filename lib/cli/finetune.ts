@@ -15,6 +15,7 @@ import { formatCount } from './format.js'
 import { interruptSignal } from './interrupt.js'
 import { addOptions, numeric, pick } from './options.js'
 import { note } from './output.js'
+import { hasAssisted, rankOptions, splitOption, tellRanks } from './ranks.js'
 import { TrainingProgress } from './training-progress.js'
 
 const options = {
@@ -78,6 +79,7 @@ const options = {
     numeric('--epochs <x>', 'how often to go through the data (default: 3; with dpo 1)'),
     numeric('--steps <n>', 'steps of the optimiser instead'),
     numeric('--batch-size <n>', 'rows of a step (default: 16)'),
+    splitOption,
     numeric('--micro-batch-tokens <n>', 'tokens in memory at a time (default: 4096)'),
     numeric('--sequence-length <n>', 'most tokens of a row (default: 1024)'),
     numeric('--max-prompt-length <n>', 'what long preferences keep of a prompt (default: half)'),
@@ -92,9 +94,12 @@ const options = {
   ],
 }
 
-const all = Object.entries(options).flatMap(([group, list]) =>
-  list.map(option => option.helpGroup(group)),
-)
+const all = [
+  ...Object.entries(options).flatMap(([group, list]) =>
+    list.map(option => option.helpGroup(group)),
+  ),
+  ...rankOptions,
+]
 
 const presets = Object.keys(fineTuningPresets) as (keyof typeof fineTuningPresets)[]
 
@@ -108,13 +113,15 @@ export const finetuneCommand = new Command('finetune')
     'after',
     `
 A checkpoint of an adapter is one that --adapter and PEFT take, and openelm merge makes a model of
-it; one of --method full is a model. Ctrl-C saves, as SIGTERM and SIGHUP do.
+it; one of --method full is a model. Ctrl-C saves, as SIGTERM and SIGHUP do. --mpi shares the run as
+that of openelm train does.
 
 Examples:
   $ openelm finetune run -m OpenELM-270M --data chats.jsonl --validation others.jsonl
   $ openelm finetune run -m OpenELM-270M --data preferences.jsonl --beta 0.05 --resume`,
   )
   .action(async (out: string, given, command: Command) => {
+    if (await hasAssisted(given, command)) return
     if (!given.data) return command.error('expected --data')
     using progress = new TrainingProgress()
     const steps = finetune({
@@ -123,7 +130,8 @@ Examples:
       ...pick(given, all),
       model: given.model,
       out,
-      signal: interruptSignal(),
+      signal: interruptSignal(given.mpi),
+      onRanks: tellRanks,
       onStart: tell,
     } as FinetuneOptions)
 

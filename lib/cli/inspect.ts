@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { type Checkpoint, openCheckpoint, tensorHeaders } from '../convert/index.js'
 import { countParameters, dtypes, type OpenELMConfig } from '../index.js'
-import { finetuningMemory, isAdapter, trainingMemory } from '../train/index.js'
+import { finetuningMemory, isAdapter, predictScaling, trainingMemory } from '../train/index.js'
 import { configOptions, readNamedConfig } from './config-options.js'
 import { formatBytes, formatCount } from './format.js'
 import { printAdapter } from './inspect-adapter.js'
@@ -16,6 +16,7 @@ export const inspect = addOptions(new Command('inspect'), configOptions)
   .addOption(new Option('-m, --model <dir>', 'model directory, or a bundled model'))
   .option('--tensors', 'list the tensors of the checkpoint as well')
   .option('--train <n>', 'show the memory that training with n tokens at a time takes', integer(1))
+  .option('--ranks <n>', 'how many processes share the training (default: 1)', integer(1))
   .option('--finetune <n>', 'the same of fine-tuning, by each method', integer(1))
   .option('--rank <n>', 'of the adapter that --finetune is about (default: 16)', integer(1))
   .option('--json', 'print one JSON object')
@@ -35,7 +36,7 @@ Examples:
   )
   .action(async (argument: string | undefined, options, command: Command) => {
     if (argument !== undefined && (await isAdapter(argument))) {
-      const others = ['tensors', 'train', 'finetune', 'preset', 'config']
+      const others = ['tensors', 'train', 'ranks', 'finetune', 'preset', 'config']
       const other = others.find(name => options[name] !== undefined)
       if (other !== undefined) command.error(`--${other} is for models`)
       return printAdapter(argument, options)
@@ -45,6 +46,7 @@ Examples:
     if ((dir === undefined) === (named === undefined)) {
       command.error('expected one of a model, --preset and --config')
     }
+    if (options.ranks && !options.train) command.error('--ranks goes with --train')
     if (options.tensors && dir === undefined) command.error('--tensors needs a model')
 
     const checkpoint = dir === undefined ? undefined : await openCheckpoint(dir)
@@ -83,8 +85,9 @@ function describeLayers(config: OpenELMConfig) {
 /** Bytes of the weights in each dtype, of one KV cache of the model's whole context, of training. */
 function estimateMemory(
   config: OpenELMConfig,
-  { train, finetune, rank = 16 }: { train?: number; finetune?: number; rank?: number },
+  options: { train?: number; ranks?: number; finetune?: number; rank?: number },
 ) {
+  const { train, ranks = 1, finetune, rank = 16 } = options
   const weightBytes = dtypes.map(dtype => {
     const headers = tensorHeaders(config, dtype)
     return [dtype, headers.reduce((sum, { byteLength }) => sum + byteLength, 0)] as const
@@ -94,7 +97,8 @@ function estimateMemory(
   return {
     weights: Object.fromEntries(weightBytes),
     kvCache: { float32: 4 * cached, float16: 2 * cached },
-    training: train && estimateTraining(config, train),
+    training: train && estimateTraining(config, train, ranks),
+    ...(train && ranks > 1 && { exchange: estimateExchange(config, ranks) }),
     finetuning: finetune && estimateFinetuning(config, finetune, rank),
   }
 }
@@ -113,8 +117,21 @@ function estimateFinetuning(config: OpenELMConfig, tokens: number, rank: number)
   )
 }
 
-function estimateTraining(config: OpenELMConfig, tokens: number) {
-  const shape = { microBatchSize: 1, sequenceLength: tokens }
+/** Of each rank in a step: the bytes that it sends, and how many tokens it should have. */
+function estimateExchange(config: OpenELMConfig, ranks: number) {
+  const flops = 1e12
+  const tokensFor = (bandwidth: number) => {
+    const { efficiency } = predictScaling(config, { ranks, tokens: ranks, flops, bandwidth })
+    return Math.ceil(9 * (1 / efficiency - 1))
+  }
+  const links = { '1 GbE': 1.1e8, '10 GbE': 1.1e9, '100 GbE': 1.1e10 }
+  const entries = Object.entries(links).map(([link, bytes]) => [link, tokensFor(bytes)] as const)
+  const { bytes } = predictScaling(config, { ranks, tokens: ranks, flops, bandwidth: 1 })
+  return { bytes, tokensPerTeraflops: Object.fromEntries(entries) }
+}
+
+function estimateTraining(config: OpenELMConfig, tokens: number, ranks: number) {
+  const shape = { microBatchSize: 1, sequenceLength: tokens, split: ranks, ranks }
   return {
     kept: trainingMemory(config, { ...shape, recompute: false }),
     recomputed: trainingMemory(config, { ...shape, recompute: true }),
@@ -151,6 +168,14 @@ function format({ parameters, config, layers, memory, checkpoint }: Facts): stri
     ...byteRows('KV cache', memory.kvCache),
     ...byteRows('training, activations', memory.training || {}),
   ]
+  if (memory.exchange) {
+    const { bytes, tokensPerTeraflops } = memory.exchange
+    memoryRows.push(['sent by each process in a step', formatBytes(bytes)])
+    for (const [link, tokens] of Object.entries(tokensPerTeraflops)) {
+      const what = `tokens a step for each of its TFLOP/s, for 90% with ${link}`
+      memoryRows.push([what, formatCount(tokens)])
+    }
+  }
   const tables = [
     formatTable(summary, [], 2),
     formatTable(layerRows, ['layer', 'query heads', 'KV heads', 'FFN width', 'parameters'], 0),

@@ -13,6 +13,7 @@ import { configOptions, readNamedConfig } from './config-options.js'
 import { interruptSignal } from './interrupt.js'
 import { addOptions, numeric, pick } from './options.js'
 import { note } from './output.js'
+import { hasAssisted, rankOptions, splitOption, tellRanks } from './ranks.js'
 import { TrainingProgress } from './training-progress.js'
 
 const runOptions = [
@@ -30,6 +31,7 @@ const recipeOptions = [
   numeric('--steps <n>', 'steps of the optimiser (default: 350000)'),
   numeric('--batch-size <n>', 'sequences of a step (default: 2048)'),
   numeric('--micro-batch-size <n>', 'sequences in memory at a time (default: 4096 tokens)'),
+  splitOption,
   numeric('--sequence-length <n>', "tokens of a sequence (default: the model's context)"),
   new Option('--packing', 'cut sequences from the data end to end'),
   numeric('--words-per-piece <n>', 'where documents are cut (default: 2048)'),
@@ -62,14 +64,18 @@ export const trainCommand = addOptions(new Command('train'), configOptions)
     'after',
     `
 A checkpoint is a model directory like any other, with the optimiser's state beside the weights. The
-released models were trained as --preset says. Ctrl-C saves, as SIGTERM and SIGHUP do.
+released models were trained as --preset says. Ctrl-C saves, as SIGTERM and SIGHUP do, and SIGUSR2
+with --mpi. That makes one run of the processes that mpirun or srun has started, to the same bits as
+one process with the same --split; the first of them reads the data and writes.
 
 Examples:
   $ openelm train run --config shape.json --data books/*.txt --packing --steps 2000 \\
       --batch-size 8 --warmup-steps 100 --max-learning-rate 3e-3
+  $ mpirun -n 2 --host a,b --bind-to none openelm train run --mpi --config shape.json --data book.txt
   $ openelm train run --config shape.json --data books/*.txt --recipe recipe.json --resume`,
   )
   .action(async (out: string, options, command: Command) => {
+    if (await hasAssisted(options, command)) return
     const base = options.from && (await openCheckpoint(options.from))
     const config = (await readNamedConfig(options)) ?? base?.config
     if (!config) return command.error('expected --preset, --config or --from')
@@ -78,12 +84,13 @@ Examples:
     const steps = train({
       ...(options.preset && hyperparameters[options.preset as keyof typeof hyperparameters]),
       ...(options.recipe && (await readRecipe(options.recipe))),
-      ...pick(options, [...runOptions, ...recipeOptions]),
+      ...pick(options, [...runOptions, ...rankOptions, ...recipeOptions]),
       config,
       tokenizer: options.tokenizer ?? (base && join(base.directory, 'tokenizer.json')),
       from: options.from,
       out,
-      signal: interruptSignal(),
+      signal: interruptSignal(options.mpi),
+      onRanks: tellRanks,
       onTokenizerProgress: progress.learn,
     } as TrainOptions)
 
@@ -91,7 +98,7 @@ Examples:
     progress[Symbol.dispose]()
     note(`the model is in ${join(out, 'step-*')}; openelm average makes one of several`)
   })
-addOptions(trainCommand, [...runOptions, ...recipeOptions])
+addOptions(trainCommand, [...runOptions, ...rankOptions, ...recipeOptions])
 
 /** Warns when a tenth of the data or more is left out. */
 function warnOfLoss({ leftOutTokens, tokens, step }: TrainStep): void {

@@ -5,10 +5,10 @@ import { transpose } from '../adapters/transpose.js'
 import { peftTensors, writeAdapter } from '../adapters/write-adapter.js'
 import type { OpenELMConfig } from '../config.js'
 import { writeWhole } from '../files.js'
-import type { NativeTrainer } from '../native-trainer.js'
 import { encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { type DType, embeddingsName } from '../tensor-headers.js'
 import type { TrainedAdapter } from './trained-adapter.js'
+import type { Trainer } from './trainer.js'
 import {
   moments,
   optimizerName,
@@ -26,19 +26,23 @@ import {
  */
 export function saveAdapter(
   out: string,
-  trainer: NativeTrainer,
+  trainer: Trainer,
   layout: TrainedAdapter,
   base: { readonly name: string; readonly dtype: DType },
   others: ReadonlyMap<string, Uint8Array>,
   state: RunState,
 ): Promise<string> {
   return saveStep(out, state.step, async directory => {
-    await writeAdapter(directory, layout.read(trainer, 'weights'), base.name, base.dtype)
-    const tensors = Object.entries(moments).flatMap(([moment, array]) =>
-      peftTensors(layout.read(trainer, array).targets).map(({ name, shape, values }) => {
-        return { header: { name: `${name}.${moment}`, shape, dtype: 'F32' as const }, values }
-      }),
-    )
+    const weights = await layout.read(trainer, 'weights')
+    await writeAdapter(directory, weights, base.name, base.dtype)
+    const tensors = []
+    for (const [moment, array] of Object.entries(moments)) {
+      const { targets } = await layout.read(trainer, array)
+      for (const { name, shape, values } of peftTensors(targets)) {
+        const header = { name: `${name}.${moment}`, shape, dtype: 'F32' as const }
+        tensors.push({ header, values })
+      }
+    }
     const headers = tensors.map(({ header }) => header)
     await writeWhole(join(directory, optimizerName), [
       encodeSafetensorsHeader(headers, {}),
@@ -58,17 +62,17 @@ export function saveAdapter(
  */
 export async function loadAdapter<State extends RunState>(
   directory: string,
-  trainer: NativeTrainer,
+  trainer: Trainer,
   layout: TrainedAdapter,
   config: OpenELMConfig,
   recipe: Record<string, unknown>,
 ): Promise<State> {
   const state = await readState<State>(directory, recipe)
-  layout.write(trainer, 'weights', await readAdapter(directory, config))
+  await layout.write(trainer, 'weights', await readAdapter(directory, config))
   const file = join(directory, optimizerName)
   const header = await readSafetensorsHeader(file)
   for (const [moment, array] of Object.entries(moments)) {
-    const adapter = layout.read(trainer, array)
+    const adapter = await layout.read(trainer, array)
     const targets = new Map<string, AdapterTarget>()
     for (const [matrix, target] of adapter.targets) {
       const values: Float32Array[] = []
@@ -78,7 +82,7 @@ export async function loadAdapter<State extends RunState>(
       }
       targets.set(matrix, momentsOf(matrix, target.rank, values))
     }
-    layout.write(trainer, array, { ...adapter, targets })
+    await layout.write(trainer, array, { ...adapter, targets })
   }
   return state
 }

@@ -6,9 +6,9 @@ import { pull } from '../hub/pull.js'
 import { parseRepositoryName } from '../hub/snapshot.js'
 import { locateModel } from '../locate-model.js'
 import { nativeTensors } from '../native-tensors.js'
-import type { NativeTrainer } from '../native-trainer.js'
 import { readFloat32 } from '../read-float32.js'
 import { readRows } from '../read-rows.js'
+import type { Trainer } from './trainer.js'
 
 /** Of a matrix, out of how many numbers some go into the hash: reading all would take minutes. */
 const sampledElements = 2 ** 22
@@ -34,7 +34,7 @@ export async function openBase(
  */
 export function loadBase(
   checkpoint: Checkpoint,
-  trainer: NativeTrainer,
+  trainer: Trainer,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   return abortable(signal, () => ({

@@ -10,11 +10,12 @@ import type { ExampleRow } from './examples/example.js'
 import { ExampleBatches } from './examples/example-batches.js'
 import { type Examples, readExamples } from './examples/read-examples.js'
 import type { FinetuneRecipe } from './finetune-recipe.js'
+import { keptSplit } from './split.js'
 import { planAdapter, TrainedAdapter } from './trained-adapter.js'
 
 /** What a run is made of, before there is any memory for it. */
 export interface Plan {
-  readonly recipe: FinetuneRecipe
+  readonly recipe: FinetuneRecipe & { readonly split: number }
   readonly base: Checkpoint
   readonly examples: Examples
   readonly validation: readonly ExampleRow[]
@@ -35,7 +36,7 @@ export interface Plan {
  *
  * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, INVALID_TOKENIZER, and as `openCheckpoint`.
  */
-export async function makePlan(recipe: FinetuneRecipe): Promise<Plan> {
+export async function makePlan(recipe: Plan['recipe']): Promise<Plan> {
   const { signal, data, layers, objective, batchSize, seed } = recipe
   signal?.throwIfAborted()
   const base = await openBase(recipe.model, signal)
@@ -136,9 +137,11 @@ export function fixedOptions(
   { recipe, examples, warmupSteps, maxLearningRate, start, dtype }: Plan,
   base: string,
 ): Record<string, unknown> {
-  const { model, data, validation, out, resume, onStart, threads, signal, ...options } = recipe
+  const { model, data, validation, out, resume, onStart, threads, signal, ...run } = recipe
+  const { mpi, timeoutSeconds, onRanks, ...options } = run
   const { steps, epochs, warmupRatio, recompute, checkpointSteps, ...more } = options
-  const { keepCheckpoints, validationSteps, microBatchTokens, format, adapter, ...fixed } = more
+  const { keepCheckpoints, validationSteps, microBatchTokens, format, adapter, split, ...fixed } =
+    more
   const { objective, template, system, sha256 } = examples
   // A tied matrix that is trained whole sums up what it gets call by call.
   const calls = recipe.method === 'full' ? { microBatchTokens } : {}
@@ -146,6 +149,7 @@ export function fixedOptions(
     adapter: start && hashOf(start),
     ...fixed,
     ...calls,
+    split: keptSplit(split),
     warmupSteps,
     maxLearningRate,
     base,

@@ -1,4 +1,3 @@
-import { defaultThreads } from '../cpu-quota.js'
 import { invalidArgument } from '../errors.js'
 import {
   abortSignal,
@@ -20,10 +19,11 @@ import type { Objective } from './examples/example.js'
 import { type FormatName, formatNames } from './examples/row-formats.js'
 import type { ExampleSummary } from './examples/summary.js'
 import { type TemplateName, templateNames } from './examples/templates.js'
+import { type RankOptions, rankRules } from './on-ranks.js'
 import type { DpoLoss } from './preference-loss.js'
 
 /** Options of `finetune`: the model, what to learn from, by which method, and where checkpoints go. */
-export interface FinetuneOptions {
+export interface FinetuneOptions extends RankOptions {
   /**
    * The directory of the model to start from, also a quantised one; the name of a bundled model; or
    * `owner/name` of one of the hub, which is pulled.
@@ -103,6 +103,8 @@ export interface FinetuneOptions {
   steps?: number | undefined
   /** Rows of a step, from 1. Default 16. */
   batchSize?: number | undefined
+  /** As of `train`: in how many parts the gradient of a step is summed, from 1; it divides `batchSize`. */
+  split?: number | undefined
   /** Tokens that are computed at a time, from 1: what memory goes by. Default 4096. */
   microBatchTokens?: number | undefined
   /** Tokens of a row, from 2; what is longer is cut. Default 1024, at most the model's context. */
@@ -199,6 +201,8 @@ const rules = {
   epochs: optional(number({ above: 0 })),
   steps: optional(integer(1)),
   batchSize: optional(integer(1), 16),
+  ...rankRules,
+  split: optional(integer(1)),
   microBatchTokens: optional(integer(1), 4096),
   sequenceLength: optional(integer(2)),
   maxPromptLength: optional(integer(1)),
@@ -228,7 +232,8 @@ export type FinetuneRecipe = ReturnType<typeof readFinetuneOptions>
 
 /** Whether a file of a recipe can hold an option of this name. */
 export function isFinetuneOption(name: string): boolean {
-  return Object.hasOwn(rules, name) && !['model', 'out', 'signal', 'onStart'].includes(name)
+  const others = ['model', 'out', 'signal', 'onStart', ...Object.keys(rankRules)]
+  return Object.hasOwn(rules, name) && !others.includes(name)
 }
 
 /** @throws OpenELMError INVALID_ARGUMENT */
@@ -248,6 +253,6 @@ export function readFinetuneOptions(options: FinetuneOptions) {
   if (given.method === 'full' && given.dtype !== 'auto' && given.dtype !== 'float32') {
     throw invalidArgument('options.dtype', 'float32 when all weights are trained', given.dtype)
   }
-  const { alpha = given.rank, threads = defaultThreads() } = given
-  return { ...given, alpha, threads }
+  const { alpha = given.rank } = given
+  return { ...given, alpha }
 }

@@ -1,13 +1,12 @@
-import { totalmem } from 'node:os'
 import { readCompanions } from '../companions.js'
 import { countParameters } from '../config.js'
+import { defaultThreads } from '../cpu-quota.js'
 import { OpenELMError } from '../errors.js'
-import { loadNative } from '../native.js'
 import { nativeConfig } from '../native-config.js'
-import type { NativeTrainer } from '../native-trainer.js'
 import { loadAdapter, saveAdapter } from './adapter-checkpoint.js'
 import { hashOfBase, loadBase } from './base-model.js'
 import { CancellableTrainer } from './cancellable-trainer.js'
+import type { Cluster } from './cluster.js'
 import { cosineLearningRate } from './cosine-learning-rate.js'
 import { fixedOptions, makePlan, maxTokensOf, type Plan, rowsOf } from './finetune-plan.js'
 import {
@@ -18,8 +17,12 @@ import {
 import type { FinetuneStep } from './finetune-step.js'
 import { learningRate } from './learning-rate.js'
 import type { Learning } from './objective.js'
+import { onRanks } from './on-ranks.js'
+import { openTrainer } from './open-trainer.js'
 import { PreferenceLearning, type References, referencesOf } from './preference-learning.js'
+import { chooseSplit } from './split.js'
 import { SupervisedLearning } from './supervised-learning.js'
+import type { Trainer } from './trainer.js'
 import {
   listTraining,
   loadTraining,
@@ -39,11 +42,19 @@ import { adapterMemory, trainingMemory } from './training-memory.js'
  *
  * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, MODEL_NOT_FOUND, INVALID_CONFIG,
  *   INVALID_TOKENIZER, INVALID_CHECKPOINT, INVALID_ADAPTER, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED;
+ *   with `mpi` DEPENDENCY_NOT_FOUND, RANK_LOST, BUSY;
  *   or the reason of `options.signal`. The checkpoints that were written stay good.
  */
 export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneStep, void> {
   const recipe = readFinetuneOptions(options)
-  const run = await FinetuneRun.start(recipe)
+  yield* onRanks(recipe, cluster => steps(recipe, cluster))
+}
+
+async function* steps(
+  recipe: FinetuneRecipe,
+  cluster: Cluster | undefined,
+): AsyncGenerator<FinetuneStep, void> {
+  const run = await FinetuneRun.start(recipe, cluster)
   try {
     while (run.hasNext) yield await run.next()
   } catch (error) {
@@ -66,7 +77,7 @@ interface FinetuneState extends RunState {
 
 class FinetuneRun {
   readonly #plan: Plan
-  readonly #trainer: NativeTrainer
+  readonly #trainer: Trainer
   readonly #fixed: Record<string, unknown>
   readonly #learning: Learning
   readonly #state: FinetuneState
@@ -74,7 +85,7 @@ class FinetuneRun {
 
   private constructor(
     plan: Plan,
-    trainer: NativeTrainer,
+    trainer: Trainer,
     learning: Learning,
     state: FinetuneState,
     isSaved: boolean,
@@ -87,14 +98,15 @@ class FinetuneRun {
     this.#savedStep = isSaved ? state.step : -1
   }
 
-  static async start(recipe: FinetuneRecipe): Promise<FinetuneRun> {
-    const plan = await makePlan(recipe)
+  static async start(recipe: FinetuneRecipe, cluster: Cluster | undefined): Promise<FinetuneRun> {
     const { out, resume } = recipe
     const newest = (await listTraining(out)).at(-1)
     if (newest !== undefined && !resume) {
       throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
     }
-    const trainer = createTrainer(plan)
+    const split = await chooseSplit({ ...recipe, newest, ranks: cluster?.size ?? 1 })
+    const plan = await makePlan({ ...recipe, split })
+    const trainer = await createTrainer(plan, cluster)
     try {
       const state = await begin(plan, trainer, newest)
       const calls = new CancellableTrainer(trainer, recipe.signal)
@@ -198,11 +210,12 @@ class FinetuneRun {
 }
 
 /** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
-function createTrainer(plan: Plan): NativeTrainer {
+async function createTrainer(plan: Plan, cluster: Cluster | undefined): Promise<Trainer> {
   const { recipe, base, examples, validation, adapter, dtype, steps } = plan
-  const { threads, recompute } = recipe
+  const { threads = defaultThreads(), recompute, split } = recipe
   const maxTokens = maxTokensOf(plan)
-  const shape = { microBatchSize: 1, sequenceLength: maxTokens, recompute }
+  const ranks = cluster?.size
+  const shape = { microBatchSize: 1, sequenceLength: maxTokens, recompute, split, ranks }
   const memory = adapter
     ? adapterMemory(base.config, shape, {
         native: adapter.native,
@@ -210,12 +223,16 @@ function createTrainer(plan: Plan): NativeTrainer {
         dtype,
       })
     : trainingMemory(base.config, shape)
-  if (memory > totalmem()) {
-    const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
-    const what = `this needs ${gigabytes(memory)} of memory, of ${gigabytes(totalmem())}`
-    const advice = 'fewer microBatchTokens, recompute, an adapter or a smaller model needs less'
-    throw new OpenELMError('OUT_OF_MEMORY', `${what}; ${advice}`)
+  const options = {
+    config: nativeConfig(base.config),
+    ...(adapter && { adapter: adapter.native, frozenDtype: dtype }),
+    threads,
+    maxTokens,
+    recompute,
+    float64: false,
   }
+  const advice = 'fewer microBatchTokens, recompute, an adapter or a smaller model'
+  const trainer = await openTrainer(cluster, options, memory, advice)
   const parameters = countParameters(base.config)
   recipe.onStart?.({
     objective: examples.objective,
@@ -226,27 +243,20 @@ function createTrainer(plan: Plan): NativeTrainer {
     parameters,
     memory,
   })
-  return new (loadNative().Trainer)({
-    config: nativeConfig(base.config),
-    ...(adapter && { adapter: adapter.native, frozenDtype: dtype }),
-    threads,
-    maxTokens,
-    recompute,
-    float64: false,
-  })
+  return trainer
 }
 
 /** Fills the trainer: with the base, and what is new or what the newest checkpoint holds. */
 async function begin(
   plan: Plan,
-  trainer: NativeTrainer,
+  trainer: Trainer,
   newest: string | undefined,
 ): Promise<FinetuneState> {
   const { recipe, base, adapter, start } = plan
   await loadBase(base, trainer, recipe.signal)
   const fixed = fixedOptions(plan, await hashOfBase(base))
   if (newest === undefined) {
-    if (start) adapter?.write(trainer, 'weights', start)
+    if (start) await adapter?.write(trainer, 'weights', start)
     else await adapter?.initialize(trainer, recipe.seed)
     return { step: 0, tokens: 0, recipe: fixed }
   }

@@ -15,10 +15,17 @@ export interface Learning {
 
 /** What a step of rows takes, whichever way they are learnt. */
 export interface LearningOptions {
+  readonly split: number
   readonly microBatchTokens: number
   readonly zLoss: number
   readonly seed: number
   readonly validation: readonly ExampleRow[]
+}
+
+/** Which rows of a step the leaf of a split has: all have as many, up to one. */
+export function leafOf<Row>(rows: readonly Row[], split: number, leaf: number): readonly Row[] {
+  const borderOf = (index: number) => Math.floor((index * rows.length) / split)
+  return rows.slice(borderOf(leaf), borderOf(leaf + 1))
 }
 
 export function sumOf(values: Iterable<number>): number {

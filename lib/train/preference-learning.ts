@@ -3,8 +3,15 @@ import type { ExampleRow } from './examples/example.js'
 import type { ExampleBatches } from './examples/example-batches.js'
 import { type MicroBatch, microBatches } from './examples/micro-batches.js'
 import type { FinetuneStep } from './finetune-step.js'
-import { type Learning, type LearningOptions, type StepMetrics, sumOf } from './objective.js'
+import {
+  type Learning,
+  type LearningOptions,
+  leafOf,
+  type StepMetrics,
+  sumOf,
+} from './objective.js'
 import { type PreferenceLoss, type PreferenceOptions, preferenceLoss } from './preference-loss.js'
+import type { Lane } from './trainer.js'
 
 /** The log-probabilities of answers before the run, of each pair the chosen and the rejected one. */
 export interface References {
@@ -18,11 +25,11 @@ export async function referencesOf(
   rows: Iterable<ExampleRow>,
   microBatchTokens: number,
 ): Promise<number[]> {
-  const references: number[] = []
-  for (const part of microBatches(rows, microBatchTokens)) {
-    for (const sum of (await trainer.evaluate(part, true)).crossEntropy) references.push(-sum)
-  }
-  return references
+  const parts = microBatches(rows, microBatchTokens)
+  const sums = await trainer.forParts(parts, async (lane, part) => {
+    return [...(await lane.evaluate(part, true)).crossEntropy]
+  })
+  return sums.flat().map(sum => -sum)
 }
 
 /** Direct preference optimisation (Rafailov et al., 2023): the mean loss over the pairs of a step. */
@@ -45,41 +52,47 @@ export class PreferenceLearning implements Learning {
   }
 
   async accumulate(step: number): Promise<StepMetrics> {
-    const { microBatchTokens, zLoss, seed } = this.#options
+    const { split, microBatchTokens, zLoss, seed } = this.#options
+    const rows = this.#batches.at(step)
     const references = Array.from(this.#batches.numbersAt(step), number => [
       this.#references.data[2 * number]!,
       this.#references.data[2 * number + 1]!,
-    ]).flat()
-    const numPairs = references.length / 2
-    const tally = new Tally()
-    for (const part of microBatches(this.#batches.at(step), microBatchTokens)) {
-      const pairs = await this.#compare(part, references.splice(0, part.lengths.length))
-      tally.add(part, pairs)
-      // A loss goes up where -log p goes down.
-      const slopes = pairs.flatMap(({ slopes }) => slopes)
-      const scales = Float64Array.from(slopes, slope => -slope / numPairs)
-      await this.#trainer.backward({ scales, zLoss, seed, step, firstExample: 0 })
-    }
-    return tally.metrics()
+    ])
+    const leaves = await this.#trainer.forLeaves(split, async (lane, leaf) => {
+      const compared: Compared[] = []
+      const parts = microBatches(leafOf(rows, split, leaf), microBatchTokens)
+      for (const part of withReferences(parts, leafOf(references, split, leaf).flat())) {
+        const pairs = await this.#compare(lane, part)
+        // A loss goes up where -log p goes down.
+        const slopes = pairs.flatMap(({ slopes }) => slopes)
+        const scales = Float64Array.from(slopes, slope => -slope / rows.length)
+        await lane.backward({ scales, zLoss, seed, step, firstExample: 0 })
+        compared.push({ part, pairs })
+      }
+      return compared
+    })
+    return metricsOf(leaves.flat())
   }
 
   async validate(): Promise<Partial<FinetuneStep>> {
     const { validation, microBatchTokens } = this.#options
-    const references = [...this.#references.validation]
-    const tally = new Tally()
-    for (const part of microBatches(validation, microBatchTokens)) {
-      tally.add(part, await this.#compare(part, references.splice(0, part.lengths.length)))
-    }
-    const { loss, rewardAccuracy } = tally.metrics()
+    const parts = withReferences(
+      microBatches(validation, microBatchTokens),
+      this.#references.validation,
+    )
+    const compared = await this.#trainer.forParts(parts, async (lane, part) => {
+      return { part, pairs: await this.#compare(lane, part) }
+    })
+    const { loss, rewardAccuracy } = metricsOf(compared)
     return { validationLoss: loss, validationRewardAccuracy: rewardAccuracy! }
   }
 
   /** Evaluates the pairs of a micro-batch, whose sequences are chosen, rejected, chosen … */
-  async #compare(part: MicroBatch, references: readonly number[]): Promise<ScoredPair[]> {
-    const { crossEntropy } = await this.#trainer.evaluate(part, true)
+  async #compare(lane: Lane, part: ReferredBatch): Promise<ScoredPair[]> {
+    const { crossEntropy } = await lane.evaluate(part, true)
     const answers = Array.from(crossEntropy, (sum, i) => ({
       logprob: -sum,
-      reference: references[i]!,
+      reference: part.references[i]!,
       length: sumOf(part.rows[i >> 1]![i & 1]!.targets),
     }))
     return part.rows.map((_, i) => {
@@ -90,35 +103,43 @@ export class PreferenceLearning implements Learning {
   }
 }
 
+type ReferredBatch = MicroBatch & { readonly references: readonly number[] }
+
+/** Gives each micro-batch the references of its sequences. */
+function* withReferences(
+  parts: Iterable<MicroBatch>,
+  references: readonly number[],
+): Generator<ReferredBatch, void> {
+  let begin = 0
+  for (const part of parts) {
+    const end = begin + part.lengths.length
+    yield { ...part, references: references.slice(begin, end) }
+    begin = end
+  }
+}
+
 type ScoredPair = PreferenceLoss & { logprobChosen: number; logprobRejected: number }
 
+interface Compared {
+  readonly part: MicroBatch
+  readonly pairs: readonly ScoredPair[]
+}
+
 /** Means over the pairs of a step. */
-class Tally {
-  readonly #pairs: ScoredPair[] = []
-  #targets = 0
-  #positions = 0
-
-  add(part: MicroBatch, pairs: readonly ScoredPair[]): void {
-    this.#pairs.push(...pairs)
-    this.#targets += part.numTargets
-    this.#positions += part.tokens.length
-  }
-
-  metrics(): StepMetrics {
-    const mean = (of: (pair: ScoredPair) => number) =>
-      sumOf(this.#pairs.map(of)) / this.#pairs.length
-    return {
-      loss: mean(({ loss }) => loss),
-      targets: this.#targets,
-      positions: this.#positions,
-      rewardChosen: mean(({ rewardChosen }) => rewardChosen),
-      rewardRejected: mean(({ rewardRejected }) => rewardRejected),
-      rewardMargin: mean(({ rewardChosen, rewardRejected }) => rewardChosen - rewardRejected),
-      rewardAccuracy: mean(({ rewardChosen, rewardRejected }) =>
-        rewardChosen > rewardRejected ? 1 : 0,
-      ),
-      logprobChosen: mean(({ logprobChosen }) => logprobChosen),
-      logprobRejected: mean(({ logprobRejected }) => logprobRejected),
-    }
+function metricsOf(compared: readonly Compared[]): StepMetrics {
+  const all = compared.flatMap(({ pairs }) => pairs)
+  const mean = (of: (pair: ScoredPair) => number) => sumOf(all.map(of)) / all.length
+  return {
+    loss: mean(({ loss }) => loss),
+    targets: sumOf(compared.map(({ part }) => part.numTargets)),
+    positions: sumOf(compared.map(({ part }) => part.tokens.length)),
+    rewardChosen: mean(({ rewardChosen }) => rewardChosen),
+    rewardRejected: mean(({ rewardRejected }) => rewardRejected),
+    rewardMargin: mean(({ rewardChosen, rewardRejected }) => rewardChosen - rewardRejected),
+    rewardAccuracy: mean(({ rewardChosen, rewardRejected }) =>
+      rewardChosen > rewardRejected ? 1 : 0,
+    ),
+    logprobChosen: mean(({ logprobChosen }) => logprobChosen),
+    logprobRejected: mean(({ logprobRejected }) => logprobRejected),
   }
 }

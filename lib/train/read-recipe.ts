@@ -1,11 +1,15 @@
 import { OpenELMError } from '../errors.js'
 import { readJsonObject } from '../files.js'
 import { type FinetuneOptions, isFinetuneOption } from './finetune-recipe.js'
+import type { RankOptions } from './on-ranks.js'
 import { isRecipeOption, type TrainOptions } from './recipe.js'
 
 /** The options of {@link TrainOptions} that a file can hold. */
 export type RecipeOptions = Partial<
-  Omit<TrainOptions, 'config' | 'tokenizer' | 'from' | 'out' | 'signal' | 'onTokenizerProgress'>
+  Omit<
+    TrainOptions,
+    'config' | 'tokenizer' | 'from' | 'out' | 'signal' | 'onTokenizerProgress' | keyof RankOptions
+  >
 >
 
 /**

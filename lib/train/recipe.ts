@@ -14,10 +14,11 @@ import {
   type RulesOf,
   readOptions,
 } from '../options.js'
+import { type RankOptions, rankRules } from './on-ranks.js'
 import { commonHyperparameters } from './presets.js'
 
 /** Options of `train`: what to learn from, the recipe, and where the checkpoints go. */
-export interface TrainOptions {
+export interface TrainOptions extends RankOptions {
   /** The shape of the model, e.g. of `parseConfig`. */
   config: OpenELMConfig
   /**
@@ -53,6 +54,13 @@ export interface TrainOptions {
    * tokens.
    */
   microBatchSize?: number | undefined
+  /**
+   * In how many parts of equal size, from 1, the gradient of a step is summed before the parts are
+   * summed; it divides `batchSize`. The bits of the weights depend on it, and not on the number of ranks,
+   * of which there may be 1, or `split` divided by a power of 2. Default that of the run that is resumed,
+   * or else the number of ranks.
+   */
+  split?: number | undefined
   /** Tokens of a sequence, from 1. Default the model's context length. */
   sequenceLength?: number | undefined
   /** Whether sequences are cut from the data end to end, rather than one from each piece. Default false. */
@@ -119,6 +127,8 @@ const rules = {
   steps: optional(integer(1), defaults.steps),
   batchSize: optional(integer(1), defaults.batchSize),
   microBatchSize: optional(integer(1)),
+  ...rankRules,
+  split: optional(integer(1)),
   sequenceLength: optional(integer(1)),
   packing: optional(boolean, false),
   wordsPerPiece: optional(integer(1), defaults.wordsPerPiece),
@@ -150,23 +160,24 @@ export type Recipe = ReturnType<typeof completeRecipe>
 /** Whether a file of a recipe can hold an option of this name. */
 export function isRecipeOption(name: string): boolean {
   const others = ['config', 'tokenizer', 'from', 'out', 'signal', 'onTokenizerProgress']
-  return Object.hasOwn(rules, name) && !others.includes(name)
+  return Object.hasOwn(rules, name) && ![...others, ...Object.keys(rankRules)].includes(name)
 }
 
-/**
- * Checks options and fills in their defaults.
- *
- * @throws OpenELMError INVALID_ARGUMENT
- */
-export function completeRecipe(options: TrainOptions) {
-  const given = readOptions(options, rules)
+/** @throws OpenELMError INVALID_ARGUMENT */
+export function readTrainOptions(options: TrainOptions) {
+  return readOptions(options, rules)
+}
+
+/** Options that were checked, with the defaults that follow from others. */
+export function completeRecipe(given: ReturnType<typeof readTrainOptions>, split: number) {
   const { config, batchSize, maxLearningRate, checkpointSteps } = given
   const sequenceLength = given.sequenceLength ?? config.maxContextLength
   const fits = Math.max(1, Math.floor(4096 / sequenceLength))
   return {
     ...given,
+    split,
     sequenceLength,
-    microBatchSize: Math.min(batchSize, given.microBatchSize ?? fits),
+    microBatchSize: Math.min(batchSize / split, given.microBatchSize ?? fits),
     minTokens: Math.max(2, given.minTokens),
     minLearningRate: given.minLearningRate ?? maxLearningRate / 10,
     threads: given.threads ?? defaultThreads(),

@@ -1,22 +1,26 @@
 import { createHash } from 'node:crypto'
-import { totalmem } from 'node:os'
-import { abortable } from '../abortable.js'
 import type { Checkpoint } from '../checkpoint.js'
 import { configToJson, type OpenELMConfig, tensorSpecs } from '../config.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
-import { loadNative } from '../native.js'
 import { nativeConfig } from '../native-config.js'
-import type { NativeTrainer } from '../native-trainer.js'
+import type { NativeLosses } from '../native-trainer.js'
 import { randomWeights } from '../random-weights.js'
 import { finishInSlices, type Steps } from '../steps.js'
 import type { Tokenizer } from '../tokenizer.js'
 import { hashOfBase, loadBase, openBase } from './base-model.js'
 import { type Batch, type BatchCursor, BatchStream } from './batches.js'
+import { CancellableTrainer } from './cancellable-trainer.js'
+import type { Cluster } from './cluster.js'
 import { Corpus } from './corpus.js'
 import { learningRate } from './learning-rate.js'
-import { completeRecipe, type Recipe, type TrainOptions } from './recipe.js'
+import { sumOf } from './objective.js'
+import { onRanks } from './on-ranks.js'
+import { openTrainer } from './open-trainer.js'
+import { completeRecipe, type Recipe, readTrainOptions, type TrainOptions } from './recipe.js'
 import { runTokenizer } from './run-tokenizer.js'
+import { chooseSplit, keptSplit } from './split.js'
 import type { TrainStep } from './train-step.js'
+import type { Trainer } from './trainer.js'
 import {
   listTraining,
   loadTraining,
@@ -33,16 +37,23 @@ import { trainingMemory } from './training-memory.js'
  * interrupted and resumed. Memory is given back when the generator ends, also by `break`.
  *
  * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, INVALID_TOKENIZER, INVALID_CHECKPOINT when
- *   resuming, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED; or the reason of `options.signal`. The
- *   checkpoints that were written stay good.
+ *   resuming, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED; with `mpi` DEPENDENCY_NOT_FOUND, RANK_LOST,
+ *   BUSY; or the reason of `options.signal`. The checkpoints that were written stay good.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainStep, void> {
-  const recipe = completeRecipe(options)
-  const run = await Run.start(recipe)
+  const given = readTrainOptions(options)
+  yield* onRanks(given, cluster => steps(given, cluster))
+}
+
+async function* steps(
+  given: ReturnType<typeof readTrainOptions>,
+  cluster: Cluster | undefined,
+): AsyncGenerator<TrainStep, void> {
+  const run = await Run.start(given, cluster)
   try {
     while (run.hasNext) yield await run.next()
   } catch (error) {
-    if (recipe.signal?.aborted) await run.save()
+    if (given.signal?.aborted) await run.save()
     throw error
   } finally {
     await run.dispose()
@@ -54,7 +65,8 @@ class Run {
   readonly #recipe: Recipe
   readonly #tokenizerJson: object
   readonly #fixed: Record<string, unknown>
-  readonly #trainer: NativeTrainer
+  readonly #trainer: Trainer
+  readonly #calls: CancellableTrainer
   readonly #stream: BatchStream
   readonly #validation: readonly Batch[]
   /** Of the last complete step. */
@@ -67,7 +79,7 @@ class Run {
     recipe: Recipe,
     tokenizerJson: object,
     fixed: Record<string, unknown>,
-    trainer: NativeTrainer,
+    trainer: Trainer,
     stream: BatchStream,
     validation: readonly Batch[],
   ) {
@@ -75,14 +87,23 @@ class Run {
     this.#tokenizerJson = tokenizerJson
     this.#fixed = fixed
     this.#trainer = trainer
+    this.#calls = new CancellableTrainer(trainer, recipe.signal)
     this.#stream = stream
     this.#validation = validation
     this.#cursor = stream.cursor
   }
 
-  static async start(recipe: Recipe): Promise<Run> {
-    const { out, signal } = recipe
+  static async start(
+    given: ReturnType<typeof readTrainOptions>,
+    cluster: Cluster | undefined,
+  ): Promise<Run> {
+    const { out, signal } = given
     signal?.throwIfAborted()
+    const newest = given.resume ? (await listTraining(out)).at(-1) : undefined
+    const recipe = completeRecipe(
+      given,
+      await chooseSplit({ ...given, newest, ranks: cluster?.size ?? 1 }),
+    )
     const [tokenizerJson, tokenizer] = await runTokenizer(recipe)
     const corpus = await Corpus.open(recipe.data, recipe, signal)
     const stream = new BatchStream(corpus, tokenizer, recipe)
@@ -95,7 +116,7 @@ class Run {
     }
     const from = await openStart(recipe)
     const hash = from && (await hashOfBase(from))
-    const trainer = createTrainer(recipe)
+    const trainer = await createTrainer(recipe, cluster)
     const fixed = fixedOptions(recipe, corpus, tokenizerJson, hash)
     const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)
     try {
@@ -199,23 +220,28 @@ class Run {
 
   /** Adds up the gradient of a batch's mean loss, one micro-batch after another. */
   async #accumulate(): Promise<{ loss: number; zLoss: number; leftOut: number }> {
-    const { batchSize, microBatchSize, sequenceLength, zLoss, signal, config } = this.#recipe
+    const { batchSize, split, microBatchSize, sequenceLength, zLoss, signal, config } = this.#recipe
     signal?.throwIfAborted()
     const batch = await finishInSlices(this.#stream.steps(batchSize), signal)
     const stride = microBatchSize * sequenceLength
+    const leafSize = batch.tokens.length / split
+    const losses = await this.#calls.forLeaves(split, async (lane, leaf) => {
+      const own: NativeLosses[] = []
+      const end = (leaf + 1) * leafSize
+      for (let begin = leaf * leafSize; begin < end; begin += stride) {
+        const tokens = batch.tokens.subarray(begin, Math.min(begin + stride, end))
+        const targets = batch.targets.subarray(begin, Math.min(begin + stride, end))
+        const lengths = lengthsOf(tokens, sequenceLength)
+        const scales = new Float64Array(lengths.length).fill(1 / batch.numTargets)
+        const options = { scales, zLoss, seed: 0, step: 0, firstExample: 0 }
+        own.push(await lane.accumulate({ tokens, targets, lengths }, options))
+      }
+      return own
+    })
     const sums = { crossEntropy: 0, squaredLse: 0 }
-    for (let begin = 0; begin < batch.tokens.length; begin += stride) {
-      const tokens = batch.tokens.subarray(begin, begin + stride)
-      const targets = batch.targets.subarray(begin, begin + stride)
-      const lengths = lengthsOf(tokens, sequenceLength)
-      const scales = new Float64Array(lengths.length).fill(1 / batch.numTargets)
-      const options = { scales, zLoss, seed: 0, step: 0, firstExample: 0 }
-      const losses = await abortable(signal, () => ({
-        promise: this.#trainer.accumulate({ tokens, targets, lengths }, options),
-        cancel: () => this.#trainer.cancel(),
-      }))
-      sums.crossEntropy += sumOf(losses.crossEntropy)
-      sums.squaredLse += sumOf(losses.squaredLse)
+    for (const { crossEntropy, squaredLse } of losses.flat()) {
+      sums.crossEntropy += sumOf(crossEntropy)
+      sums.squaredLse += sumOf(squaredLse)
     }
     // CoreNet multiplies the logits of padding by 0, which leaves the logarithm of V zeros' sum.
     const padding = batch.tokens.length - batch.numTargets
@@ -228,18 +254,12 @@ class Run {
   }
 
   async #validate(): Promise<number> {
-    let crossEntropy = 0
-    let numTargets = 0
-    for (const { tokens, targets } of this.#validation) {
+    const losses = await this.#calls.forParts(this.#validation, (lane, { tokens, targets }) => {
       const lengths = lengthsOf(tokens, this.#recipe.sequenceLength)
-      const losses = await abortable(this.#recipe.signal, () => ({
-        promise: this.#trainer.evaluate({ tokens, targets, lengths }, true),
-        cancel: () => this.#trainer.cancel(),
-      }))
-      crossEntropy += sumOf(losses.crossEntropy)
-      numTargets += targets.length
-    }
-    return crossEntropy / numTargets
+      return lane.evaluate({ tokens, targets, lengths }, true)
+    })
+    const numTargets = sumOf(this.#validation.map(({ targets }) => targets.length))
+    return sumOf(losses.map(({ crossEntropy }) => sumOf(crossEntropy))) / numTargets
   }
 }
 
@@ -253,22 +273,18 @@ async function openStart({ from, config, signal }: Recipe): Promise<Checkpoint |
 }
 
 /** @throws OpenELMError OUT_OF_MEMORY before anything is allocated, when it cannot fit. */
-function createTrainer(recipe: Recipe): NativeTrainer {
+function createTrainer(recipe: Recipe, cluster: Cluster | undefined): Promise<Trainer> {
   const { config, threads, microBatchSize, sequenceLength, recompute } = recipe
-  const needed = trainingMemory(config, recipe)
-  if (needed > totalmem()) {
-    const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
-    const what = `training needs ${gigabytes(needed)} of memory, of ${gigabytes(totalmem())}`
-    const advice = 'a smaller microBatchSize, recompute or a smaller model needs less'
-    throw new OpenELMError('OUT_OF_MEMORY', `${what}; ${advice}`)
-  }
-  return new (loadNative().Trainer)({
+  const options = {
     config: nativeConfig(config),
     threads,
     maxTokens: microBatchSize * sequenceLength,
     recompute,
     float64: false,
-  })
+  }
+  const memory = trainingMemory(config, { ...recipe, ranks: cluster?.size })
+  const advice = 'a smaller microBatchSize, recompute or a smaller model'
+  return openTrainer(cluster, options, memory, advice)
 }
 
 /** Of whole sequences, all of one length. */
@@ -276,17 +292,13 @@ function lengthsOf(tokens: Int32Array, sequenceLength: number): Int32Array {
   return new Int32Array(tokens.length / sequenceLength).fill(sequenceLength)
 }
 
-function sumOf(values: Float64Array): number {
-  return values.reduce((sum, value) => sum + value, 0)
-}
-
-async function initialize(trainer: NativeTrainer, { config, seed, signal }: Recipe): Promise<void> {
+async function initialize(trainer: Trainer, { config, seed, signal }: Recipe): Promise<void> {
   const draw = randomWeights(config, BigInt(seed))
   let begin = 0
   for (const { name, shape } of tensorSpecs(config)) {
     for await (const chunk of draw({ name, shape, dtype: 'F32' })) {
       signal?.throwIfAborted()
-      trainer.write('weights', begin, chunk)
+      await trainer.write('weights', begin, chunk)
       begin += chunk.length / 4
     }
   }
@@ -321,11 +333,13 @@ function* validationBatches(
 
 /** Every option that the weights so far depend on; the number of steps shapes only those to come. */
 function fixedOptions(recipe: Recipe, corpus: Corpus, tokenizer: object, from: string | undefined) {
-  const { config, data, validation, out, resume, threads, ...options } = recipe
+  const { config, data, validation, out, resume, threads, split, ...run } = recipe
+  const { mpi, timeoutSeconds, onRanks, ...options } = run
   const { signal, onTokenizerProgress, steps, ...others } = options
   const { checkpointSteps, keepCheckpoints, validationSteps, recompute, ...fixed } = others
   return {
     ...fixed,
+    split: keptSplit(split),
     from,
     config: configToJson(config, 'float32'),
     tokenizer: createHash('sha256').update(JSON.stringify(tokenizer)).digest('hex'),

@@ -5,10 +5,10 @@ import { invalidArgument } from '../errors.js'
 import type {
   NativeAdapterOptions,
   NativeAdapterTarget,
-  NativeTrainer,
   NativeTrainerArray,
 } from '../native-trainer.js'
 import { fractionOf } from './random.js'
+import type { Trainer } from './trainer.js'
 
 export interface AdapterShape {
   readonly rank: number
@@ -122,28 +122,25 @@ export class TrainedAdapter {
    * distributed; magnitudes are the norms of the rows, so that the model is still the base. Each
    * target has random numbers of its own.
    */
-  async initialize(trainer: NativeTrainer, seed: number): Promise<void> {
+  async initialize(trainer: Trainer, seed: number): Promise<void> {
     for (const target of this.#targets) {
       const a = target.tensors.find(({ part }) => part === 'a')!
       const key = keyOf(target.name, seed)
       const draw = target.layer < 0 ? normal : uniform(target.in ** -0.5)
-      trainer.write(
-        'weights',
-        a.begin,
-        bytesOf(Float32Array.from({ length: a.size }, (_, i) => draw(i, key))),
-      )
+      const values = Float32Array.from({ length: a.size }, (_, i) => draw(i, key))
+      await trainer.write('weights', a.begin, bytesOf(values))
     }
     await trainer.resetMagnitudes()
   }
 
   /** What an array of the trainer holds, as an adapter: its weights, or the moments of them. */
-  read(trainer: NativeTrainer, array: NativeTrainerArray): AdapterTensors {
+  async read(trainer: Trainer, array: NativeTrainerArray): Promise<AdapterTensors> {
     const targets = new Map<string, AdapterTarget>()
     for (const { name, rank, scale, tensors } of this.#targets) {
       const values: Partial<Record<Part, Float32Array>> = {}
       for (const { part, begin, size } of tensors) {
         values[part] = new Float32Array(size)
-        trainer.read(array, begin, bytesOf(values[part]))
+        await trainer.read(array, begin, bytesOf(values[part]))
       }
       const { a, b, magnitudes } = values
       targets.set(name, { rank, scale, a: a!, b: b!, magnitudes })
@@ -151,10 +148,12 @@ export class TrainedAdapter {
     return { method: this.#method, targets, adaptsHead: false }
   }
 
-  write(trainer: NativeTrainer, array: NativeTrainerArray, adapter: AdapterTensors): void {
+  async write(trainer: Trainer, array: NativeTrainerArray, adapter: AdapterTensors): Promise<void> {
     for (const { name, tensors } of this.#targets) {
       const target = adapter.targets.get(name)!
-      for (const { part, begin } of tensors) trainer.write(array, begin, bytesOf(target[part]!))
+      for (const { part, begin } of tensors) {
+        await trainer.write(array, begin, bytesOf(target[part]!))
+      }
     }
   }
 }

@@ -5,11 +5,12 @@ import { openCheckpoint, type TensorHeader, writeCheckpoint } from '../checkpoin
 import { type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { ioError, readDirectory, readJsonObject, readRange, writeWhole } from '../files.js'
-import type { NativeTrainer, NativeTrainerArray } from '../native-trainer.js'
+import type { NativeTrainerArray } from '../native-trainer.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'
 import type { TrainStep } from './train-step.js'
+import type { Trainer } from './trainer.js'
 
 /** Where any run stands, beside its weights and moments. */
 export interface RunState {
@@ -27,10 +28,10 @@ export interface TrainingState extends RunState {
 }
 
 /** A piece of text without spaces can leave millions of tokens to later sequences. */
-const mostStateBytes = 2 ** 29
+export const mostStateBytes = 2 ** 29
 
 export const optimizerName = 'optimizer.safetensors'
-const stateName = 'training.json'
+export const stateName = 'training.json'
 export const moments = { first_moment: 'firstMoments', second_moment: 'secondMoments' } as const
 
 /** Where each tensor lies in the arrays of a trainer. */
@@ -44,13 +45,13 @@ function placesOf(config: OpenELMConfig) {
   return places
 }
 
-function readTensor(
-  trainer: NativeTrainer,
+async function readTensor(
+  trainer: Trainer,
   array: NativeTrainerArray,
   { begin, shape }: { begin: number; shape: readonly number[] },
-): Uint8Array {
+): Promise<Uint8Array> {
   const bytes = new Uint8Array(byteLengthOf({ dtype: 'F32', shape }))
-  trainer.read(array, begin, bytes)
+  await trainer.read(array, begin, bytes)
   return bytes
 }
 
@@ -80,13 +81,15 @@ export async function saveStep(
  */
 export function saveTraining(
   out: string,
-  trainer: NativeTrainer,
+  trainer: Trainer,
   config: OpenELMConfig,
   others: ReadonlyMap<string, Uint8Array>,
   state: RunState,
 ): Promise<string> {
   const places = placesOf(config)
-  const weights = ({ name }: TensorHeader) => [readTensor(trainer, 'weights', places.get(name)!)]
+  async function* weights({ name }: TensorHeader) {
+    yield await readTensor(trainer, 'weights', places.get(name)!)
+  }
   return saveStep(out, state.step, async directory => {
     const companions = new Map([...others, [stateName, Buffer.from(JSON.stringify(state))]])
     await writeCheckpoint(directory, config, 'float32', weights, { companions })
@@ -99,7 +102,7 @@ export async function writeState(directory: string, state: RunState): Promise<vo
   await writeWhole(join(directory, stateName), [Buffer.from(JSON.stringify(state))])
 }
 
-function* optimizerChunks(trainer: NativeTrainer, places: ReturnType<typeof placesOf>) {
+async function* optimizerChunks(trainer: Trainer, places: ReturnType<typeof placesOf>) {
   const headers = [...places].flatMap(([name, { shape }]) =>
     Object.keys(moments).map(moment => ({
       name: `${name}.${moment}`,
@@ -109,7 +112,7 @@ function* optimizerChunks(trainer: NativeTrainer, places: ReturnType<typeof plac
   )
   yield encodeSafetensorsHeader(headers, {})
   for (const place of places.values()) {
-    for (const array of Object.values(moments)) yield readTensor(trainer, array, place)
+    for (const array of Object.values(moments)) yield await readTensor(trainer, array, place)
   }
 }
 
@@ -143,7 +146,7 @@ export async function tidyTraining(out: string, keep: number): Promise<void> {
  */
 export async function loadTraining<State extends RunState>(
   directory: string,
-  trainer: NativeTrainer,
+  trainer: Trainer,
   config: OpenELMConfig,
   recipe: Record<string, unknown>,
 ): Promise<State> {
@@ -153,10 +156,10 @@ export async function loadTraining<State extends RunState>(
   const header = await readSafetensorsHeader(optimizer)
   for (const [name, place] of placesOf(config)) {
     const { file, offset } = tensors.get(name)!
-    trainer.write('weights', place.begin, await readFloat32Bytes(file, offset, place.shape))
+    await trainer.write('weights', place.begin, await readFloat32Bytes(file, offset, place.shape))
     for (const [moment, array] of Object.entries(moments)) {
       const bytes = await readMoment(optimizer, header, `${name}.${moment}`, place.shape)
-      trainer.write(array, place.begin, bytes)
+      await trainer.write(array, place.begin, bytes)
     }
   }
   return state

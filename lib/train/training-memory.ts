@@ -7,6 +7,9 @@ export interface TrainingShape {
   microBatchSize: number
   sequenceLength: number
   recompute: boolean
+  /** Parts that the gradient of a step is summed in, and processes that share them. Default 1. */
+  split?: number | undefined
+  ranks?: number | undefined
 }
 
 const floatBytes = 4
@@ -15,11 +18,21 @@ const floatBytes = 4
 const headRows = 512
 
 /**
- * Bytes that training holds: weights, gradients and two moments of each parameter, and the activations
+ * Bytes that training holds in each process: weights, gradients and two moments of each parameter, and the activations
  * of a micro-batch, for which native/train/activations.h has the list.
  */
 export function trainingMemory(config: OpenELMConfig, shape: TrainingShape): number {
-  return floatBytes * 4 * countParameters(config) + activationMemory(config, shape)
+  return trainedMemory(countParameters(config), shape) + activationMemory(config, shape)
+}
+
+/**
+ * Of so many numbers: weights, gradients, those of parts that wait for their neighbours, and the rank's
+ * share of the moments. Ranks also keep what they exchange: native/train/sharded_step.h has how much.
+ */
+function trainedMemory(size: number, { split = 1, ranks = 1 }: TrainingShape): number {
+  const waiting = Math.floor(Math.log2(split / ranks))
+  const exchanged = ranks === 1 ? 0 : Math.min(2 ** 25, 2 * size)
+  return floatBytes * (size * (2 + waiting + 2 / ranks) + exchanged)
 }
 
 /** The same for an adapter of so many numbers, beside weights that are kept in a dtype. */
@@ -42,7 +55,8 @@ export function adapterMemory(
   // With DoRA, what each target has made of its input is kept as well.
   const outs = native.dora ? kept.reduce((sum, target) => sum + outOf(target), 0) : 0
   const frozen = tensorHeaders(config, dtype, 'F32').reduce((sum, one) => sum + one.byteLength, 0)
-  return frozen + floatBytes * (4 * size + rows * (ranks + outs)) + activationMemory(config, shape)
+  const activations = floatBytes * rows * (ranks + outs) + activationMemory(config, shape)
+  return frozen + trainedMemory(size, shape) + activations
 }
 
 function activationMemory(config: OpenELMConfig, shape: TrainingShape): number {

@@ -4,6 +4,7 @@
 #include "checkpoint_tools.h"
 #include "constraint.h"
 #include "drafter.h"
+#include "group.h"
 #include "machine_speed.h"
 #include "model.h"
 #include "sampler.h"
@@ -55,6 +56,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
   init_checkpoint_tools(env, exports);
   init_machine_speed(env, exports);
+  init_group(env, exports);
   init_constraints(env, exports);
   SamplerWrap::init(env, exports);
   DrafterWrap::init(env, exports);

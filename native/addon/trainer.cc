@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "../mpi/group.h"
 #include "arguments.h"
 
 namespace openelm {
@@ -75,8 +76,12 @@ void TrainerWrap::init(Napi::Env env, Napi::Object exports) {
                               InstanceMethod<&TrainerWrap::accumulate>("accumulate"),
                               InstanceMethod<&TrainerWrap::evaluate>("evaluate"),
                               InstanceMethod<&TrainerWrap::backward>("backward"),
+                              InstanceMethod<&TrainerWrap::next_leaf>("nextLeaf"),
                               InstanceMethod<&TrainerWrap::reset_magnitudes>("resetMagnitudes"),
                               InstanceMethod<&TrainerWrap::step>("step"),
+                              InstanceMethod<&TrainerWrap::step_together>("stepTogether"),
+                              InstanceMethod<&TrainerWrap::share>("share"),
+                              InstanceMethod<&TrainerWrap::shard>("shard"),
                               InstanceMethod<&TrainerWrap::cancel>("cancel"),
                               InstanceMethod<&TrainerWrap::dispose>("dispose"),
                           }));
@@ -139,9 +144,8 @@ Napi::Value TrainerWrap::load(const Napi::CallbackInfo& info) {
     for (uint32_t i = 0; i < given.Length(); ++i) {
       tensors.push_back(read_tensor(given.Get(i).As<Napi::Object>()));
     }
-    return run(
-        info.Env(), [=, trainer = trainer_] { trainer->load(open_tensors(tensors, false)); },
-        [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
+    return run_void(info.Env(),
+                    [=, trainer = trainer_] { trainer->load(open_tensors(tensors, false)); });
   });
 }
 
@@ -215,6 +219,10 @@ Napi::Value TrainerWrap::run(Napi::Env env, std::function<void()> work,
   return promise;
 }
 
+Napi::Value TrainerWrap::run_void(Napi::Env env, std::function<void()> work) {
+  return run(env, std::move(work), [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
+}
+
 Napi::Value TrainerWrap::run_losses(Napi::Env env, Losses losses) {
   const auto sums = std::make_shared<std::vector<train::LossSums>>();
   return run(
@@ -267,9 +275,15 @@ Napi::Value TrainerWrap::backward(const Napi::CallbackInfo& info) {
     }
     const train::GradientOptions options =
         read_gradient_options(info[0].As<Napi::Object>(), evaluated_);
-    return run(
-        info.Env(), [=, trainer = trainer_] { trainer->backward(options); },
-        [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
+    return run_void(info.Env(), [=, trainer = trainer_] { trainer->backward(options); });
+  });
+}
+
+// nextLeaf(): Promise<void>
+Napi::Value TrainerWrap::next_leaf(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    idle();
+    return run_void(info.Env(), [trainer = trainer_] { trainer->next_leaf(); });
   });
 }
 
@@ -277,9 +291,7 @@ Napi::Value TrainerWrap::backward(const Napi::CallbackInfo& info) {
 Napi::Value TrainerWrap::reset_magnitudes(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     idle();
-    return run(
-        info.Env(), [trainer = trainer_] { trainer->reset_magnitudes(); },
-        [](Napi::Env env) -> Napi::Value { return env.Undefined(); });
+    return run_void(info.Env(), [trainer = trainer_] { trainer->reset_magnitudes(); });
   });
 }
 
@@ -289,10 +301,49 @@ Napi::Value TrainerWrap::step(const Napi::CallbackInfo& info) {
     idle();
     evaluated_ = 0;
     const train::AdamWOptions options = read_adamw_options(info[0].As<Napi::Object>());
-    const auto norm = std::make_shared<double>();
-    return run(
-        info.Env(), [=, trainer = trainer_] { *norm = trainer->step(options); },
-        [=](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *norm); });
+    return run_step(info.Env(), [=, trainer = trainer_] { return trainer->step(options); });
+  });
+}
+
+Napi::Value TrainerWrap::run_step(Napi::Env env, std::function<double()> step) {
+  const auto norm = std::make_shared<double>();
+  return run(
+      env, [=] { *norm = step(); },
+      [=](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *norm); });
+}
+
+// stepTogether(options): Promise<number>, on all ranks of the group that was joined
+Napi::Value TrainerWrap::step_together(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    idle();
+    evaluated_ = 0;
+    const train::AdamWOptions options = read_adamw_options(info[0].As<Napi::Object>());
+    mpi::Group& group = mpi::Group::joined();
+    return run_step(info.Env(),
+                    [=, &group, trainer = trainer_] { return trainer->step(group, options); });
+  });
+}
+
+// share(withFrozen): Promise<void>, on all ranks
+Napi::Value TrainerWrap::share(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    idle();
+    const bool with_frozen = info[0].As<Napi::Boolean>();
+    mpi::Group& group = mpi::Group::joined();
+    return run_void(info.Env(),
+                    [=, &group, trainer = trainer_] { trainer->share(group, with_frozen); });
+  });
+}
+
+// shard(rank, ranks): [begin, end]
+Napi::Value TrainerWrap::shard(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto [begin, end] = idle().shard(info[0].As<Napi::Number>().Int32Value(),
+                                           std::max(1, info[1].As<Napi::Number>().Int32Value()));
+    auto range = Napi::Array::New(info.Env(), 2);
+    range.Set(uint32_t(0), Napi::Number::New(info.Env(), double(begin)));
+    range.Set(uint32_t(1), Napi::Number::New(info.Env(), double(end)));
+    return Napi::Value(range);
   });
 }
 

@@ -23,8 +23,12 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   Napi::Value accumulate(const Napi::CallbackInfo& info);
   Napi::Value evaluate(const Napi::CallbackInfo& info);
   Napi::Value backward(const Napi::CallbackInfo& info);
+  Napi::Value next_leaf(const Napi::CallbackInfo& info);
   Napi::Value reset_magnitudes(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value step_together(const Napi::CallbackInfo& info);
+  Napi::Value share(const Napi::CallbackInfo& info);
+  Napi::Value shard(const Napi::CallbackInfo& info);
   Napi::Value cancel(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
@@ -32,6 +36,8 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   train::TrainingBatch read_batch(const Napi::Object& object) const;
   Napi::Value run(Napi::Env env, std::function<void()> work,
                   std::function<Napi::Value(Napi::Env)> finish);
+  Napi::Value run_void(Napi::Env env, std::function<void()> work);
+  Napi::Value run_step(Napi::Env env, std::function<double()> step);
   Napi::Value run_losses(Napi::Env env, Losses losses);
 
   std::shared_ptr<train::Trainer> trainer_;  // none after dispose()

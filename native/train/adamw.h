@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "parameters.h"
 #include "workers.h"
@@ -33,5 +34,21 @@ struct AdamWState {
 // the gradients changes.
 template <typename T>
 double adamw(Workers<T>&, const Layout&, const AdamWOptions&, const AdamWState<T>&);
+
+// Its parts, of a range of all elements. Squares are summed chunk by chunk, each on its own, and
+// then in their order, so that the norm depends neither on the threads nor on who has which chunks.
+constexpr size_t kChunk = 1 << 16;
+
+// sums [chunks] = the sums of the squares of the chunks of x in [begin, end); `begin` is a multiple
+// of kChunk.
+template <typename T>
+void sum_squares(Workers<T>&, const T* x, size_t begin, size_t end, double* sums);
+
+double norm_of(const std::vector<double>& sums);
+
+// The step of the elements in [begin, end), whose gradients become zero.
+template <typename T>
+void adamw_range(Workers<T>&, const Layout&, const AdamWOptions&, double norm, const AdamWState<T>&,
+                 size_t begin, size_t end);
 
 }  // namespace openelm::train

@@ -26,11 +26,10 @@ void read_tensor(TaskPool& pool, const TensorSource& source, T* to) {
 
 template <typename T>
 FrozenWeights<T>::FrozenWeights(const Parameters& parameters, DType dtype) {
-  size_t plain_size = 0;
   for (const auto& [begin, end, is_matrix, shape] : parameters.tensors) {
     if (dtype == DType::kFloat32 || !is_matrix) {
-      places_[begin] = plain_size;
-      plain_size += end - begin;
+      places_[begin] = plain_size_;
+      plain_size_ += end - begin;
       continue;
     }
     const bool reaches_logits = begin == parameters.token_embeddings || begin == parameters.lm_head;
@@ -38,11 +37,21 @@ FrozenWeights<T>::FrozenWeights(const Parameters& parameters, DType dtype) {
     const size_t values = shape.rows * value_row_bytes(own, shape.cols);
     const size_t scales = shape.rows * scale_row_bytes(own, shape.cols);
     Coded& coded = coded_[begin];
-    coded.memory = Pages<uint8_t>(values + scales);
+    coded.bytes = values + scales;
+    coded.memory = Pages<uint8_t>(coded.bytes);
     coded.matrix = {own, shape.cols, coded.memory,
                     reinterpret_cast<uint16_t*>(coded.memory + values)};
   }
-  plain_ = Pages<T>(plain_size);
+  plain_ = Pages<T>(plain_size_);
+}
+
+template <typename T>
+std::vector<typename FrozenWeights<T>::Piece> FrozenWeights<T>::pieces() const {
+  std::vector<Piece> pieces = {{static_cast<T*>(plain_), plain_size_ * sizeof(T)}};
+  for (const auto& [begin, coded] : coded_) {
+    pieces.push_back({static_cast<uint8_t*>(coded.memory), coded.bytes});
+  }
+  return pieces;
 }
 
 template <typename T>

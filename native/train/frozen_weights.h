@@ -24,6 +24,13 @@ class FrozenWeights {
   T* plain(size_t begin) const { return plain_ + places_.at(begin); }
   Weight<T> matrix(size_t begin) const;
 
+  // All that is kept, in pieces of memory that are the same in every process.
+  struct Piece {
+    void* data;
+    size_t bytes;
+  };
+  std::vector<Piece> pieces() const;
+
   // Reads that tensor. Throws what RowReader does.
   void read(TaskPool& pool, const TensorSource& source, size_t begin);
 
@@ -31,12 +38,14 @@ class FrozenWeights {
   struct Coded {
     FrozenMatrix matrix;
     Pages<uint8_t> memory;
+    size_t bytes = 0;
   };
 
   // By where the tensor begins in the layout.
   std::map<size_t, size_t> places_;  // in plain_
   std::map<size_t, Coded> coded_;
   Pages<T> plain_;
+  size_t plain_size_ = 0;
 };
 
 // to [rows, cols] = a tensor.

@@ -37,7 +37,12 @@ class TrainedModel {
   T* data(Array array) const {
     return array == Array::kFrozen ? frozen_.all() : static_cast<T*>(arrays_[int(array)]);
   }
+  Pages<T>& gradients() { return arrays_[int(Array::kGradients)]; }
   AdamWState<T> state() const { return {arrays_[0], arrays_[1], arrays_[2], arrays_[3]}; }
+
+  std::vector<typename FrozenWeights<T>::Piece> frozen_pieces() const {
+    return adapted() ? frozen_.pieces() : std::vector<typename FrozenWeights<T>::Piece>();
+  }
 
   // Of the model: a norm, and a matrix.
   const T* norm(size_t begin) const {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "../error.h"
+#include "gradient_tree.h"
 #include "head_rows.h"
 #include "trained_model.h"
 
@@ -67,6 +69,11 @@ class TrainerOf final : public Trainer {
 
   void backward(const GradientOptions& options) override { backward_with_losses(options); }
 
+  void next_leaf() override {
+    check_cancelled();
+    tree_.next_leaf(workers_.pool, model_.gradients(), model_.size(Array::kGradients));
+  }
+
   void reset_magnitudes() override {
     model_.reset_magnitudes(workers_);
     norms_are_stale_ = true;
@@ -74,8 +81,26 @@ class TrainerOf final : public Trainer {
 
   double step(const AdamWOptions& options) override {
     check_cancelled();
-    norms_are_stale_ = true;
+    finish_gradients();
     return adamw<T>(workers_, model_.trained(), options, model_.state());
+  }
+
+  double step(mpi::Peers& peers, const AdamWOptions& options) override {
+    finish_gradients();
+    if (!sharded_step_) sharded_step_.emplace(peers, model_.trained());
+    return sharded_step_->step(workers_, options, model_.state());
+  }
+
+  void share(mpi::Peers& peers, bool with_frozen) override {
+    norms_are_stale_ = true;
+    peers.broadcast(model_.data(Array::kWeights), size(Array::kWeights) * sizeof(T))->wait();
+    if (!with_frozen) return;
+    for (const auto& [data, bytes] : model_.frozen_pieces()) peers.broadcast(data, bytes)->wait();
+    model_.forget_frozen_norms();
+  }
+
+  Shard shard(int rank, int ranks) const override {
+    return shard_of(model_.trained().size(), rank, ranks);
   }
 
  private:
@@ -91,6 +116,12 @@ class TrainerOf final : public Trainer {
   }
   T* dqk_norm(size_t offset) const {
     return config_.normalize_qk_projections ? gradient(offset) : nullptr;
+  }
+
+  // Sums up the leaves, for a step of the weights.
+  void finish_gradients() {
+    norms_are_stale_ = true;
+    tree_.finish(workers_.pool, model_.gradients(), model_.size(Array::kGradients));
   }
 
   void begin(const TrainingBatch& batch, bool adapted, const Dropout& dropout) {
@@ -220,6 +251,8 @@ class TrainerOf final : public Trainer {
   RopeTable<T> rope_;
   Workers<T> workers_;
   Activations<T> activations_;
+  GradientTree<T> tree_;
+  std::optional<ShardedStep<T>> sharded_step_;
   bool norms_are_stale_ = true;
 
   // Of the batch under way, or of the one evaluated last.

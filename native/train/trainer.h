@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "../model/tensor_source.h"
+#include "../mpi/peers.h"
 #include "adamw.h"
 #include "parameters.h"
+#include "sharded_step.h"
 
 namespace openelm::train {
 
@@ -83,12 +85,25 @@ class Trainer {
   virtual std::vector<LossSums> accumulate(const TrainingBatch& batch,
                                            const GradientOptions& options) = 0;
 
+  // Ends the leaf of gradients that calls have been added to so far; later ones are added to the
+  // next. step() sums the leaves in the order of GradientTree; without this call there is one.
+  virtual void next_leaf() = 0;
+
   // Makes every magnitude of DoRA the norm of its row, so that an adapter whose B is zero changes
   // no bit.
   virtual void reset_magnitudes() = 0;
 
   // See adamw(). Throws Error{kAborted} after cancel(); a step that has begun is done in full.
   virtual double step(const AdamWOptions& options) = 0;
+
+  // The same with the gradients of all processes, which make this call together: see ShardedStep.
+  // Not ended by cancel(). Throws Error{kRankLost}.
+  virtual double step(mpi::Peers& peers, const AdamWOptions& options) = 0;
+  // Brings the weights of rank 0, and those that are frozen if asked for, to all processes, which
+  // make this call together. Throws Error{kRankLost}.
+  virtual void share(mpi::Peers& peers, bool with_frozen) = 0;
+  // Elements [begin, end) of the moments that a rank keeps.
+  virtual Shard shard(int rank, int ranks) const = 0;
 
   // Ends the call under way, and all later ones, soon.
   void cancel() { cancelled_ = true; }

@@ -47,6 +47,8 @@ int main(int argc, char** argv) {
       {"constraints", test_constraints},
       {"differences", test_differences},
       {"gradients", test_gradients},
+      {"gradient-tree", test_gradient_tree},
+      {"sharded-step", test_sharded_step},
       {"training", test_training},
   };
   const auto unknown = [&](const std::string& what) {

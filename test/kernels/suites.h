@@ -26,6 +26,8 @@ void test_sampler();
 void test_constraints();
 void test_differences();
 void test_gradients();
+void test_gradient_tree();
+void test_sharded_step();
 void test_training();
 
 }  // namespace openelm

@@ -6,6 +6,7 @@ import { nativeConfig } from '../../lib/native-config.js'
 import { nativeTensors } from '../../lib/native-tensors.js'
 import { randomWeights } from '../../lib/random-weights.js'
 import { finetuningMemory } from '../../lib/train/finetuning-memory.js'
+import { LocalTrainer } from '../../lib/train/local-trainer.js'
 import { planAdapter, TrainedAdapter } from '../../lib/train/trained-adapter.js'
 import { trainingMemory } from '../../lib/train/training-memory.js'
 import { gradientOptions, randomBatch, wholeBatch } from '../helpers/native-trainer.js'
@@ -55,7 +56,7 @@ for (const [method, dtype] of [
     const adapter = new TrainedAdapter(config, method, planAdapter(config, shape), 0)
     const base = nativeTensors(await openCheckpoint(stored))
     const before = process.memoryUsage().rss
-    const trainer = new (loadNative().Trainer)({
+    const trainer = new LocalTrainer({
       config: nativeConfig(config),
       adapter: adapter.native,
       frozenDtype: dtype,
@@ -68,7 +69,7 @@ for (const [method, dtype] of [
     await trainer.load(base)
     await adapter.initialize(trainer, 1)
     const batch = wholeBatch(randomBatch(config.vocabSize, tokens, 1), 256)
-    await trainer.accumulate(batch, gradientOptions(4, 1, 0))
+    await trainer.lanes[0]!.accumulate(batch, gradientOptions(4, 1, 0))
     await trainer.step({ ...step, maxGradNorm: 1 })
     const used = process.memoryUsage().rss - before
     const predicted = finetuningMemory(config, { method, rank: 8, dtype, tokens, recompute: false })
