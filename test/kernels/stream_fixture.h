@@ -57,6 +57,7 @@ class WatchedBackend : public cpu::CpuBackend {
   Buffer allocate(size_t bytes) override {
     if (!occupied.expired()) throw Error(ErrorCode::kOutOfMemory, "a planted lack of memory");
     Buffer buffer = cpu::CpuBackend::allocate(bytes);
+    std::lock_guard lock(mutex_);
     last_allocated = buffer.memory;
     return buffer;
   }
