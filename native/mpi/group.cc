@@ -72,12 +72,16 @@ bool Group::Message::proceed(Library& library) {
 
 namespace {
 
-// So that not all send to the same rank at a time: first to the next one.
-void sort_by_distance(std::vector<Peers::Part>& parts, int rank, int size) {
-  const auto distance = [&](const Peers::Part& part) { return (part.rank - rank + size) % size; };
-  std::stable_sort(parts.begin(), parts.end(), [&](const Peers::Part& a, const Peers::Part& b) {
-    return distance(a) < distance(b);
-  });
+// So that not all send to the same rank at a time: first to the next one. Parts of one rank keep
+// their order, by which MPI tells them apart.
+std::vector<Peers::Part> by_distance(const std::vector<Peers::Part>& parts, int rank, int size) {
+  std::vector<Peers::Part> sorted;
+  for (int distance = 0; distance < size; ++distance) {
+    for (const Peers::Part& part : parts) {
+      if ((part.rank - rank + size) % size == distance) sorted.push_back(part);
+    }
+  }
+  return sorted;
 }
 
 }  // namespace
@@ -95,7 +99,7 @@ std::shared_ptr<Transfer> Group::exchange(std::vector<Part> sends, std::vector<P
     std::vector<Part> sends;
     std::vector<Part> receives;
   };
-  sort_by_distance(sends, rank_, size_);
+  sends = by_distance(sends, rank_, size_);
   const auto operation = std::make_shared<Exchange>(*this, std::move(sends), std::move(receives));
   add(operation);
   return operation;
