@@ -71,7 +71,7 @@ one process with the same --split; the first of them reads the data and writes.
 Examples:
   $ openelm train run --config shape.json --data books/*.txt --packing --steps 2000 \\
       --batch-size 8 --warmup-steps 100 --max-learning-rate 3e-3
-  $ mpirun -n 2 --host a,b --bind-to none openelm train run --mpi --config shape.json --data book.txt
+  $ mpirun -n 2 --bind-to none openelm train run --mpi --config shape.json --data book.txt
   $ openelm train run --config shape.json --data books/*.txt --recipe recipe.json --resume`,
   )
   .action(async (out: string, options, command: Command) => {
