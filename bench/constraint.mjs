@@ -1,7 +1,7 @@
 // What a JSON schema costs: node bench/constraint.mjs [MODEL] [--dtype q8] [--tokens 200] [--rounds 5]
 // First masks alone, on the vocabulary of LLaMA: what a draw takes with one more than without, where the
-// state is known and where it is new, in processor time. Then decoding by 1, 2, 4 and 8 streams with a schema, in parts of
-// the speed without; the two take turns.
+// state is known and where it is new, in processor time. Then decoding by 1, 2, 4 and 8 streams with a
+// schema, in parts of the speed without; the two take turns.
 import { parseArgs } from 'node:util'
 import { constraintSource } from '../dist/constraint/constraint-source.js'
 import { Constraints } from '../dist/constraint/constraints.js'

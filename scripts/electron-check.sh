@@ -49,10 +49,12 @@ sed -i "1i import './older-chrome.js'" "$app/renderer/renderer.js"
 echo '{ "name": "openelm-check", "main": "check.cjs" }' >"$app/package.json"
 
 bundle() {
-  local library="require('node:url').pathToFileURL(__dirname + '/node_modules/openelm/dist/index.js').href"
+  local url="require('node:url').pathToFileURL"
+  local library="$url(__dirname + '/node_modules/openelm/dist/index.js').href"
+  local banner="const libraryUrl = $library, appUrl = $url(__filename).href;"
   "$build/node_modules/.bin/esbuild" "$1" --outfile="$app/$2" --bundle --platform=node --format=cjs \
     --target=node18 --external:electron --log-level=error --define:import.meta.url="$3" \
-    --banner:js="const libraryUrl = $library, appUrl = require('node:url').pathToFileURL(__filename).href; $(cat scripts/electron/older-chrome.js)" \
+    --banner:js="$banner $(cat scripts/electron/older-chrome.js)" \
     --alias:openelm=./dist/index.js --alias:openelm/electron=./dist/electron/index.js
 }
 bundle "$source/main.js" main.cjs appUrl

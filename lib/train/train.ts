@@ -32,9 +32,9 @@ import {
 import { trainingMemory } from './training-memory.js'
 
 /**
- * Trains a model from random weights or those of another, or continues to: OpenELM's pretraining, step by step. The same
- * options give the same weights, whatever the number of threads and however often the run was
- * interrupted and resumed. Memory is given back when the generator ends, also by `break`.
+ * Trains a model from random weights or those of another, or continues to: OpenELM's pretraining, step
+ * by step. The same options give the same weights, whatever the number of threads and however often the
+ * run was interrupted and resumed. Memory is given back when the generator ends, also by `break`.
  *
  * @throws OpenELMError INVALID_ARGUMENT, INVALID_DATA, INVALID_TOKENIZER, INVALID_CHECKPOINT when
  *   resuming, OUT_OF_MEMORY, IO_ERROR, TRAINING_DIVERGED; with `mpi` DEPENDENCY_NOT_FOUND, RANK_LOST,

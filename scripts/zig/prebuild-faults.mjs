@@ -8,12 +8,13 @@ const isOfUnwinder = name => /^(_Unwind_|unw_|_GCC_)/.test(name)
 /** Electron forbids external buffers, and a library never ends its process. */
 const isForbidden = name => /^(napi_create_external_|exit$|_exit$|__assert_fail)/.test(name)
 
+const frameworks = '/System/Library/Frameworks/(Metal|Foundation|CoreGraphics)\\.framework/'
+
 // What every system of its kind has. The C++ library is inside the addon.
 const libraries = {
   linux: /^lib(c|m|pthread|dl|rt)\.so(\.\d+)?$|^ld-linux-.*\.so\.\d+$/,
   win32: /^(kernel32|ntdll|advapi32|api-ms-win-crt-[\w-]+|ucrtbase|msvcrt)\.dll$/i,
-  darwin:
-    /^\/usr\/lib\/lib(System\.B|objc\.A)\.dylib$|^\/System\/Library\/Frameworks\/(Metal|Foundation|CoreGraphics)\.framework\//,
+  darwin: new RegExp(`^/usr/lib/lib(System\\.B|objc\\.A)\\.dylib$|^${frameworks}`),
 }
 
 /** What is wrong with a prebuild of a target of targets.mjs, in sentences. `bytes` is the file. */

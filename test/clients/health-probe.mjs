@@ -1,4 +1,7 @@
-/** Asks for /health again and again, from a thread of its own, until it is told to stop; then it posts the times in ms. */
+/**
+ * Asks for /health again and again, from a thread of its own, until it is told to stop; then it posts
+ * the times in ms.
+ */
 import { setTimeout } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 
