@@ -2,139 +2,17 @@
 // meanwhile.
 
 #include <algorithm>
-#include <bit>
 #include <future>
 
 #include "backends.h"
+#include "draft_fixture.h"
 #include "model/draft_model.h"
 #include "model/prompt_lookup.h"
-#include "stream_fixture.h"
 #include "suites.h"
 
 namespace openelm {
 
 namespace {
-
-using Ids = std::vector<int32_t>;
-
-constexpr int kCount = 40;  // tokens of a generation
-const Ids kText = {5, 6, 7, 8, 5, 6, 7};
-
-// Drafts a continuation that is known, each token with a given probability.
-class ScriptedDrafter : public Drafter {
- public:
-  ScriptedDrafter(int num_draft_tokens, Ids text, double right)
-      : Drafter(num_draft_tokens), script_(std::move(text)), right_(right) {}
-
-  std::optional<Tokens> draft(int count) override {
-    draft_.clear();
-    for (int i = 0; i < count && position_ + size_t(i) < script_.size(); ++i) {
-      const bool is_right = double(random_bits(77, ++drafted) % 1000) < right_ * 1000;
-      const int32_t token = script_[position_ + size_t(i)];
-      draft_.push_back(is_right ? token : (token + 1) % kVocabSize);
-    }
-    longest = std::max(longest, int(draft_.size()));
-    return draft_;
-  }
-
-  int drafted = 0;
-  int longest = 0;
-
- protected:
-  void set_text(Tokens text) override { position_ = text.size(); }
-  void append(Tokens drawn) override { position_ += drawn.size(); }
-
- private:
-  const Ids script_;  // with the prompt
-  const double right_;
-  size_t position_ = 0;
-  Ids draft_;
-};
-
-struct Drawn {
-  std::vector<Sample> samples;
-  int accepted = 0;
-
-  Ids tokens() const {
-    Ids tokens;
-    for (const Sample& sample : samples) tokens.push_back(sample.token);
-    return tokens;
-  }
-};
-
-bool are_equal(const Drawn& a, const Drawn& b) {
-  const auto is_equal = [](const Sample& a, const Sample& b) {
-    return a.token == b.token &&
-           std::bit_cast<uint32_t>(a.logprob) == std::bit_cast<uint32_t>(b.logprob) &&
-           a.top_tokens == b.top_tokens && a.top_logprobs == b.top_logprobs &&
-           a.is_last == b.is_last;
-  };
-  return std::ranges::equal(a.samples, b.samples, is_equal);
-}
-
-// How a token is drawn.
-struct Way {
-  std::shared_ptr<Sampler> sampler;
-  std::shared_ptr<TokenMask> mask = nullptr;
-  std::shared_ptr<Drafter> drafter = nullptr;
-  int ahead = 2 * kMaxDraftTokens;
-};
-
-// Continues a text, of which the stream holds the beginning.
-Drawn generate(const Client& stream, const Ids& text, const Way& way, int count = kCount) {
-  Drawn drawn;
-  if (way.drafter) way.drafter->start(text);
-  Ids next(text.begin() + stream->position(), text.end());
-  while (int(drawn.samples.size()) < count) {
-    const int left = count - int(drawn.samples.size()) - 1;
-    stream->draw(next, way.sampler, std::min(way.ahead, left), way.mask, way.drafter);
-    drawn.samples.push_back(stream.wait());
-    drawn.accepted += drawn.samples.back().is_drafted ? 1 : 0;
-    next = {drawn.samples.back().token};
-  }
-  stream->stop();
-  stream.wait_until_idle();
-  return drawn;
-}
-
-Ids joined(Ids text, const Ids& tokens) {
-  text.insert(text.end(), tokens.begin(), tokens.end());
-  return text;
-}
-
-SamplerOptions penalties() {
-  SamplerOptions options;
-  options.temperature = 0.9;
-  options.top_k = 30;
-  options.top_p = 0.95;
-  options.repetition_penalty = 1.2;
-  options.presence_penalty = 0.3;
-  options.frequency_penalty = 0.2;
-  options.logit_bias = {{3, 1.5}};
-  options.seed = 11;
-  options.logprobs = 3;
-  return options;
-}
-
-std::vector<SamplerOptions> ways_to_sample() {
-  std::vector<SamplerOptions> all(4);
-  all[1].temperature = 1;
-  all[2].temperature = 0.7;
-  all[2].top_k = 20;
-  all[2].min_p = 0.02;
-  all[2].logprobs = 2;
-  all[3] = penalties();
-  return all;
-}
-
-std::shared_ptr<Engine> make_engine(std::unique_ptr<Backend> backend, DType dtype) {
-  const Config config = make_config(64, 16, kVocabSize, {{4, 2, 96}, {6, 3, 64}});
-  const std::shared_ptr<Backend> shared = std::move(backend);
-  LoadProgress progress(0, nullptr);
-  Weights weights =
-      load_weights(*shared, config, make_tensors(config, DType::kFloat32), dtype, progress);
-  return std::make_shared<Engine>(shared, std::move(weights));
-}
 
 // Every draft length, for drafts that are right never, mostly and always.
 void check_engine(Engine& engine, const SamplerOptions& options) {
@@ -144,7 +22,7 @@ void check_engine(Engine& engine, const SamplerOptions& options) {
   for (int length = 1; length <= kMaxDraftTokens; ++length) {
     for (const double right : {0.0, 0.7, 1.0}) {
       const auto drafter =
-          std::make_shared<ScriptedDrafter>(length, joined(kText, expected.tokens()), right);
+          std::make_shared<ScriptedDrafter>(length, text_with(kText, expected.tokens()), right);
       const Drawn drawn = generate(stream(), kText, {sampler(), nullptr, drafter});
       check(are_equal(drawn, expected), "a draft changed what was drawn");
       check(drafter->longest <= length, "the length of a draft");
@@ -161,7 +39,7 @@ void test_dtypes() {
       for (const SamplerOptions& options : ways_to_sample()) {
         if (threads != 2 && options.temperature != 0) continue;
         const auto cache = default_kv_cache_dtype("cpu", dtype);
-        check_engine(*make_engine(create_backend("cpu", 0, threads, cache), dtype), options);
+        check_engine(*engine_on(create_backend("cpu", 0, threads, cache), dtype), options);
       }
     }
   }
@@ -170,7 +48,7 @@ void test_dtypes() {
 void test_gpu(const TestBackend& backend) {
   for (const DType dtype : {DType::kBFloat16, DType::kQ4}) {
     for (const SamplerOptions& options : {SamplerOptions(), ways_to_sample()[1], penalties()}) {
-      check_engine(*make_engine(backend.create(backend.kv_cache_dtype(dtype)), dtype), options);
+      check_engine(*engine_on(backend.create(backend.kv_cache_dtype(dtype)), dtype), options);
     }
   }
 }
@@ -180,7 +58,7 @@ void test_gpu(const TestBackend& backend) {
 void test_draft_model() {
   StreamModel model;
   StreamModel same;
-  const auto other = make_engine(create_backend("cpu", 0, 1, DType::kFloat32), DType::kQ8);
+  const auto other = engine_on(create_backend("cpu", 0, 1, DType::kFloat32), DType::kQ8);
   for (const SamplerOptions& options : ways_to_sample()) {
     const auto sampler = [&] { return std::make_shared<Sampler>(kVocabSize, options); };
     const Drawn expected = generate(model.stream(), kText, {sampler()});
@@ -208,7 +86,7 @@ void test_draft_model_goes_on() {
     const Drawn drawn = generate(stream, text, {make_sampler(0), nullptr, drafter}, 12);
     check(are_equal(drawn, expected), "a later text");
     check(drawn.accepted >= 6, "its drafts are wrong");
-    text = joined(text, drawn.tokens());
+    text = text_with(text, drawn.tokens());
     text.resize(text.size() - size_t(round) * 3);  // rewound
     text.push_back(1);
     stream->rewind(std::min(stream->position(), int(text.size()) - 2));
@@ -304,7 +182,7 @@ void test_masks() {
     const Drawn expected = generate(model.stream(), kText, way(nullptr));
     for (const double right : {0.5, 1.0}) {
       const auto drafter =
-          std::make_shared<ScriptedDrafter>(7, joined(kText, expected.tokens()), right);
+          std::make_shared<ScriptedDrafter>(7, text_with(kText, expected.tokens()), right);
       const Drawn drawn = generate(model.stream(), kText, way(drafter));
       check(are_equal(drawn, expected) && drawn.accepted > 0, "a draft and a mask");
       check(drawn.samples[14].is_last && !drawn.samples[13].is_last, "the last token");
@@ -317,7 +195,8 @@ void test_limits() {
   StreamModel model;
   const Drawn expected = generate(model.stream(), kText, {make_sampler(0)});
   const auto drafter = [&] {
-    return std::make_shared<ScriptedDrafter>(kMaxDraftTokens, joined(kText, expected.tokens()), 1);
+    return std::make_shared<ScriptedDrafter>(kMaxDraftTokens, text_with(kText, expected.tokens()),
+                                             1);
   };
   for (const int ahead : {0, 1, 3}) {
     const auto script = drafter();
@@ -367,7 +246,7 @@ void test_failure() {
   const Drawn expected = generate(model.stream(), kText, {make_sampler(0)});
   for (int good = 0; good < 12; ++good) {
     const auto drafter =
-        std::make_shared<ScriptedDrafter>(6, joined(kText, expected.tokens()), 0.9);
+        std::make_shared<ScriptedDrafter>(6, text_with(kText, expected.tokens()), 0.9);
     drafter->start(kText);
     const Client stream = model.stream();
     const auto sampler = make_sampler(0);
@@ -383,7 +262,7 @@ void test_failure() {
     check(stream->is_idle() && stream->position() == (good ? int(kText.size()) + good - 1 : 0),
           "the position");
     if (good > 0) {
-      const Ids text = joined(kText, tokens);
+      const Ids text = text_with(kText, tokens);
       check(are_equal(generate(stream, text, {make_sampler()}, 5),
                       generate(model.stream(), text, {make_sampler()}, 5)),
             "what the session goes on with");
