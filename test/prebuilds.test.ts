@@ -50,7 +50,8 @@ t.test('all is compiled as binding.gyp says', async t => {
     expected.filter(flag => !flags.includes(flag)),
     [],
   )
-  t.same(libraries, ['-framework', 'Metal', '-framework', 'Foundation', '-lobjc'])
+  const frameworks = ['Metal', 'Foundation', 'CoreGraphics']
+  t.same(libraries, [...frameworks.flatMap(name => ['-framework', name]), '-lobjc'])
   t.ok(readGyp('win32').flags.includes('-DNOMINMAX'))
 })
 
