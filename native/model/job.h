@@ -30,9 +30,10 @@ struct Job {
   std::vector<int32_t> tokens = {};  // to be appended now, those of a draft at their end
   int first_row = 0, end_row = 0;    // of them: those whose logits are used
   UseLogits use = nullptr;
-  std::shared_ptr<Sampler> sampler = nullptr;        // of draw(), in the place of `use`
-  std::shared_ptr<TokenMask> mask = nullptr;         // of what is drawn
-  std::list<std::shared_ptr<Drafter>> drafter = {};  // of draw(): one or none
+  std::shared_ptr<Sampler> sampler = nullptr;  // of draw(), in the place of `use`
+  std::shared_ptr<TokenMask> mask = nullptr;   // of what is drawn
+  // Of draw(): one or none. A list, which the engine takes over without an allocation.
+  std::list<std::shared_ptr<Drafter>> drafter = {};
   int ahead = 0;
   int asked = 0;             // tokens of the call that take() has not answered yet, else 0
   int held = 0;              // tokens in the cache before those to be appended
