@@ -11,6 +11,7 @@ const { targets } = await load('targets.mjs')
 const { prebuildFaults } = await load('prebuild-faults.mjs')
 const { readBinary } = await load('read-binary.mjs')
 const { readGyp } = await load('gyp.mjs')
+const { writeMacLibraries } = await load('mac-libraries.mjs')
 const { writeNodeApi } = await load('node-api-windows.mjs')
 
 for (const target of targets) {
@@ -53,6 +54,20 @@ t.test('all is compiled as binding.gyp says', async t => {
   const frameworks = ['Metal', 'Foundation', 'CoreGraphics']
   t.same(libraries, [...frameworks.flatMap(name => ['-framework', name]), '-lobjc'])
   t.ok(readGyp('win32').flags.includes('-DNOMINMAX'))
+
+  const folder = t.testdir()
+  writeMacLibraries(folder)
+  const stubs = [...frameworks.map(name => join(`${name}.framework`, `${name}.tbd`)), 'libobjc.tbd']
+  const known = stubs.map(stub => readFileSync(join(folder, stub), 'utf8')).join()
+  const headers = ['mtl.h', 'objc.h'].map(name => join(root, 'native', 'metal', name))
+  const declared = headers.map(header => readFileSync(header, 'utf8')).join()
+  const called = declared.match(/\b(MTL|objc_|sel_)\w+(?=\([^)]*\);)/g) ?? []
+  t.ok(called.includes('MTLCreateSystemDefaultDevice') && called.includes('objc_msgSend'))
+  t.same(
+    called.filter(name => !new RegExp(`\\b_${name}\\b`).test(known)),
+    [],
+    'the linker knows all that Metal is used by',
+  )
 })
 
 t.test('on Windows all functions of Node-API that the addon calls are looked up', async t => {

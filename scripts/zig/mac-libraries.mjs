@@ -7,11 +7,16 @@ const libraries = [
   {
     stub: 'Metal.framework/Metal.tbd',
     installed: '/System/Library/Frameworks/Metal.framework/Versions/A/Metal',
-    functions: ['MTLCopyAllDevices'],
+    functions: ['MTLCopyAllDevices', 'MTLCreateSystemDefaultDevice'],
   },
   {
     stub: 'Foundation.framework/Foundation.tbd',
     installed: '/System/Library/Frameworks/Foundation.framework/Versions/C/Foundation',
+    functions: [],
+  },
+  {
+    stub: 'CoreGraphics.framework/CoreGraphics.tbd',
+    installed: '/System/Library/Frameworks/CoreGraphics.framework/Versions/A/CoreGraphics',
     functions: [],
   },
   {
