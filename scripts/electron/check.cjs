@@ -12,6 +12,8 @@ const pictures = process.env.OPENELM_CHECK_PICTURES
 const folder = app.getPath('temp')
 process.env.HF_HUB_CACHE = join(folder, `openelm-check-${process.pid}`)
 
+const wish = 'Tell me a story about a cat and a boat.'
+
 let failed = 0
 function ok(isSo, what) {
   console.log(`${isSo ? 'ok' : 'not ok'} ${what}`)
@@ -54,7 +56,7 @@ async function picture(name) {
 }
 
 async function streams() {
-  await ask('It was a fine evening, and')
+  await ask(wish)
   const lengths = new Set()
   await until('an answer', async () => {
     lengths.add(await answerLength())
@@ -67,7 +69,7 @@ async function streams() {
 }
 
 async function stops() {
-  await ask('She was')
+  await ask(wish)
   await until('an answer', async () => (await answerLength()) > 0)
   await inPage(`document.getElementById('stop').click()`)
   await until('the end of the answer', async () => !(await isAnswering()))
@@ -104,7 +106,7 @@ async function comesBack() {
   let back = 0
   for (let round = 0; round < kills; round++) {
     await ready()
-    await ask('It was a fine evening, and')
+    await ask(wish)
     await until('an answer', async () => (await answerLength()) > 0)
     const { pid } = modelProcess()
     process.kill(pid, 'SIGKILL')
@@ -127,7 +129,7 @@ async function keepsItsMemory() {
     await inPage(`document.getElementById('send').disabled = true`)
     await choose('openelm-nano')
     await ready()
-    await ask('Once')
+    await ask(wish)
     await until('the end of an answer', async () => !(await isAnswering()))
   }
   const after = megabytes()
@@ -150,7 +152,7 @@ async function pulls() {
   )
   await picture('4-downloading')
   await ready()
-  await ask('Good evening')
+  await ask(wish)
   await until('an answer', async () => (await answerLength()) > 20)
   ok(true, 'a model was downloaded, and answers')
   await picture('5-downloaded')

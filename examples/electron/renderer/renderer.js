@@ -7,7 +7,7 @@ const [send, stop, status, progress] = ['send', 'stop', 'status', 'progress'].ma
 
 let control // the port to the process of the model
 let connection // to the model that is loaded
-let chat // undefined where the model continues texts instead
+let chat // undefined while no model is loaded
 let answering // an AbortController, while an answer comes
 
 for (const { name, title } of models) picker.add(new Option(title, name))
@@ -49,10 +49,8 @@ async function hear({ load: name, progress: share, loaded, error }) {
 }
 
 async function begin() {
-  const { isChat } = models[picker.selectedIndex]
   messages.replaceChildren()
-  chat = isChat ? await connection.createChat() : undefined
-  text.placeholder = isChat ? 'Write a message' : 'Write the beginning of a story'
+  chat = await connection.createChat()
   status.textContent = 'Ready. Nothing that you write leaves this computer.'
   send.disabled = false
   text.focus()
@@ -65,7 +63,7 @@ async function answer(content) {
   showAnswering(true)
   const options = { maxTokens: 400, temperature: 0.8, topP: 0.95, signal: answering.signal }
   try {
-    const stream = chat ? chat.stream(content, options) : connection.stream(content, options)
+    const stream = chat.stream(content, options)
     for await (const { text } of stream) append(bubble, text)
     const { usage } = await stream.result
     status.textContent = `${usage.completionTokens} tokens`
