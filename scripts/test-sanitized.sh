@@ -23,7 +23,7 @@ build() {
 case $what in
 threads)
   build kernel-tests -D NVCC=OFF -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS=-O1 -D OPENELM_SANITIZE=thread
-  [ $# -gt 0 ] || set -- thread-pool scheduler stream scores constraints
+  [ $# -gt 0 ] || set -- thread-pool scheduler stream drafts scores constraints
   "$folder/kernel-tests" "$@"
   ;;
 cpu)
