@@ -61,7 +61,7 @@ t.test('all is compiled as binding.gyp says', async t => {
   const known = stubs.map(stub => readFileSync(join(folder, stub), 'utf8')).join()
   const headers = ['mtl.h', 'objc.h'].map(name => join(root, 'native', 'metal', name))
   const declared = headers.map(header => readFileSync(header, 'utf8')).join()
-  const called = declared.match(/\b(MTL|objc_|sel_)\w+(?=\([^)]*\);)/g) ?? []
+  const called: string[] = declared.match(/\b(MTL|objc_|sel_)\w+(?=\([^)]*\);)/g) ?? []
   t.ok(called.includes('MTLCreateSystemDefaultDevice') && called.includes('objc_msgSend'))
   t.same(
     called.filter(name => !new RegExp(`\\b_${name}\\b`).test(known)),
