@@ -7,16 +7,15 @@ import { fileURLToPath } from 'node:url'
 const here = fileURLToPath(new URL('.', import.meta.url))
 const root = join(here, '..')
 
-/** The package as it is packed, its addon, and all that it depends on. */
+/** The package as it is packed, the addon of one platform, and all that it depends on. */
 export function ownInstallSize() {
   const [packed] = JSON.parse(npm(root, 'pack', '--dry-run', '--json', '--ignore-scripts'))
-  const addon = packed.files.some(({ path }) => path.startsWith('prebuilds/'))
-    ? 0
-    : sizeOf(join(root, 'build', 'Release', 'openelm.node'))
+  const files = packed.files.filter(({ path }) => !path.startsWith('prebuilds/'))
+  const addon = sizeOf(join(root, 'build', 'Release', 'openelm.node'))
   const [, ...dependencies] = npm(root, 'ls', '--omit=dev', '--all', '--parseable')
     .trim()
     .split('\n')
-  return packed.unpackedSize + addon + sum(dependencies.map(sizeOf))
+  return sum(files.map(({ size }) => size)) + addon + sum(dependencies.map(sizeOf))
 }
 
 /** All of node-llama-cpp, and without its binaries for GPUs and other processors. */

@@ -164,12 +164,24 @@ export const addonPath = () => openedPath
 export function addonPaths(root: string): string[] {
   const folder = unpacked(root)
   const { platform, arch } = process
-  const tags = [arch === 'arm64' ? '.armv8' : '', libc() === 'musl' ? '.musl' : '']
+  const musl = libc() === 'musl' ? 'musl' : undefined
+  const file = ['node.napi', arch === 'arm64' && 'armv8', musl, 'node'].filter(Boolean).join('.')
+  const name = ['openelm', platform, arch, musl].filter(Boolean).join('-')
   return [
     join(folder, 'build', 'Release', 'openelm.node'),
     join(folder, 'build', 'cmake', 'openelm.node'),
-    join(folder, 'prebuilds', `${platform}-${arch}`, `node.napi${tags.join('')}.node`),
+    join(folder, 'prebuilds', `${platform}-${arch}`, file),
+    inPackage(root, name, file),
   ]
+}
+
+/** A file of a package that the one at `root` depends on, or where it would be beside that. */
+function inPackage(root: string, name: string, file: string): string {
+  try {
+    return unpacked(createRequire(join(root, 'package.json')).resolve(`${name}/${file}`))
+  } catch {
+    return unpacked(join(root, '..', name, file))
+  }
 }
 
 /** Opens the first of the files that will open. */
@@ -190,7 +202,8 @@ export function openAddon(paths: string[]): NativeAddon {
   throw new OpenELMError(
     'ADDON_NOT_FOUND',
     `found no addon for ${platform} that loads:\n${tried.join('\n')}\n` +
-      `Reinstall the package, or compile its addon: npm run build:native --prefix "${packageRoot()}"`,
+      'Reinstall the package with its optional dependencies, and without a package-lock.json that was made ' +
+      `on another system, or compile its addon: npm run build:native --prefix "${packageRoot()}"`,
   )
 }
 

@@ -1,7 +1,8 @@
-// Installs the packed package with each package manager, where no compiler is, and runs it; compiles
-// it where one is; then runs it under test runners and bundlers. Prints a table and fails when a row
-// does. Needs the network, and a prebuild of this platform.
-//   node scripts/test-install.mjs [openelm.tgz]
+// Installs the packed package with each package manager, from a registry on this machine, where no compiler
+// is, and runs it; compiles it where one is; then runs it under test runners and bundlers. Prints a table
+// and fails when a row does. Needs the network, and a prebuild of this platform: in `prebuilds`, or in a
+// package of its own (scripts/platform-packages.mjs).
+//   node scripts/test-install.mjs [openelm.tgz packages of platforms...]
 import { execFile } from 'node:child_process'
 import {
   cpSync,
@@ -9,6 +10,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
@@ -17,13 +19,21 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { serveRegistry } from './local-registry.mjs'
 
 const execute = promisify(execFile)
 const root = join(import.meta.dirname, '..')
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'openelm-install-')))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const tarballs = process.argv.slice(2).map(path => resolve(path))
+if (tarballs.length === 0) tarballs.push(await pack())
+const { stdout: upstream } = await execute('npm', ['config', 'get', 'registry'])
+const registry = await serveRegistry(tarballs, upstream.trim())
 const shared = {
   ...process.env,
+  npm_config_registry: registry.url,
+  YARN_REGISTRY: registry.url,
   NODE_OPTIONS: '',
   OPENELM_ADDON: '',
   CI: 'true',
@@ -69,11 +79,8 @@ function project(name, files) {
   return directory
 }
 
-const tarball = resolve(process.argv[2] ?? (await pack()))
-
 async function pack() {
-  const env = { PATH: process.env.PATH }
-  await runWith(env, root, 'npm', 'pack', '--pack-destination', folder)
+  await execute('npm', ['pack', '--pack-destination', folder], { cwd: root, maxBuffer: 2 ** 26 })
   return join(
     folder,
     readdirSync(folder).find(name => name.endsWith('.tgz')),
@@ -84,7 +91,7 @@ const generate = `OpenELM.load('openelm-nano')
   .then(model => model.generate('Once', { maxTokens: 3, ignoreEos: true }))
   .then(({ usage }) => console.log('generated', usage.completionTokens))`
 const consumer = {
-  'package.json': { private: true, dependencies: { openelm: `file:${tarball}` } },
+  'package.json': { private: true, dependencies: { openelm: manifest.version } },
   'import.mjs': `import { OpenELM } from 'openelm'\n${generate}`,
   'require.cjs': `const { OpenELM } = require('openelm')\n${generate}`,
 }
@@ -133,13 +140,13 @@ const yarn1 = tool('yarn1', 'bin', 'yarn.js')
 const yarn4 = tool('yarn4', 'bin', 'yarn.js')
 const pnpm9 = tool('pnpm9', 'bin', 'pnpm.cjs')
 const pnpm10 = tool('pnpm10', 'bin', 'pnpm.cjs')
-const { stdout: registry } = await execute('npm', ['config', 'get', 'registry'])
 const yarnConfig = linker =>
   [
     `nodeLinker: ${linker}`,
     'enableTelemetry: false',
     'enableImmutableInstalls: false',
-    `npmRegistryServer: "${registry.trim()}"`,
+    `npmRegistryServer: "${registry.url}"`,
+    'unsafeHttpWhitelist: ["127.0.0.1"]',
     `cacheFolder: ${join(folder, 'yarn-cache')}`,
     `globalFolder: ${join(folder, 'yarn-global')}`,
     '',
@@ -181,6 +188,28 @@ for (const { name, command, install, node, files } of managers) {
   })
 }
 
+if (manifest.optionalDependencies) {
+  const names = Object.keys(manifest.optionalDependencies)
+  const installed = directory =>
+    names.filter(name => existsSync(join(directory, 'node_modules', name)))
+  await row('npm, a lockfile made elsewhere', async () => {
+    const directory = project('locked', consumer)
+    await run(directory, 'npm', 'install', '--package-lock-only', '--os=win32', '--cpu=arm64')
+    await run(directory, 'npm', 'ci')
+    const [name, ...others] = installed(directory)
+    if (!name || others.length > 0) throw new Error(`it installed ${name} ${others}`)
+    expectText(await run(directory, 'node', 'import.mjs'), 'generated 3')
+    return `installs ${name} alone`
+  })
+  await row('npm, a lockfile that lacks this platform', async () => {
+    const directory = project('lacking', consumer)
+    await run(directory, 'npm', 'install', '--omit=optional')
+    const text = await run(directory, 'node', 'import.mjs').catch(error => error.message)
+    expectText(text, 'package-lock.json')
+    return 'says to install without it'
+  })
+}
+
 await row('npm, compiled by hand', async () => {
   const directory = project('compiled', consumer)
   await run(directory, 'npm', 'install')
@@ -209,7 +238,7 @@ const users = project('users', {
     private: true,
     type: 'module',
     dependencies: {
-      openelm: `file:${tarball}`,
+      openelm: manifest.version,
       jest29: 'npm:jest@29',
       jest30: 'npm:jest@30',
       vitest: '4',
@@ -306,4 +335,5 @@ webpack(config, (error, stats) => {
 const failed = results.filter(({ ok }) => !ok)
 console.log(`${results.length - failed.length} passed, ${failed.length} failed`)
 if (process.env.KEEP) cpSync(folder, process.env.KEEP, { recursive: true })
+registry.close()
 process.exitCode = failed.length > 0 ? 1 : 0

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import t from 'tap'
 import { bundledModel } from '../lib/bundled-models.js'
@@ -13,15 +13,34 @@ t.test('the addon is opened once', async t => {
   t.equal(loadNative(), addon)
 })
 
+const platform = `${process.platform}-${process.arch}`
+
 t.test('a build comes before a prebuild', async t => {
   const paths = addonPaths('/app')
   const folders = paths.map(path => dirname(path))
-  t.same(folders, [
+  t.same(folders.slice(0, 3), [
     join('/app', 'build', 'Release'),
     join('/app', 'build', 'cmake'),
-    join('/app', 'prebuilds', `${process.platform}-${process.arch}`),
+    join('/app', 'prebuilds', platform),
   ])
+  t.equal(folders.length, 4)
+  t.ok(folders[3]!.startsWith(resolve(`/openelm-${platform}`)), 'the package of this platform')
   t.match(paths.at(-1), /node\.napi(\.armv8)?(\.musl)?\.node$/)
+})
+
+t.test('a prebuild is found where a package manager has put its package', async t => {
+  const [folder, file] = addonPaths('/app').at(-1)!.split(/[\\/]/).slice(-2)
+  const addon = () => ({ [folder!]: { [file!]: '' } })
+  const modules = realpathSync(
+    t.testdir({
+      npm: { node_modules: { ...addon(), openelm: {} } },
+      hoisted: { node_modules: addon(), packages: { app: { node_modules: { openelm: {} } } } },
+    }),
+  )
+  const found = (...path: string[]) =>
+    relative(modules, addonPaths(join(modules, ...path, 'node_modules', 'openelm')).at(-1)!)
+  t.equal(found('npm'), join('npm', 'node_modules', folder!, file!))
+  t.equal(found('hoisted', 'packages', 'app'), join('hoisted', 'node_modules', folder!, file!))
 })
 
 t.test('inside an Electron archive, the addon is in the folder beside it', async t => {
@@ -71,7 +90,7 @@ t.test('the error names every file, why it failed, the platform and the remedy',
     t.match(message, 'absent.node: no such file')
     t.match(message, /broken\.node: .{10}/)
     t.match(message, 'other.cjs: addon.initialize is not a function')
-    t.match(message, `${process.platform}-${process.arch}`)
+    t.match(message, platform)
     t.match(message, 'npm run build:native')
   }
 })

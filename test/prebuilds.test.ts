@@ -35,6 +35,38 @@ t.test('what an addon wants is read as readelf reads it', { skip }, async t => {
   t.ok(binary.exports.includes('napi_register_module_v1'))
 })
 
+t.test('a release has a package for each platform', async t => {
+  const { platformManifest, withPlatformPackages } = await import(
+    join(root, 'scripts', 'platform-packages.mjs')
+  )
+  const repository = { type: 'git', url: 'git+https://example.com/a/b.git' }
+  const manifest = { ...JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')), repository }
+  const stamped = withPlatformPackages(manifest)
+  const packages = targets.map((target: object) => platformManifest(manifest, target))
+  t.same(
+    stamped.optionalDependencies,
+    Object.fromEntries(packages.map(({ name }: { name: string }) => [name, manifest.version])),
+  )
+  t.notOk(stamped.files.includes('prebuilds'))
+  t.same(
+    manifest.files.filter((name: string) => !stamped.files.includes(name)),
+    ['prebuilds'],
+  )
+  t.match(packages[1], {
+    name: 'openelm-linux-x64-musl',
+    version: manifest.version,
+    repository,
+    os: ['linux'],
+    cpu: ['x64'],
+    libc: ['musl'],
+    files: ['node.napi.musl.node'],
+  })
+  t.notOk(packages.at(-1).libc, 'which macOS has one of')
+  const [name, file] = addonPaths('/app').at(-1)!.split(/[\\/]/).slice(-2)
+  const own = packages.find((each: { name: string }) => each.name === name)
+  t.same(own?.files, [file], 'the addon is looked for where it is')
+})
+
 t.test('an addon of a compiler of this system has faults', { skip }, async t => {
   const target = targets.find(({ name }: { name: string }) => name === 'linux-x64')
   const faults: string[] = prebuildFaults(target, readFileSync(addon))

@@ -46,33 +46,36 @@ function macLibraries(folder) {
 }
 
 /** The object files of the addon. */
-async function compileAddon({ os, zig: target }, folder) {
+async function compileAddon(target, folder) {
   const includes = [dirname(require.resolve('node-api-headers/include/node_api.h'))]
   includes.push(dirname(require.resolve('node-addon-api/napi.h')))
-  if (os === 'darwin') {
-    execFileSync(process.execPath, ['native/metal/embed_shaders.mjs', `${folder}/metal_source.h`])
-    includes.push(folder)
-  }
-  const flags = [
-    '-target',
-    target,
-    '-O3',
-    '-fPIC',
-    '-g0',
-    ...readGyp(os).flags,
-    ...includes.flatMap(include => ['-isystem', include]),
+  const flags = includes.flatMap(include => ['-isystem', include])
+  const addon = compiledSources(['addon'], `${folder}/units`)
+  return [
+    ...(await compileEngine(target, folder)),
+    ...(await compile(target, addon, folder, flags)),
   ]
-  const gpu = os === 'darwin' ? ['no_cuda', 'metal'] : ['no_cuda', 'no_metal']
-  const sources = compiledSources(['engine', 'addon', ...gpu], `${folder}/units`)
-  return await compile(sources, folder, flags)
 }
 
-/** Compiles each of `sources` alone, and returns the object files. */
-export async function compile(sources, folder, flags) {
-  mkdirSync(folder, { recursive: true })
+/** The object files of the engine, with what stands in for the GPUs that the target has none of. */
+export async function compileEngine(target, folder) {
+  const isMac = target.os === 'darwin'
+  if (isMac) {
+    execFileSync(process.execPath, ['native/metal/embed_shaders.mjs', `${folder}/metal_source.h`])
+  }
+  const gpu = isMac ? ['no_cuda', 'metal'] : ['no_cuda', 'no_metal']
+  const sources = compiledSources(['engine', ...gpu], `${folder}/units`)
+  return await compile(target, sources, folder, isMac ? ['-isystem', folder] : [])
+}
+
+/** Compiles each of `sources` alone, with `flags` beside those of binding.gyp; returns the object files. */
+export async function compile(target, sources, folder, flags) {
+  const common = ['-target', target.zig, '-O3', '-fPIC', '-g0', ...readGyp(target.os).flags]
+  // Zig's functions for atomics do the same as inlined ones, and bring in its own slow memcpy and exp.
+  if (target.zig.startsWith('aarch64-linux')) common.push('-mno-outline-atomics')
   return await parallel(sources, async source => {
     const object = join(folder, `${dirname(source).replaceAll('/', '_')}_${basename(source)}.o`)
-    await zig('c++', ...flags, '-c', source, '-o', object)
+    await zig('c++', ...common, ...flags, '-c', source, '-o', object)
     return object
   })
 }

@@ -3,8 +3,9 @@ import { readBinary } from './read-binary.mjs'
 import { oldest } from './targets.mjs'
 
 const isNodeApi = name => /^(napi|node_api)_/.test(name)
-/** Which Zig exports on Windows, where nobody takes a function of a file that he does not name. */
-const isOfUnwinder = name => /^(_Unwind_|unw_|_GCC_)/.test(name)
+// What Zig exports beside the entry points. On Windows and macOS a program names the library that it wants a
+// function of, so that nobody takes these by mistake; Zig's linker for macOS can hide none.
+const surplusExports = { linux: /^$/, win32: /^(_Unwind_|unw_|_GCC_)/, darwin: /./ }
 /** Electron forbids external buffers, and a library never ends its process. */
 const isForbidden = name => /^(napi_create_external_|exit$|_exit$|__assert_fail)/.test(name)
 
@@ -31,11 +32,14 @@ export function prebuildFaults({ os, arch, zig }, bytes) {
   const missing = entryPoints.filter(name => !binary.exports.includes(name))
   expect(missing.length === 0, `it does not give ${missing}`)
   const surplus = binary.exports.filter(
-    name => !entryPoints.includes(name) && !(os === 'win32' && isOfUnwinder(name)),
+    name => !entryPoints.includes(name) && !surplusExports[os].test(name),
   )
   expect(surplus.length === 0, `it also gives ${surplus}`)
 
   if (os === 'linux') {
+    // Else those of Zig are inside, which are slow.
+    const isImported = name => binary.imports.some(each => each.name === name)
+    for (const name of ['memcpy', 'exp']) expect(isImported(name), `it has its own ${name}`)
     const glibc = zig.includes('musl') ? undefined : oldest.glibc
     for (const { name, version, isWeak } of binary.imports) {
       if (isNodeApi(name)) continue

@@ -83,6 +83,7 @@ async function replaced() {
 const result = {
   platform: `${process.platform}-${process.arch}`,
   node: process.version,
+  glibc: process.report.getReport().header.glibcVersionRuntime ?? 'none',
   ...machineInfo(),
   text: await withModel('openelm-nano', {}, write),
   tokens: await withModel('openelm-nano', {}, async ({ tokenizer }) =>
