@@ -71,8 +71,6 @@ export async function compileEngine(target, folder) {
 /** Compiles each of `sources` alone, with `flags` beside those of binding.gyp; returns the object files. */
 export async function compile(target, sources, folder, flags) {
   const common = ['-target', target.zig, '-O3', '-fPIC', '-g0', ...readGyp(target.os).flags]
-  // Zig's functions for atomics do the same as inlined ones, and bring in its own slow memcpy and exp.
-  if (target.zig.startsWith('aarch64-linux')) common.push('-mno-outline-atomics')
   return await parallel(sources, async source => {
     const object = join(folder, `${dirname(source).replaceAll('/', '_')}_${basename(source)}.o`)
     await zig('c++', ...common, ...flags, '-c', source, '-o', object)

@@ -37,9 +37,6 @@ export function prebuildFaults({ os, arch, zig }, bytes) {
   expect(surplus.length === 0, `it also gives ${surplus}`)
 
   if (os === 'linux') {
-    // Else those of Zig are inside, which are slow.
-    const isImported = name => binary.imports.some(each => each.name === name)
-    for (const name of ['memcpy', 'exp']) expect(isImported(name), `it has its own ${name}`)
     const glibc = zig.includes('musl') ? undefined : oldest.glibc
     for (const { name, version, isWeak } of binary.imports) {
       if (isNodeApi(name)) continue
