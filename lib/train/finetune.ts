@@ -16,7 +16,7 @@ import {
 } from './finetune-recipe.js'
 import type { FinetuneStep } from './finetune-step.js'
 import { learningRate } from './learning-rate.js'
-import type { Learning } from './objective.js'
+import type { FinetuneMetrics, Learning } from './objective.js'
 import { onRanks } from './on-ranks.js'
 import { openTrainer } from './open-trainer.js'
 import { PreferenceLearning, type References, referencesOf } from './preference-learning.js'
@@ -29,8 +29,8 @@ import {
   type RunState,
   saveTraining,
   tidyTraining,
-  writeState,
 } from './training-checkpoint.js'
+import { type TrainingRun, trainingSteps } from './training-loop.js'
 import { adapterMemory, trainingMemory } from './training-memory.js'
 
 /**
@@ -54,15 +54,7 @@ async function* steps(
   recipe: FinetuneRecipe,
   cluster: Cluster | undefined,
 ): AsyncGenerator<FinetuneStep, void> {
-  const run = await FinetuneRun.start(recipe, cluster)
-  try {
-    while (run.hasNext) yield await run.next()
-  } catch (error) {
-    if (recipe.signal?.aborted) await run.save()
-    throw error
-  } finally {
-    await run.dispose()
-  }
+  yield* trainingSteps(await Finetuning.start(recipe, cluster))
 }
 
 interface FinetuneState extends RunState {
@@ -75,30 +67,33 @@ interface FinetuneState extends RunState {
   untold?: FinetuneStep
 }
 
-class FinetuneRun {
+class Finetuning implements TrainingRun<FinetuneMetrics> {
+  readonly trainer: Trainer
+  readonly options: TrainingRun<FinetuneMetrics>['options']
+  readonly state: FinetuneState
+  readonly isResumed: boolean
   readonly #plan: Plan
-  readonly #trainer: Trainer
-  readonly #fixed: Record<string, unknown>
   readonly #learning: Learning
-  readonly #state: FinetuneState
-  #savedStep: number
 
   private constructor(
     plan: Plan,
     trainer: Trainer,
     learning: Learning,
     state: FinetuneState,
-    isSaved: boolean,
+    isResumed: boolean,
   ) {
+    const { recipe, steps, batches } = plan
+    const { checkpointSteps = batches.stepsPerEpoch } = recipe
+    const { validationSteps = checkpointSteps } = recipe
+    this.trainer = trainer
+    this.options = { ...recipe, steps, checkpointSteps, validationSteps }
+    this.state = state
+    this.isResumed = isResumed
     this.#plan = plan
-    this.#trainer = trainer
-    this.#fixed = state.recipe
     this.#learning = learning
-    this.#state = state
-    this.#savedStep = isSaved ? state.step : -1
   }
 
-  static async start(recipe: FinetuneRecipe, cluster: Cluster | undefined): Promise<FinetuneRun> {
+  static async start(recipe: FinetuneRecipe, cluster: Cluster | undefined): Promise<Finetuning> {
     const { out, resume } = recipe
     const newest = (await listTraining(out)).at(-1)
     if (newest !== undefined && !resume) {
@@ -112,100 +107,48 @@ class FinetuneRun {
       const calls = new CancellableTrainer(trainer, recipe.signal)
       const learning = await createLearning(plan, calls, state)
       await tidyTraining(out, recipe.keepCheckpoints)
-      return new FinetuneRun(plan, trainer, learning, state, newest !== undefined)
+      return new Finetuning(plan, trainer, learning, state, newest !== undefined)
     } catch (error) {
       await trainer.dispose()
       throw error
     }
   }
 
-  get hasNext(): boolean {
-    return this.#state.untold !== undefined || this.#state.step < this.#plan.steps
-  }
-
-  /** Gives the memory back. */
-  dispose(): Promise<void> {
-    return this.#trainer.dispose()
-  }
-
-  /** The next step. Where an abort keeps its validation from it, a resumed run tells it. */
-  async next(): Promise<FinetuneStep> {
-    const { recipe, steps, validation, batches } = this.#plan
-    const { checkpointSteps = batches.stepsPerEpoch } = recipe
-    const { validationSteps = checkpointSteps } = recipe
-    const state = this.#state
-    state.untold ??= await this.#optimize()
-    const { step } = state.untold
-    const isLast = step === steps
-    const validates = validation.length > 0 && (isLast || step % validationSteps === 0)
-    const found = validates ? await this.#learning.validate() : {}
-    const told = { ...state.untold, ...found }
-    const { validationLoss: loss } = told
-    if (loss !== undefined && loss < (state.best?.loss ?? Number.POSITIVE_INFINITY)) {
-      state.best = { step, loss }
-    }
-    delete state.untold
-    if (this.#savedStep === step) await writeState(await this.save(), state)
-    const saves = isLast || step % checkpointSteps === 0
-    return saves ? { ...told, checkpoint: await this.save() } : told
-  }
-
-  async #optimize(): Promise<FinetuneStep> {
-    const { recipe, steps, batches } = this.#plan
-    const begin = performance.now()
-    const rate = this.#learningRate()
-    const { positions, ...metrics } = await this.#learning.accumulate(this.#state.step)
-    const step = this.#state.step + 1
-    const gradNorm = await this.#trainer.step({ ...recipe, learningRate: rate, step })
-    if (!Number.isFinite(metrics.loss) || !Number.isFinite(gradNorm)) {
-      const what = `loss ${metrics.loss}, norm of the gradients ${gradNorm}`
-      throw new OpenELMError(
-        'TRAINING_DIVERGED',
-        `step ${step}: ${what}; try a lower learning rate`,
-      )
-    }
-    this.#state.step = step
-    this.#state.tokens += positions
-    return {
-      ...metrics,
-      step,
-      steps,
-      epoch: step / batches.stepsPerEpoch,
-      learningRate: rate,
-      gradNorm,
-      tokens: this.#state.tokens,
-      tokensPerSecond: (1000 * positions) / (performance.now() - begin),
-    }
-  }
-
-  #learningRate(): number {
+  learningRate(step: number): number {
     const { recipe, steps, warmupSteps, maxLearningRate } = this.#plan
-    const schedule = { ...recipe, steps, warmupSteps, maxLearningRate }
     const rate = recipe.schedule === 'corenet' ? learningRate : cosineLearningRate
-    return rate(this.#state.step, schedule)
+    return rate(step, { ...recipe, steps, warmupSteps, maxLearningRate })
   }
 
-  /** Saves the last complete step, unless it is saved already. */
+  async accumulate(): Promise<{ metrics: FinetuneMetrics; positions: number }> {
+    const { step } = this.state
+    const { positions, ...metrics } = await this.#learning.accumulate(step)
+    const epoch = (step + 1) / this.#plan.batches.stepsPerEpoch
+    return { metrics: { ...metrics, epoch }, positions }
+  }
+
+  advance(positions: number): number {
+    this.state.tokens += positions
+    return this.state.tokens
+  }
+
+  async validate(): Promise<Partial<FinetuneMetrics>> {
+    if (this.#plan.validation.length === 0) return {}
+    const { state } = this
+    const found = await this.#learning.validate()
+    const { validationLoss: loss = Number.POSITIVE_INFINITY } = found
+    if (loss < (state.best?.loss ?? Number.POSITIVE_INFINITY))
+      state.best = { step: state.step, loss }
+    return found
+  }
+
   async save(): Promise<string> {
+    const { trainer, state } = this
     const { recipe, base, adapter, dtype } = this.#plan
-    const { out, keepCheckpoints } = recipe
-    if (this.#savedStep === this.#state.step) return (await listTraining(out)).at(-1)!
-    const state = { ...this.#state, recipe: this.#fixed }
     const companions = await readCompanions(base.directory)
-    const directory =
-      adapter === undefined
-        ? await saveTraining(out, this.#trainer, base.config, companions, state)
-        : await saveAdapter(
-            out,
-            this.#trainer,
-            adapter,
-            { name: recipe.model, dtype },
-            companions,
-            state,
-          )
-    this.#savedStep = state.step
-    await tidyTraining(out, keepCheckpoints)
-    return directory
+    if (!adapter) return saveTraining(recipe.out, trainer, base.config, companions, state)
+    const known = { name: recipe.model, dtype }
+    return saveAdapter(recipe.out, trainer, adapter, known, companions, state)
   }
 }
 

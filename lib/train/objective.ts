@@ -1,16 +1,19 @@
 import type { ExampleRow } from './examples/example.js'
 import type { FinetuneStep } from './finetune-step.js'
+import type { Told } from './training-loop.js'
 
-/** What a step has found out, beside what every step has. */
-export type StepMetrics = Pick<FinetuneStep, 'loss' | 'targets'> &
-  Partial<FinetuneStep> & { readonly positions: number }
+/** What a step of fine-tuning measures. */
+export type FinetuneMetrics = Omit<FinetuneStep, keyof Told | 'checkpoint'>
+
+/** The same, as far as the objective knows it, with how many tokens the model has read. */
+export type StepMetrics = Omit<FinetuneMetrics, 'epoch'> & { readonly positions: number }
 
 /** What is learnt: how rows become a loss and its gradient. */
 export interface Learning {
   /** Adds up the gradient of the mean loss of a step. */
   accumulate(step: number): Promise<StepMetrics>
   /** Of the validation rows. */
-  validate(): Promise<Partial<FinetuneStep>>
+  validate(): Promise<Partial<FinetuneMetrics>>
 }
 
 /** What a step of rows takes, whichever way they are learnt. */

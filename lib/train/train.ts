@@ -8,7 +8,7 @@ import { randomWeights } from '../random-weights.js'
 import { finishInSlices, type Steps } from '../steps.js'
 import type { Tokenizer } from '../tokenizer.js'
 import { hashOfBase, loadBase, openBase } from './base-model.js'
-import { type Batch, type BatchCursor, BatchStream } from './batches.js'
+import { type Batch, BatchStream } from './batches.js'
 import { CancellableTrainer } from './cancellable-trainer.js'
 import type { Cluster } from './cluster.js'
 import { Corpus } from './corpus.js'
@@ -27,8 +27,8 @@ import {
   saveTraining,
   type TrainingState,
   tidyTraining,
-  writeState,
 } from './training-checkpoint.js'
+import { type TrainingRun, trainingSteps } from './training-loop.js'
 import { trainingMemory } from './training-memory.js'
 
 /**
@@ -49,61 +49,48 @@ async function* steps(
   given: ReturnType<typeof readTrainOptions>,
   cluster: Cluster | undefined,
 ): AsyncGenerator<TrainStep, void> {
-  const run = await Run.start(given, cluster)
-  try {
-    while (run.hasNext) yield await run.next()
-  } catch (error) {
-    if (given.signal?.aborted) await run.save()
-    throw error
-  } finally {
-    await run.dispose()
-  }
+  yield* trainingSteps(await Pretraining.start(given, cluster))
 }
 
-class Run {
-  step = 0
+/** What a step of pretraining measures. */
+type PretrainingMetrics = Pick<TrainStep, 'loss' | 'zLoss' | 'leftOutTokens' | 'validationLoss'>
+
+class Pretraining implements TrainingRun<PretrainingMetrics> {
+  readonly trainer: Trainer
+  readonly state: TrainingState
+  readonly isResumed: boolean
   readonly #recipe: Recipe
   readonly #tokenizerJson: object
-  readonly #fixed: Record<string, unknown>
-  readonly #trainer: Trainer
   readonly #calls: CancellableTrainer
   readonly #stream: BatchStream
   readonly #validation: readonly Batch[]
-  /** Of the last complete step. */
-  #cursor: BatchCursor
-  #savedStep = -1
-  /** The last complete step while it has not been told, for want of its validation loss. */
-  #untold: TrainStep | undefined
 
   private constructor(
     recipe: Recipe,
     tokenizerJson: object,
-    fixed: Record<string, unknown>,
     trainer: Trainer,
-    stream: BatchStream,
-    validation: readonly Batch[],
+    data: { readonly stream: BatchStream; readonly validation: readonly Batch[] },
+    start: { readonly state: TrainingState; readonly isResumed: boolean },
   ) {
+    this.trainer = trainer
+    this.state = start.state
+    this.isResumed = start.isResumed
     this.#recipe = recipe
     this.#tokenizerJson = tokenizerJson
-    this.#fixed = fixed
-    this.#trainer = trainer
     this.#calls = new CancellableTrainer(trainer, recipe.signal)
-    this.#stream = stream
-    this.#validation = validation
-    this.#cursor = stream.cursor
+    this.#stream = data.stream
+    this.#validation = data.validation
   }
 
   static async start(
     given: ReturnType<typeof readTrainOptions>,
     cluster: Cluster | undefined,
-  ): Promise<Run> {
-    const { out, signal } = given
+  ): Promise<Pretraining> {
+    const { out, resume, signal } = given
     signal?.throwIfAborted()
-    const newest = given.resume ? (await listTraining(out)).at(-1) : undefined
-    const recipe = completeRecipe(
-      given,
-      await chooseSplit({ ...given, newest, ranks: cluster?.size ?? 1 }),
-    )
+    const newest = resume ? (await listTraining(out)).at(-1) : undefined
+    const ranks = cluster?.size ?? 1
+    const recipe = completeRecipe(given, await chooseSplit({ ...given, newest, ranks }))
     const [tokenizerJson, tokenizer] = await runTokenizer(recipe)
     const corpus = await Corpus.open(recipe.data, recipe, signal)
     const stream = new BatchStream(corpus, tokenizer, recipe)
@@ -118,108 +105,42 @@ class Run {
     const hash = from && (await hashOfBase(from))
     const trainer = await createTrainer(recipe, cluster)
     const fixed = fixedOptions(recipe, corpus, tokenizerJson, hash)
-    const run = new Run(recipe, tokenizerJson, fixed, trainer, stream, validation)
     try {
-      await run.#begin(from)
+      if (!resume && (await listTraining(out)).length > 0) {
+        throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
+      }
+      const state = await begin(recipe, trainer, { newest, from, fixed, stream })
+      const start = { state, isResumed: newest !== undefined }
       await tidyTraining(out, recipe.keepCheckpoints)
-      return run
+      return new Pretraining(recipe, tokenizerJson, trainer, { stream, validation }, start)
     } catch (error) {
-      await run.dispose()
+      await trainer.dispose()
       throw error
     }
   }
 
-  async #begin(from: Checkpoint | undefined): Promise<void> {
-    const { out, resume, signal } = this.#recipe
-    const newest = (await listTraining(out)).at(-1)
-    if (newest === undefined) {
-      return from ? loadBase(from, this.#trainer, signal) : initialize(this.#trainer, this.#recipe)
-    }
-    if (resume) return this.#resume(newest)
-    throw new OpenELMError('IO_ERROR', `${out} already holds a run; it can be resumed`)
+  get options(): Recipe {
+    return this.#recipe
   }
 
-  async #resume(checkpoint: string): Promise<void> {
-    const { config } = this.#recipe
-    const state = await loadTraining<TrainingState>(checkpoint, this.#trainer, config, this.#fixed)
-    this.step = this.#savedStep = state.step
-    this.#stream.cursor = this.#cursor = state.cursor
-    this.#untold = state.untold
+  learningRate(step: number): number {
+    return learningRate(step, this.#recipe)
   }
 
-  get hasNext(): boolean {
-    return this.#untold !== undefined || this.step < this.#recipe.steps
+  advance(positions: number): number {
+    this.state.cursor = this.#stream.cursor
+    return this.state.step * positions
   }
 
-  /** Gives the memory back. */
-  dispose(): Promise<void> {
-    return this.#trainer.dispose()
-  }
-
-  /** The next step. Where an abort keeps the loss of validation from it, a resumed run tells the step. */
-  async next(): Promise<TrainStep> {
-    const { steps, validationSteps, checkpointSteps } = this.#recipe
-    const step = this.#untold ?? (await this.#optimize())
-    this.#untold = step
-    const isLast = step.step === steps
-    const validates = this.#validation.length > 0 && (isLast || step.step % validationSteps === 0)
-    const told = validates ? { ...step, validationLoss: await this.#validate() } : step
-    this.#untold = undefined
-    if (this.#savedStep === this.step) await writeState(await this.save(), this.#state)
-    const saves = isLast || step.step % checkpointSteps === 0
-    return saves ? { ...told, checkpoint: await this.save() } : told
-  }
-
-  async #optimize(): Promise<TrainStep> {
-    const { steps, batchSize, sequenceLength } = this.#recipe
-    const begin = performance.now()
-    const rate = learningRate(this.step, this.#recipe)
-    const { loss, zLoss, leftOut } = await this.#accumulate()
-    const gradNorm = await this.#trainer.step({
-      ...this.#recipe,
-      learningRate: rate,
-      step: this.step + 1,
-    })
-    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
-      const what = `loss ${loss}, norm of the gradients ${gradNorm}; try a lower learning rate`
-      throw new OpenELMError('TRAINING_DIVERGED', `step ${this.step + 1}: ${what}`)
-    }
-    this.step++
-    this.#cursor = this.#stream.cursor
-    const seconds = (performance.now() - begin) / 1000
-
-    return {
-      step: this.step,
-      steps,
-      loss,
-      zLoss,
-      learningRate: rate,
-      gradNorm,
-      tokens: this.step * batchSize * sequenceLength,
-      tokensPerSecond: (batchSize * sequenceLength) / seconds,
-      leftOutTokens: leftOut,
-    }
-  }
-
-  get #state(): TrainingState {
-    const untold = this.#untold && { untold: this.#untold }
-    return { step: this.step, cursor: this.#cursor, recipe: this.#fixed, ...untold }
-  }
-
-  /** Saves the last complete step, unless it is saved already. */
-  async save(): Promise<string> {
-    const { out, config, keepCheckpoints } = this.#recipe
-    if (this.#savedStep === this.step) return (await listTraining(out)).at(-1)!
+  save(): Promise<string> {
+    const { out, config } = this.#recipe
     const tokenizer = Buffer.from(JSON.stringify(this.#tokenizerJson))
     const companions = new Map([['tokenizer.json', tokenizer]])
-    const directory = await saveTraining(out, this.#trainer, config, companions, this.#state)
-    this.#savedStep = this.step
-    await tidyTraining(out, keepCheckpoints)
-    return directory
+    return saveTraining(out, this.trainer, config, companions, this.state)
   }
 
   /** Adds up the gradient of a batch's mean loss, one micro-batch after another. */
-  async #accumulate(): Promise<{ loss: number; zLoss: number; leftOut: number }> {
+  async accumulate(): Promise<{ metrics: PretrainingMetrics; positions: number }> {
     const { batchSize, split, microBatchSize, sequenceLength, zLoss, signal, config } = this.#recipe
     signal?.throwIfAborted()
     const batch = await finishInSlices(this.#stream.steps(batchSize), signal)
@@ -246,20 +167,23 @@ class Run {
     // CoreNet multiplies the logits of padding by 0, which leaves the logarithm of V zeros' sum.
     const padding = batch.tokens.length - batch.numTargets
     const squaredLse = sums.squaredLse + padding * Math.log(config.vocabSize) ** 2
-    return {
+    const metrics = {
       loss: sums.crossEntropy / batch.numTargets,
       zLoss: (zLoss * squaredLse) / batch.numTargets,
-      leftOut: batch.leftOut,
+      leftOutTokens: batch.leftOut,
     }
+    return { metrics, positions: batch.tokens.length }
   }
 
-  async #validate(): Promise<number> {
+  async validate(): Promise<{ validationLoss?: number }> {
+    if (this.#validation.length === 0) return {}
     const losses = await this.#calls.forParts(this.#validation, (lane, { tokens, targets }) => {
       const lengths = lengthsOf(tokens, this.#recipe.sequenceLength)
       return lane.evaluate({ tokens, targets, lengths }, true)
     })
     const numTargets = sumOf(this.#validation.map(({ targets }) => targets.length))
-    return sumOf(losses.map(({ crossEntropy }) => sumOf(crossEntropy))) / numTargets
+    const sum = sumOf(losses.map(({ crossEntropy }) => sumOf(crossEntropy)))
+    return { validationLoss: sum / numTargets }
   }
 }
 
@@ -290,6 +214,28 @@ function createTrainer(recipe: Recipe, cluster: Cluster | undefined): Promise<Tr
 /** Of whole sequences, all of one length. */
 function lengthsOf(tokens: Int32Array, sequenceLength: number): Int32Array {
   return new Int32Array(tokens.length / sequenceLength).fill(sequenceLength)
+}
+
+/** Fills the trainer with what the run begins with, or with what its newest checkpoint holds. */
+async function begin(
+  recipe: Recipe,
+  trainer: Trainer,
+  start: {
+    readonly newest: string | undefined
+    readonly from: Checkpoint | undefined
+    readonly fixed: Record<string, unknown>
+    readonly stream: BatchStream
+  },
+): Promise<TrainingState> {
+  const { newest, from, fixed, stream } = start
+  if (newest === undefined) {
+    if (from) await loadBase(from, trainer, recipe.signal)
+    else await initialize(trainer, recipe)
+    return { step: 0, cursor: stream.cursor, recipe: fixed }
+  }
+  const state = await loadTraining<TrainingState>(newest, trainer, recipe.config, fixed)
+  stream.cursor = state.cursor
+  return { ...state, recipe: fixed }
 }
 
 async function initialize(trainer: Trainer, { config, seed, signal }: Recipe): Promise<void> {

@@ -170,8 +170,9 @@ function slowRun(dir: string, options: Partial<TrainOptions> = {}): TrainOptions
 t.test('an abort ends a micro-batch at once, and nothing is lost', async t => {
   const dir = t.testdir()
   const reference = slowRun(join(dir, 'timing'))
-  const begin = performance.now()
   const timing = train(reference)
+  await timing.next()
+  const begin = performance.now()
   await timing.next()
   const stepMs = performance.now() - begin
   await timing.return()
