@@ -1,7 +1,8 @@
 #include "matmul.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "pack_panel.h"
 
 namespace openelm::train {
 
@@ -31,46 +32,6 @@ struct Packed {
     return data + (size_t(begin) * panels + size_t(index) * depth) * kWidth;
   }
 };
-
-// Rows [first, first + rows) and columns [begin, begin + depth) of a frozen x, or of its transpose.
-template <int kWidth, typename T>
-static void pack_frozen(const View<T>& x, int first, int rows, int begin, int depth, T* to) {
-  if (x.is_transposed) {
-    for (int l = 0; l < depth; ++l, to += kWidth) {
-      x.frozen->decode(begin + l, first, rows, to);
-      std::fill(to + rows, to + kWidth, T(0));
-    }
-    return;
-  }
-  T row[kDepth];
-  for (int i = 0; i < kWidth; ++i) {
-    if (i < rows) {
-      x.frozen->decode(first + i, begin, depth, row);
-    } else {
-      std::fill_n(row, depth, T(0));
-    }
-    for (int l = 0; l < depth; ++l) to[size_t(l) * kWidth + i] = row[l];
-  }
-}
-
-template <int kWidth, typename T>
-static void pack_panel(const View<T>& whole, int first, int rows, int begin, int depth, T* to) {
-  if (whole.frozen) return pack_frozen<kWidth>(whole, first, rows, begin, depth, to);
-  const View<T> x{whole.data + first * whole.row_stride + begin * whole.col_stride,
-                  whole.row_stride, whole.col_stride};
-  if (x.row_stride == 1 && rows == kWidth) {
-    for (int l = 0; l < depth; ++l) {
-      std::memcpy(to + size_t(l) * kWidth, x.data + l * x.col_stride, kWidth * sizeof(T));
-    }
-    return;
-  }
-  for (int i = 0; i < kWidth; ++i) {
-    const T* row = x.data + i * x.row_stride;
-    for (int l = 0; l < depth; ++l) {
-      to[size_t(l) * kWidth + i] = i < rows ? row[l * x.col_stride] : T(0);
-    }
-  }
-}
 
 // Packs the rows [first, first + rows) of x, which has as many columns as the depths say.
 template <int kWidth, typename T>
