@@ -145,14 +145,15 @@ static void detect_features(CpuInfo&) {}
 #endif
 
 const CpuInfo& cpu_info() {
-  static const CpuInfo kInfo = [] {
+  // Never destroyed: threads may still run when the process ends.
+  static const CpuInfo& kInfo = *new CpuInfo([] {
     CpuInfo info;
     detect_features(info);
     const int logical = std::max(1, int(std::thread::hardware_concurrency()));
     const int physical = count_physical_cores();
     info.physical_cores = physical > 0 ? std::min(physical, logical) : logical;
     return info;
-  }();
+  }());
   return kInfo;
 }
 

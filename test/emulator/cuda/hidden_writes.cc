@@ -13,10 +13,13 @@ namespace {
 constexpr size_t kGrain = 64;
 constexpr size_t kLargest = size_t(1) << 18;  // what is larger takes too long to compare each time
 
-// As all that runs, these are guarded by the runtime's mutex.
-std::map<char*, size_t> written;  // by kernels that may not have ended: where, and how many bytes
-std::vector<char> hidden;         // what is written there, while poison is in its place
-std::map<char*, std::vector<char>> before_launch;
+// As all that runs, these are guarded by the runtime's mutex. They are never destroyed, for kernels
+// may still run when the process ends.
+//
+// By kernels that may not have ended: where, and how many bytes.
+auto& written = *new std::map<char*, size_t>;
+auto& hidden = *new std::vector<char>;  // what is written there, while poison is in its place
+auto& before_launch = *new std::map<char*, std::vector<char>>;
 
 }  // namespace
 

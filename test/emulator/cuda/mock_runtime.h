@@ -32,7 +32,7 @@ struct Launched {
   uint64_t loaded_bytes;  // as above
   uint64_t early_bytes;   // of them, before the wait
 };
-inline std::vector<Launched> launches;
+inline auto& launches = *new std::vector<Launched>;  // never destroyed: kernels may still run
 
 // What the machine is like, and what is to go wrong. machine.h says it from outside.
 struct Machine {

@@ -4,9 +4,10 @@
 
 namespace emulator::metal {
 
-// Made when first asked for: constructors of globals load too.
+// Made when first asked for, since constructors of globals load too, and never destroyed, since
+// kernels may still run when the process ends.
 static std::map<uintptr_t, size_t>& ranges() {
-  static std::map<uintptr_t, size_t> all;
+  static auto& all = *new std::map<uintptr_t, size_t>;
   return all;
 }
 

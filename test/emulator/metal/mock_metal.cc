@@ -296,8 +296,9 @@ struct DeviceArray : Of<DeviceArray> {
   }
 };
 
-ClassOf<CompileOptions> compile_options("MTLCompileOptions");
-ClassOf<ConstantValues> constant_values("MTLFunctionConstantValues");
+// Never destroyed: passes may still run when the process ends.
+auto& compile_options = *new ClassOf<CompileOptions>("MTLCompileOptions");
+auto& constant_values = *new ClassOf<ConstantValues>("MTLFunctionConstantValues");
 
 }  // namespace
 }  // namespace emulator::metal

@@ -62,7 +62,7 @@ struct StringClass : Of<StringClass> {
   }
 };
 
-StringClass string_class;
+auto& string_class = *new StringClass;  // never destroyed: passes may still run
 
 }  // namespace
 
