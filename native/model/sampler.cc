@@ -1,8 +1,11 @@
 #include "sampler.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cfloat>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "../error.h"
@@ -30,6 +33,28 @@ bool are_valid(const SamplerOptions& options) {
 
 }  // namespace
 
+// The bits of four scores that stay, by which of the four do.
+static constexpr auto kKeptBits = [] {
+  std::array<std::array<uint32_t, 4>, 16> all{};
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (size_t j = 0; j < 4; ++j) all[i][j] = (i >> j & 1) != 0 ? ~0u : 0;
+  }
+  return all;
+}();
+
+// Four by four, in lanes: one by one, the scores of a large vocabulary would take longer than all
+// the rest of a draw.
+static void keep_32_scores(uint32_t word, float* scores) {
+  constexpr uint32_t kMinusInfinityBits = std::bit_cast<uint32_t>(kMinusInfinity);
+  for (int i = 0; i < 32; i += 4, scores += 4) {
+    const auto& kept = kKeptBits[word >> i & 15];
+    uint32_t bits[4];
+    std::memcpy(bits, scores, sizeof bits);
+    for (int j = 0; j < 4; ++j) bits[j] = (bits[j] & kept[j]) | (kMinusInfinityBits & ~kept[j]);
+    std::memcpy(scores, bits, sizeof bits);
+  }
+}
+
 // By words, since most are of tokens that all may come, or none.
 void keep_scores(std::span<const uint32_t> words, float* scores, size_t size) {
   for (size_t begin = 0; begin < size; begin += 32) {
@@ -37,9 +62,11 @@ void keep_scores(std::span<const uint32_t> words, float* scores, size_t size) {
     const size_t count = std::min<size_t>(32, size - begin);
     if (word == 0) {
       std::fill_n(scores + begin, count, kMinusInfinity);
-    } else if (word != ~0u) {
+    } else if (count == 32) {
+      if (word != ~0u) keep_32_scores(word, scores + begin);
+    } else {
       for (size_t i = 0; i < count; ++i) {
-        scores[begin + i] = (word >> i & 1) != 0 ? scores[begin + i] : kMinusInfinity;
+        if ((word >> i & 1) == 0) scores[begin + i] = kMinusInfinity;
       }
     }
   }
