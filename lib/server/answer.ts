@@ -5,8 +5,8 @@ import { type GenerationRequest, runGenerations, type Usage } from './generation
 import { toApiError } from './openai-error.js'
 import type { Visit } from './queue.js'
 
-/** Tokens that come within so many milliseconds are one event: text that grows 30 times a second flows. */
-const gatherMs = 30
+/** Tokens that come within so many milliseconds are one event, of which a screen shows 60 a second. */
+const gatherMs = 15
 
 /** A part of a choice, as it comes. */
 export interface Delta {
