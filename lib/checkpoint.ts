@@ -9,6 +9,7 @@ import {
   type DType,
   floatTypes,
   groupSize,
+  type Layout,
   type TensorDType,
   type TensorHeader,
   tensorHeaders,
@@ -18,6 +19,7 @@ import { readWeightFiles, type WeightFile } from './weight-files.js'
 export {
   type DType,
   dtypes,
+  type Layout,
   type TensorDType,
   type TensorHeader,
   tensorHeaders,
@@ -41,6 +43,8 @@ export interface Checkpoint {
   readonly eosTokenIds: readonly number[]
   /** A float checkpoint may mix float types; this is the one of most bytes of its matrices. */
   readonly dtype: DType
+  /** `panels` of a packed checkpoint. */
+  readonly layout: Layout
   /**
    * By Hugging Face name, in the order of {@link tensorHeaders}. The token embeddings of a CoreNet
    * checkpoint may have more rows than the vocabulary: only the first `vocabSize` count.
@@ -71,10 +75,10 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const config = await readConfig(join(root, 'config.json'))
   const eosTokenIds = await readEosTokenIds(root, config)
   const { files, source, remarks } = await readWeightFiles(root)
-  const quantised = quantisedDType(files)
+  const { dtype: quantised, layout } = declaredStorage(files)
   const stored = new NamedTensors(files.flatMap(tensorsOf), source)
   const tensors = new Map<string, CheckpointTensor>()
-  for (const header of tensorHeaders(config, quantised ?? 'float32')) {
+  for (const header of tensorHeaders(config, quantised ?? 'float32', undefined, layout)) {
     const types = quantised ? [header.dtype] : Object.values(floatTypes)
     tensors.set(header.name, stored.take(header, types))
   }
@@ -85,6 +89,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     config,
     eosTokenIds,
     dtype: quantised ?? prevalentDType(all),
+    layout,
     tensors,
     byteLength: totalBytes(all),
     unexpected: stored.unexpected,
@@ -104,12 +109,25 @@ async function requireDirectory(root: string): Promise<void> {
   throw new OpenELMError('MODEL_NOT_FOUND', `${root} is not a directory${advice}`, { cause })
 }
 
-/** The format that the metadata of every file names; undefined for a float checkpoint. */
-function quantisedDType(files: readonly WeightFile[]): 'q8' | 'q4' | undefined {
-  const [first, ...others] = files.map(file => ({ ...file, dtype: declaredDType(file) }))
-  const differing = others.find(file => file.dtype !== first?.dtype)
-  if (differing === undefined) return first?.dtype
-  throw invalid(differing.file, `its openelm.dtype differs from that of ${first?.file}`)
+interface Storage {
+  /** Undefined for a float checkpoint. */
+  readonly dtype: 'q8' | 'q4' | undefined
+  readonly layout: Layout
+}
+
+/** What the metadata of every file says. */
+function declaredStorage(files: readonly WeightFile[]): Storage {
+  const [first, ...others] = files.map(file => ({
+    file: file.file,
+    dtype: declaredDType(file),
+    layout: declaredLayout(file),
+  }))
+  for (const key of ['dtype', 'layout'] as const) {
+    const differing = others.find(other => other[key] !== first![key])
+    if (differing === undefined) continue
+    throw invalid(differing.file, `its openelm.${key} differs from that of ${first!.file}`)
+  }
+  return first!
 }
 
 function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined {
@@ -124,6 +142,13 @@ function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined 
     file,
     `expected openelm.group_size to be "${groupSize}", received ${describe(size)}`,
   )
+}
+
+function declaredLayout({ file, metadata }: WeightFile): Layout {
+  const layout = metadata.get('openelm.layout')
+  if (layout === undefined) return 'rows'
+  if (layout === 'panels') return layout
+  throw invalid(file, `expected openelm.layout to be "panels", received ${describe(layout)}`)
 }
 
 function tensorsOf({ file, tensors }: WeightFile) {

@@ -1,7 +1,7 @@
 import { abortable } from './abortable.js'
 import { type BackendName, backends } from './backends.js'
 import { type Checkpoint, type DType, openCheckpoint } from './checkpoint.js'
-import { OpenELMError, type OpenELMErrorCode } from './errors.js'
+import { invalidArgument, OpenELMError, type OpenELMErrorCode } from './errors.js'
 import { pull } from './hub/pull.js'
 import { parseRepositoryName } from './hub/snapshot.js'
 import type { LoadOptions, readLoadOptions } from './load-options.js'
@@ -30,8 +30,8 @@ export async function loadModel(
     (await locateModel(source)) ??
     (options.download && (await download(source, signal, report?.('download'))))
   const checkpoint = await openCheckpoint(directory || source)
+  const { dtype, backend: choice, mmap } = settingsFor(checkpoint, options)
   const textParts = await loadTextParts(checkpoint, options)
-  const dtype = options.dtype ?? checkpoint.dtype
   const nativeOptions = {
     config: nativeConfig(checkpoint.config),
     tensors: nativeTensors(checkpoint),
@@ -39,9 +39,9 @@ export async function loadModel(
     deviceIndex: options.deviceIndex,
     threads: options.threads,
     kvCacheDtype: options.kvCacheDtype,
-    mmap: options.mmap,
+    mmap,
   }
-  const { native, backend } = await loadOn(options.backend, backend =>
+  const { native, backend } = await loadOn(choice, backend =>
     abortable(
       signal,
       () => loadNative().load({ ...nativeOptions, backend }, report?.('load')),
@@ -49,6 +49,23 @@ export async function loadModel(
     ),
   )
   return { checkpoint, native, backend, dtype, textParts }
+}
+
+/** What holds for a packed checkpoint, which is the memory of the CPU backend, and for others. */
+function settingsFor(
+  { directory, dtype, layout }: Checkpoint,
+  options: ReturnType<typeof readLoadOptions>,
+) {
+  const isPacked = layout === 'panels'
+  const { backend, mmap = isPacked, dtype: asked = dtype } = options
+  if (!isPacked) return { backend, mmap, dtype: asked }
+  if (asked !== dtype) {
+    throw invalidArgument('options.dtype', `${dtype}, as which ${directory} is packed`, asked)
+  }
+  if (backend !== 'auto' && backend !== 'cpu') {
+    throw invalidArgument('options.backend', `cpu, for which ${directory} is packed`, backend)
+  }
+  return { backend: 'cpu', mmap, dtype } as const
 }
 
 /** A signal that is also aborted, with what it throws, when the caller's `onProgress` throws. */

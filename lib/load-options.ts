@@ -20,14 +20,15 @@ import {
 export interface LoadOptions {
   /**
    * What runs the model. Default 'auto': the first of cuda, metal and cpu that is available, and cpu
-   * where a GPU has too little memory, cannot run the model's shape, or fails to load it.
+   * where a GPU has too little memory, cannot run the model's shape, or fails to load it, and for a
+   * packed checkpoint, which no other backend can load.
    */
   backend?: 'auto' | BackendName | undefined
   /** Which of several GPUs, from 0. Default 0. */
   deviceIndex?: number | undefined
   /**
    * What the matrices are kept as in memory. Default 'auto': what the checkpoint stores. q8 and q4
-   * quantise while loading.
+   * quantise while loading. A packed checkpoint can be loaded only as what it stores.
    */
   dtype?: 'auto' | DType | undefined
   /** Tokens that a session can hold, from 1 up. Default the model's own, 2048 for all released ones. */
@@ -58,8 +59,10 @@ export interface LoadOptions {
    */
   chatTemplate?: string | undefined
   /**
-   * Whether to read the files through a memory mapping, which saves a copy while loading. If another
-   * process truncates a mapped file meanwhile, this process crashes. Default false.
+   * Whether to map the files into memory. On the CPU the weights of a packed checkpoint then stay in the
+   * mapped files, which all processes share, until the model is disposed; of others mapping saves a copy
+   * while loading. If a mapped file is truncated or overwritten, this process crashes or computes with
+   * other weights. Default true for a packed checkpoint, and false for others.
    */
   mmap?: boolean | undefined
   /**
@@ -95,7 +98,7 @@ const rules = {
   kvCacheDtype: optional(oneOf('auto', 'float32', 'float16'), 'auto'),
   tokenizer: optional(pathOrObject),
   chatTemplate: optional(string),
-  mmap: optional(boolean, false),
+  mmap: optional(boolean),
   download: optional(boolean, true),
   adapters: optional(arrayOf(namedAdapterSpec), []),
   signal: optional(abortSignal),

@@ -13,6 +13,7 @@ import type {
 } from './native-session.js'
 import type { NativeTrainer, NativeTrainerOptions } from './native-trainer.js'
 import { packageRoot, unpacked } from './package-root.js'
+import type { PanelLayout } from './panels.js'
 
 /** A matrix, or a vector of one row, as bytes of a checkpoint's file. */
 export interface NativeTensor {
@@ -23,6 +24,8 @@ export interface NativeTensor {
   dtype: 'F32' | 'F16' | 'BF16' | 'I8' | 'U8'
   rows: number
   cols: number
+  /** Of a packed matrix, which has its scales inside. */
+  panels?: PanelLayout
   /** Where the scales of a quantised matrix are. */
   scalesFile?: string
   scalesOffset?: number
@@ -127,6 +130,13 @@ export interface NativeAddon extends NativeConstraints, NativeGroup {
     dtype: 'q8' | 'q4',
     threads: number,
   ): Promise<{ values: Uint8Array; scales: Uint8Array }>
+  /** Reads a matrix and packs it as the CPU backend does. */
+  pack(
+    tensor: NativeTensor,
+    dtype: NativeDType,
+    layout: PanelLayout,
+    threads: number,
+  ): Promise<Uint8Array>
   /** Elements [begin, end) of the normal stream `seed, stream`, times `std`, as bytes of `dtype`. */
   randomNormal(
     seed: bigint,

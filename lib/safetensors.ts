@@ -40,6 +40,7 @@ export interface SafetensorsHeader {
 }
 
 const lengthBytes = 8
+const alignment = 64
 const maxHeaderBytes = 64 * 2 ** 20
 const maxRank = 8
 
@@ -84,7 +85,8 @@ export async function readSafetensorsHeader(file: string): Promise<SafetensorsHe
 
 /**
  * The first bytes of a safetensors file whose data are the given tensors, one right after the
- * other. Padded with spaces so that the data begins at a multiple of 8.
+ * other. Padded with spaces so that the data begins at a multiple of 64, as a line of a processor's
+ * cache does: packed weights are read where they lie.
  */
 export function encodeSafetensorsHeader(
   tensors: readonly { name: string; dtype: SafetensorsDType; shape: readonly number[] }[],
@@ -99,7 +101,8 @@ export function encodeSafetensorsHeader(
   const json = Buffer.from(
     JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(entries) }),
   )
-  const header = Buffer.alloc(lengthBytes + Math.ceil(json.length / 8) * 8, ' ')
+  const size = Math.ceil((lengthBytes + json.length) / alignment) * alignment
+  const header = Buffer.alloc(size, ' ')
   header.writeBigUInt64LE(BigInt(header.length - lengthBytes))
   json.copy(header, lengthBytes)
   return header

@@ -1,4 +1,5 @@
 import { type OpenELMConfig, tensorSpecs } from './config.js'
+import { countPanels, panelLayout, panelRows } from './panels.js'
 import { byteLengthOf } from './safetensors.js'
 
 /** What the matrices of a checkpoint are stored as. */
@@ -17,6 +18,9 @@ export interface TensorHeader {
   readonly shape: readonly number[]
   readonly byteLength: number
 }
+
+/** How the elements of a matrix follow each other: row by row, or packed as the CPU backend reads them. */
+export type Layout = 'rows' | 'panels'
 
 /** Elements of a row that share one scale. */
 export const groupSize = 32
@@ -44,19 +48,27 @@ export function isFloat(dtype: DType): dtype is keyof typeof floatTypes {
  *   element j + 16 in its high nibble; an element is (nibble - 8) * scale
  * - both: `X.weight_scale` F16 [rows, groups]
  *
+ * A packed one, of layout `panels`, stores norms as F32, and a matrix [panels, elements of one], without
+ * a tensor for the scales, which are in the panels.
+ *
  * `matrixDType` tells which matrices of a q4 checkpoint are q8.
  */
 export function tensorHeaders(
   config: OpenELMConfig,
   dtype: DType,
-  normType: TensorDType = isFloat(dtype) ? floatTypes[dtype] : 'F32',
+  normType?: TensorDType,
+  layout: Layout = 'rows',
 ): TensorHeader[] {
+  const ownType = isFloat(dtype) && layout === 'rows' ? floatTypes[dtype] : 'F32'
+  const matrixHeaders = layout === 'rows' ? rowHeaders : panelHeaders
   const specs = tensorSpecs(config)
   const norms = specs.filter(spec => spec.kind === 'norm')
   const matrices = specs.filter(spec => spec.kind === 'matrix')
   return [
-    ...norms.map(({ name, shape }) => headerOf(name, normType, shape)),
-    ...matrices.flatMap(({ name, shape }) => matrixHeaders(name, shape, dtype)),
+    ...norms.map(({ name, shape }) => headerOf(name, normType ?? ownType, shape)),
+    ...matrices.flatMap(({ name, shape }) =>
+      matrixHeaders(name, shape as [number, number], dtype, config),
+    ),
   ]
 }
 
@@ -78,9 +90,9 @@ export function matrixDType(dtype: DType, name: string, columns: number): DType 
   return dtype === 'q4' && (reachesLogits || isRagged) ? 'q8' : dtype
 }
 
-function matrixHeaders(name: string, shape: readonly number[], dtype: DType): TensorHeader[] {
+function rowHeaders(name: string, shape: readonly [number, number], dtype: DType): TensorHeader[] {
   if (isFloat(dtype)) return [headerOf(name, floatTypes[dtype], shape)]
-  const [rows, columns] = shape as [number, number]
+  const [rows, columns] = shape
   const groups = Math.ceil(columns / groupSize)
   return [
     matrixDType(dtype, name, columns) === 'q8'
@@ -88,4 +100,24 @@ function matrixHeaders(name: string, shape: readonly number[], dtype: DType): Te
       : headerOf(name, 'U8', [rows, groups, groupSize / 2]),
     headerOf(`${name}_scale`, 'F16', [rows, groups]),
   ]
+}
+
+/** native/simd/kernels.h says where in a panel its weights and scales are. */
+function panelHeaders(
+  name: string,
+  [rows, columns]: readonly [number, number],
+  dtype: DType,
+  config: OpenELMConfig,
+): TensorHeader[] {
+  const type = matrixDType(dtype, name, columns)
+  const panels = countPanels(rows, panelLayout(name, config))
+  const header = (tensorType: TensorDType, elementsOfRow: number) => [
+    headerOf(name, tensorType, [panels, panelRows * elementsOfRow]),
+  ]
+  if (isFloat(type)) return header(floatTypes[type], 2 * Math.ceil(columns / 2))
+  const groups = Math.ceil(columns / groupSize)
+  const scaleBytes = 2
+  return type === 'q8'
+    ? header('I8', groups * (scaleBytes + groupSize))
+    : header('U8', groups * (scaleBytes + groupSize / 2))
 }

@@ -4,6 +4,7 @@ import { configToJson, type OpenELMConfig } from './config.js'
 import { configRule } from './config-rule.js'
 import { invalidArgument } from './errors.js'
 import { ioError, readDirectory, writeWhole } from './files.js'
+import { inBlocks } from './in-blocks.js'
 import {
   abortSignal,
   callback,
@@ -21,6 +22,7 @@ import {
   dtypes,
   groupSize,
   isFloat,
+  type Layout,
   type TensorHeader,
   tensorHeaders,
 } from './tensor-headers.js'
@@ -32,6 +34,8 @@ export interface WriteOptions {
   maxShardBytes?: number | undefined
   /** What a float checkpoint stores norms as. Default the type of the matrices. */
   normType?: 'F32' | undefined
+  /** `panels` packs matrices as the CPU backend reads them. Default `rows`. */
+  layout?: Layout | undefined
   /** Files that belong to the checkpoint, by name, such as a tokenizer.json. */
   companions?: ReadonlyMap<string, Uint8Array> | undefined
   /** Called after each chunk with the bytes of tensor data so far and in all. */
@@ -43,6 +47,7 @@ export interface WriteOptions {
 const rules = {
   maxShardBytes: optional(number({ above: 0 }), 5e9),
   normType: optional(oneOf('F32')),
+  layout: optional(oneOf('rows', 'panels'), 'rows'),
   companions: optional(rule('a Map', value => value instanceof Map)),
   onProgress: optional(callback<NonNullable<WriteOptions['onProgress']>>()),
   signal: optional(abortSignal),
@@ -77,14 +82,15 @@ export async function writeCheckpoint(
   configRule('config', config)
   oneOf(...dtypes)('dtype', dtype)
   callback()('source', source)
-  const { maxShardBytes, normType, companions, onProgress, signal } = readOptions(options, rules)
-  const headers = tensorHeaders(config, dtype, normType)
+  const { normType, layout, ...given } = readOptions(options, rules)
+  const { maxShardBytes, companions, onProgress, signal } = given
+  const headers = tensorHeaders(config, dtype, normType, layout)
   const shards = splitIntoShards(headers, maxShardBytes)
   const total = headers.reduce((sum, header) => sum + header.byteLength, 0)
   let done = 0
 
   async function* contentOf(shard: readonly TensorHeader[]) {
-    yield encodeSafetensorsHeader(shard, metadataFor(dtype))
+    yield encodeSafetensorsHeader(shard, metadataFor(dtype, layout))
     for (const header of shard) {
       for await (const chunk of checkedData(header, source)) {
         signal?.throwIfAborted()
@@ -104,7 +110,7 @@ export async function writeCheckpoint(
     written.push(join(root, name))
   }
   try {
-    for (const { name, headers } of shards) await write(name, contentOf(headers))
+    for (const { name, headers } of shards) await write(name, inBlocks(contentOf(headers)))
     if (shards.length > 1) await write(indexName, [jsonBytes(indexOf(shards, total))])
     for (const [name, bytes] of companions ?? []) await write(name, [bytes])
     await write('config.json', [jsonBytes(configToJson(config, dtype))])
@@ -144,10 +150,14 @@ function indexOf(shards: readonly Shard[], totalBytes: number): object {
   return { metadata: { total_size: totalBytes }, weight_map: Object.fromEntries(entries) }
 }
 
-function metadataFor(dtype: DType): Record<string, string> {
+function metadataFor(dtype: DType, layout: Layout): Record<string, string> {
   const quantised = { 'openelm.dtype': dtype, 'openelm.group_size': String(groupSize) }
   // Hugging Face's loaders insist on a format.
-  return { format: 'pt', ...(isFloat(dtype) ? {} : quantised) }
+  return {
+    format: 'pt',
+    ...(isFloat(dtype) ? {} : quantised),
+    ...(layout === 'rows' ? {} : { 'openelm.layout': layout }),
+  }
 }
 
 async function* checkedData(header: TensorHeader, source: TensorSource) {

@@ -18,6 +18,12 @@ class File {
 
   // Throws Error{kIoError} when the file ends before offset + bytes.
   virtual void read(uint64_t offset, size_t bytes, void* to) const = 0;
+
+  // The bytes themselves, for reading alone, as long as the pointer is held. Null where the file is
+  // not mapped. Throws as read().
+  virtual std::shared_ptr<void> share(uint64_t /*offset*/, size_t /*bytes*/) const {
+    return nullptr;
+  }
 };
 
 }  // namespace openelm

@@ -1,6 +1,7 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
+import type { Checkpoint } from '../checkpoint.js'
+import { openUnpacked } from '../open-unpacked.js'
 import { abortSignal, callback, optional, path, type RulesOf, readOptions } from '../options.js'
 import { readRows } from '../read-rows.js'
 import { finishInSlices } from '../steps.js'
@@ -75,7 +76,7 @@ export async function inspectAdapter(
 ): Promise<AdapterFacts> {
   path('adapter', adapter)
   const { model, onProgress, signal } = readOptions(options, rules)
-  const base = model === undefined ? undefined : await openCheckpoint(model)
+  const base = model === undefined ? undefined : await openUnpacked(model)
   const { targets, ...read } = await readAdapter(adapter, base?.config)
   let parameters = 0
   const facts: TargetFacts[] = []

@@ -1,7 +1,8 @@
-import { openCheckpoint, type TensorHeader, writeCheckpoint } from '../checkpoint.js'
+import { type TensorHeader, writeCheckpoint } from '../checkpoint.js'
 import { readCompanions } from '../companions.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import { decodeFloats, encodeFloats } from '../floats.js'
+import { openUnpacked } from '../open-unpacked.js'
 import {
   abortSignal,
   arrayOf,
@@ -83,7 +84,7 @@ export async function merge(
   if (specs.length === 0) throw invalidArgument('adapters', 'a list of at least one', specs)
   path('out', out)
   const { dtype: asked, onProgress, signal } = readOptions(options, rules)
-  const base = await openCheckpoint(model)
+  const base = await openUnpacked(model)
   const dtype = asked ?? (base.dtype === 'float32' ? 'float32' : 'bfloat16')
   const read: WeightedAdapter[] = []
   for (const { path, scale } of specs) {

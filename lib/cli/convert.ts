@@ -5,6 +5,7 @@ import {
   ggufDTypes,
   ggufToCheckpoint,
   isTorchFile,
+  pack,
   torchToCheckpoint,
   torchToSafetensors,
 } from '../convert/index.js'
@@ -14,7 +15,7 @@ import { Progress } from './progress.js'
 
 export const convert = new Command('convert')
   .description(
-    'make a checkpoint of a file of llama.cpp or PyTorch, or a GGUF file of a checkpoint',
+    'make a checkpoint of a file of llama.cpp or PyTorch, a GGUF file of a checkpoint, or a packed one',
   )
   .argument('<in>', 'model directory, a .gguf, .pt, .pth or .bin file, or with -m an adapter')
   .argument('<out>', 'directory to write, or a file that ends in .gguf or .safetensors')
@@ -24,6 +25,7 @@ export const convert = new Command('convert')
       ggufDTypes,
     ),
   )
+  .option('--pack', 'pack a model directory for the CPU: see below')
   .option('--config <file>', 'the config.json of a PyTorch file, unless it is a released model')
   .addHelpText(
     'after',
@@ -38,15 +40,21 @@ PyTorch files are what torch.save wrote since version 1.6: weights, or a trainin
 them, under the names of Hugging Face or CoreNet. Nothing in them is executed. Into a .safetensors
 file go all of their tensors as they are, such as those of Apple's adapters.
 
+A packed checkpoint starts at once: it is mapped rather than read, and all processes that run it
+share one copy. It holds the same numbers, for the CPU alone and in the dtype of <in>; nothing
+converts it back, so keep <in>.
+
 Examples:
   $ openelm convert OpenELM-270M OpenELM-270M.gguf --dtype q8_0
   $ openelm convert openelm-3b-instruct.gguf OpenELM-3B-Instruct
   $ openelm convert adapter adapter.gguf -m OpenELM-270M
   $ openelm convert checkpoint_average.pt OpenELM-270M
-  $ openelm convert openelm_lora_270M.pt lora.safetensors`,
+  $ openelm convert openelm_lora_270M.pt lora.safetensors
+  $ openelm convert --pack OpenELM-1_1B-q8 OpenELM-1_1B-q8-packed`,
   )
   .action(async (input: string, output: string, options, command: Command) => {
-    if (isTorchFile(input)) await convertTorch(input, output, options, command)
+    if (options.pack) await packCheckpoint(input, output, options, command)
+    else if (isTorchFile(input)) await convertTorch(input, output, options, command)
     else await convertGguf(input, output, options, command)
   })
 
@@ -54,6 +62,20 @@ interface ConvertOptions {
   dtype?: (typeof ggufDTypes)[number]
   model?: string
   config?: string
+}
+
+async function packCheckpoint(
+  input: string,
+  output: string,
+  { dtype, model, config }: ConvertOptions,
+  command: Command,
+): Promise<void> {
+  if (isTorchFile(input) || isGguf(input)) command.error('--pack is for model directories')
+  if (dtype) command.error('--dtype is for GGUF files')
+  if (config) command.error('--config is for PyTorch files')
+  if (model !== undefined) command.error('-m is for adapters that become GGUF files')
+  using bar = new Progress('Packing')
+  await pack(input, output, { onProgress: bar.update, signal: interruptSignal() })
 }
 
 async function convertTorch(

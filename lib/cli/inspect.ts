@@ -139,10 +139,11 @@ function estimateTraining(config: OpenELMConfig, tokens: number, ranks: number) 
 }
 
 function describeCheckpoint(checkpoint: Checkpoint, withTensors: boolean) {
-  const { directory, dtype, byteLength, unexpected, remarks, tensors } = checkpoint
+  const { directory, dtype, layout, byteLength, unexpected, remarks, tensors } = checkpoint
   return {
     directory,
     dtype,
+    layout,
     byteLength,
     unexpected,
     remarks,
@@ -153,7 +154,9 @@ function describeCheckpoint(checkpoint: Checkpoint, withTensors: boolean) {
 function format({ parameters, config, layers, memory, checkpoint }: Facts): string {
   const summary = [['parameters', formatCount(parameters)]]
   if (checkpoint) {
-    summary.push(['stored as', `${checkpoint.dtype}, ${formatBytes(checkpoint.byteLength)}`])
+    const { dtype, layout, byteLength } = checkpoint
+    const packed = layout === 'panels' ? ', packed' : ''
+    summary.push(['stored as', `${dtype}${packed}, ${formatBytes(byteLength)}`])
     if (checkpoint.unexpected.length > 0) summary.push(['unused', checkpoint.unexpected.join(', ')])
     for (const remark of checkpoint.remarks) summary.push(['remark', remark])
   }

@@ -39,6 +39,10 @@ export const loadOptions = [
   new Option('--mmap', 'map the files of the model into memory rather than copy them').helpGroup(
     'Model:',
   ),
+  new Option(
+    '--no-mmap',
+    'copy even a packed checkpoint, whose files are mapped otherwise',
+  ).helpGroup('Model:'),
 ]
 
 /** How the next token is chosen: the command-line form of SamplerOptions. */

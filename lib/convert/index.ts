@@ -1,5 +1,5 @@
 /**
- * Making checkpoints of others: smaller ones, ones with random weights, and the files of llama.cpp and
+ * Making checkpoints of others: smaller ones, packed ones, ones with random weights, and the files of llama.cpp and
  * PyTorch.
  *
  * @module
@@ -7,6 +7,7 @@
 export {
   type Checkpoint,
   type CheckpointTensor,
+  type Layout,
   openCheckpoint,
   type TensorDType,
   type TensorHeader,
@@ -25,6 +26,7 @@ export {
 } from './gguf/checkpoint-to-gguf.js'
 export { type GgufToCheckpointOptions, ggufToCheckpoint } from './gguf/gguf-to-checkpoint.js'
 export { type InitializeOptions, initialize } from './initialize.js'
+export { type PackOptions, pack } from './pack.js'
 export { type QuantizeOptions, quantize } from './quantize.js'
 export { type TorchToCheckpointOptions, torchToCheckpoint } from './torch-to-checkpoint.js'
 export { type TorchToSafetensorsOptions, torchToSafetensors } from './torch-to-safetensors.js'

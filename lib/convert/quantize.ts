@@ -1,8 +1,9 @@
-import { type Checkpoint, openCheckpoint, type TensorHeader } from '../checkpoint.js'
+import type { Checkpoint, TensorHeader } from '../checkpoint.js'
 import { readCompanions } from '../companions.js'
 import { defaultThreads } from '../cpu-quota.js'
 import { OpenELMError } from '../errors.js'
 import { loadNative } from '../native.js'
+import { openUnpacked } from '../open-unpacked.js'
 import { integer, oneOf, optional, path, type RulesOf, readOptions } from '../options.js'
 import { readFloat32 } from '../read-float32.js'
 import { type WriteOptions, writeCheckpoint } from '../write-checkpoint.js'
@@ -40,7 +41,7 @@ export async function quantize(
   path('source', source)
   path('directory', directory)
   const { dtype, threads, onProgress, signal } = readOptions(options, rules)
-  const checkpoint = await openCheckpoint(source)
+  const checkpoint = await openUnpacked(source)
   const tensors = quantizedTensors(checkpoint, threads ?? defaultThreads())
   const companions = await readCompanions(checkpoint.directory)
   await writeCheckpoint(directory, checkpoint.config, dtype, tensors, {

@@ -1,9 +1,10 @@
-import { openCheckpoint, writeCheckpoint } from '../checkpoint.js'
+import { writeCheckpoint } from '../checkpoint.js'
 import { readCompanions } from '../companions.js'
 import { configToJson, type OpenELMConfig } from '../config.js'
 import { configRule } from '../config-rule.js'
 import { invalidArgument, OpenELMError } from '../errors.js'
 import { decodeFloats, encodeFloats } from '../floats.js'
+import { openUnpacked } from '../open-unpacked.js'
 import {
   abortSignal,
   arrayOf,
@@ -86,7 +87,7 @@ interface Source {
 }
 
 async function openDirectory(path: string): Promise<Source> {
-  const { directory, config, dtype, tensors } = await openCheckpoint(path)
+  const { directory, config, dtype, tensors } = await openUnpacked(path)
   if (dtype === 'q8' || dtype === 'q4') throw invalidCheckpoint(directory, 'it is quantised')
   const read = (name: string, begin: number, end: number) => {
     const tensor = tensors.get(name)!

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { abortable } from '../abortable.js'
-import { type Checkpoint, openCheckpoint } from '../checkpoint.js'
+import type { Checkpoint } from '../checkpoint.js'
 import { configToJson, tensorSpecs } from '../config.js'
 import { pull } from '../hub/pull.js'
 import { parseRepositoryName } from '../hub/snapshot.js'
 import { locateModel } from '../locate-model.js'
 import { nativeTensors } from '../native-tensors.js'
+import { openUnpacked } from '../open-unpacked.js'
 import { readFloat32 } from '../read-float32.js'
 import { readRows } from '../read-rows.js'
 import type { Trainer } from './trainer.js'
@@ -24,7 +25,7 @@ export async function openBase(
   signal: AbortSignal | undefined,
 ): Promise<Checkpoint> {
   const isRemote = parseRepositoryName(model) && (await locateModel(model)) === undefined
-  return openCheckpoint(isRemote ? await pull(model, { signal }) : model)
+  return openUnpacked(isRemote ? await pull(model, { signal }) : model)
 }
 
 /**

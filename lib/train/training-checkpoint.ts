@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openCheckpoint, type TensorHeader, writeCheckpoint } from '../checkpoint.js'
+import { type TensorHeader, writeCheckpoint } from '../checkpoint.js'
 import { type OpenELMConfig, tensorSpecs } from '../config.js'
 import { OpenELMError } from '../errors.js'
 import { ioError, readDirectory, readJsonObject, readRange, writeWhole } from '../files.js'
 import type { NativeTrainerArray } from '../native-trainer.js'
+import { openUnpacked } from '../open-unpacked.js'
 import { byteLengthOf, encodeSafetensorsHeader, readSafetensorsHeader } from '../safetensors.js'
 import { isJsonObject } from '../strict-json.js'
 import type { BatchCursor } from './batches.js'
@@ -151,7 +152,7 @@ export async function loadTraining<State extends RunState>(
   recipe: Record<string, unknown>,
 ): Promise<State> {
   const state = await readState<State>(directory, recipe)
-  const { tensors } = await openCheckpoint(directory)
+  const { tensors } = await openUnpacked(directory)
   const optimizer = join(directory, optimizerName)
   const header = await readSafetensorsHeader(optimizer)
   for (const [name, place] of placesOf(config)) {

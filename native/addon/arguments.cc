@@ -63,6 +63,13 @@ DType parse_tensor_type(const std::string& name) {
   throw Error(ErrorCode::kInvalidArgument, "unknown tensor type " + name);
 }
 
+MatrixLayout read_layout(const Napi::Value& value) {
+  const std::string name = value.As<Napi::String>();
+  if (name == "plain") return MatrixLayout::kPlain;
+  if (name == "gateUp") return MatrixLayout::kGateUp;
+  throw Error(ErrorCode::kInvalidArgument, "unknown layout " + name);
+}
+
 TensorArguments read_tensor(const Napi::Object& object) {
   TensorArguments result;
   TensorSource& tensor = result.tensor;
@@ -71,8 +78,10 @@ TensorArguments read_tensor(const Napi::Object& object) {
   tensor.format = parse_tensor_type(text(object, "dtype"));
   tensor.rows = integer(object, "rows");
   tensor.cols = integer(object, "cols");
+  const Napi::Value panels = object.Get("panels");
+  if (!panels.IsUndefined()) tensor.panels = read_layout(panels);
   result.file = text(object, "file");
-  if (tensor.quantized()) {
+  if (tensor.quantized() && !tensor.panels) {
     result.scales_file = text(object, "scalesFile");
     tensor.scales_offset = uint64_t(int64(object, "scalesOffset"));
   }
@@ -103,7 +112,7 @@ std::vector<TensorSource> open_tensors(const std::vector<TensorArguments>& tenso
   for (const TensorArguments& arguments : tensors) {
     opened.push_back(arguments.tensor);
     opened.back().file = open(arguments.file);
-    if (arguments.tensor.quantized()) opened.back().scales_file = open(arguments.scales_file);
+    if (!arguments.scales_file.empty()) opened.back().scales_file = open(arguments.scales_file);
   }
   return opened;
 }

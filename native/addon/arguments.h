@@ -20,6 +20,7 @@ bool boolean(const Napi::Object& object, const char* name);
 std::string text(const Napi::Object& object, const char* name);
 
 DType parse_tensor_type(const std::string& name);
+MatrixLayout read_layout(const Napi::Value& value);
 
 Config read_config(const Napi::Object& object);
 
@@ -27,7 +28,7 @@ Config read_config(const Napi::Object& object);
 struct TensorArguments {
   TensorSource tensor;
   std::string file;
-  std::string scales_file;  // of a quantised matrix
+  std::string scales_file;  // of a quantised matrix that is not packed
 };
 
 TensorArguments read_tensor(const Napi::Object& object);

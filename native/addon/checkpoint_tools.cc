@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../convert.h"
+#include "../cpu/pack.h"
 #include "../random_normal.h"
 #include "addon_data.h"
 #include "arguments.h"
@@ -46,6 +47,29 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   });
 }
 
+// pack(tensor, dtype, layout, threads): Promise<Uint8Array>
+Napi::Value pack(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const TensorArguments tensor = read_tensor(info[0].As<Napi::Object>());
+    const DType dtype = parse_dtype(info[1].As<Napi::String>());
+    const MatrixLayout layout = read_layout(info[2]);
+    const int threads = std::max(1, info[3].As<Napi::Number>().Int32Value());
+    const auto progress = std::make_shared<LoadProgress>(0, nullptr);
+    const auto packed = std::make_shared<std::vector<uint8_t>>();
+    return AddonData::of(env).run_in_background(
+        env,
+        [=] {
+          const TensorSource source = open_tensors({tensor}, false).front();
+          *packed = cpu::pack_matrix(source, dtype, layout, threads, *progress);
+        },
+        [=](Napi::Env env) -> Napi::Value {
+          return copy_bytes(env, packed->data(), packed->size());
+        },
+        [=] { progress->cancel(); });
+  });
+}
+
 // randomNormal(seed, stream, begin, end, std, dtype): Promise<Uint8Array>
 Napi::Value random_normal_bytes(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -82,6 +106,7 @@ Napi::Value random_normal_bytes(const Napi::CallbackInfo& info) {
 
 void init_checkpoint_tools(Napi::Env env, Napi::Object exports) {
   exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
+  exports.Set("pack", Napi::Function::New<pack>(env, "pack"));
   exports.Set("randomNormal", Napi::Function::New<random_normal_bytes>(env, "randomNormal"));
 }
 

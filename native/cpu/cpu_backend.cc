@@ -1,5 +1,6 @@
 #include "cpu_backend.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "../error.h"
@@ -36,16 +37,36 @@ void CpuBackend::copy(const Buffer& from, size_t bytes, const Buffer& to) {
 
 Matrix CpuBackend::load_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
                                LoadProgress& progress) {
-  const int panels = packed_panels(source.rows, layout);
-  const size_t panel_bytes = packed_panel_bytes(source.cols, dtype);
-  const size_t bytes = panels * panel_bytes;
-  Matrix matrix{{weight_pages_.allocate(bytes), bytes}, source.rows, source.cols, dtype};
-  std::vector<PanelPacker> packers(workers_.pool.threads(), PanelPacker(source, dtype, layout));
-  workers_.pool.run_throwing(panels, [&](int panel, int thread) {
+  const size_t bytes = packed_bytes(source.rows, source.cols, dtype, layout);
+  const auto matrix = [&](const std::shared_ptr<void>& memory) {
+    return Matrix{{memory, bytes}, source.rows, source.cols, dtype};
+  };
+  const bool is_packed = source.panels == layout && source.format == dtype;
+  if (is_packed && source.offset % alignof(float) == 0) {
+    if (const auto mapped = source.file->share(source.offset, bytes)) {
+      progress.add(bytes);
+      return matrix(mapped);
+    }
+  }
+  const auto memory = weight_pages_.allocate(bytes);
+  if (is_packed) {
+    read_packed(source, bytes, progress, static_cast<char*>(memory.get()));
+  } else {
+    pack_panels(source, dtype, layout, workers_.pool, progress, memory.get());
+  }
+  return matrix(memory);
+}
+
+void CpuBackend::read_packed(const TensorSource& source, size_t bytes, LoadProgress& progress,
+                             char* to) {
+  constexpr size_t kChunk = size_t(1) << 20;
+  workers_.pool.run_throwing(int((bytes + kChunk - 1) / kChunk), [&](int chunk, int) {
     progress.check();
-    progress.add(packers[thread].pack(panel, matrix.data.as<char>() + panel * panel_bytes));
+    const size_t begin = chunk * kChunk;
+    const size_t size = std::min(kChunk, bytes - begin);
+    source.file->read(source.offset + begin, size, to + begin);
+    progress.add(size);
   });
-  return matrix;
 }
 
 static size_t cache_bytes(int positions, int num_kv_heads, int width, DType dtype) {

@@ -63,6 +63,7 @@ class CpuBackend : public Backend {
   Output end(const Batch& batch, const Buffer& logits) override;
 
  private:
+  void read_packed(const TensorSource& source, size_t bytes, LoadProgress& progress, char* to);
   void make_tiles(const Batch& batch);
   void find_adapters(const Batch& batch);
   // The rows of a product in a layer, or of the logits, that adapters change. Valid until the next

@@ -1,6 +1,5 @@
 #include "pack.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "../dtype.h"
@@ -8,15 +7,22 @@
 
 namespace openelm::cpu {
 
-int packed_panels(int rows, MatrixLayout layout) {
-  return layout == MatrixLayout::kGateUp ? 2 * num_panels(rows / 2) : num_panels(rows);
+std::vector<uint8_t> pack_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                                 int threads, LoadProgress& progress) {
+  std::vector<uint8_t> packed(packed_bytes(source.rows, source.cols, dtype, layout));
+  ThreadPool pool(threads);
+  pack_panels(source, dtype, layout, pool, progress, packed.data());
+  return packed;
 }
 
-PanelRows rows_of_panel(int panel, int rows, MatrixLayout layout) {
-  const bool gate_up = layout == MatrixLayout::kGateUp;
-  const int half = gate_up ? rows / 2 : rows;
-  const int begin = (gate_up ? panel / 2 : panel) * kPanelRows;
-  return {begin + (gate_up && panel % 2 == 1 ? half : 0), std::min(kPanelRows, half - begin)};
+void pack_panels(const TensorSource& source, DType dtype, MatrixLayout layout, ThreadPool& pool,
+                 LoadProgress& progress, void* to) {
+  const size_t panel_bytes = packed_panel_bytes(source.cols, dtype);
+  std::vector<PanelPacker> packers(pool.threads(), PanelPacker(source, dtype, layout));
+  pool.run_throwing(packed_panels(source.rows, layout), [&](int panel, int thread) {
+    progress.check();
+    progress.add(packers[thread].pack(panel, static_cast<char*>(to) + panel * panel_bytes));
+  });
 }
 
 PanelPacker::PanelPacker(const TensorSource& source, DType dtype, MatrixLayout layout)

@@ -1,30 +1,32 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "../model/model.h"
 #include "../model/tensor_source.h"
+#include "../panels.h"
+#include "../simd/thread_pool.h"
 
 namespace openelm::cpu {
 
-// The packing that kernels.h describes.
-
-constexpr int num_panels(int rows) { return (rows + 15) / 16; }
-
-// Panels in memory order. With MatrixLayout::kGateUp, panel 2i holds rows 16i… of the gate and
-// panel 2i + 1 the same rows of the other half.
-int packed_panels(int rows, MatrixLayout layout);
-
-// The rows of a matrix that a panel holds: at most kPanelRows.
-struct PanelRows {
-  int first;
-  int count;
-};
-PanelRows rows_of_panel(int panel, int rows, MatrixLayout layout);
+// The packing that panels.h and kernels.h describe.
 
 // Column c of a row of a packed panel.
 float packed_element(const uint8_t* panel, int row, int c, DType dtype);
 
 // Packs float32 values [rows, cols] as a float32 matrix, into zeros.
 void pack_float32(const float* values, const Matrix& to, MatrixLayout layout);
+
+// Reads a matrix and packs it, into packed_bytes() of zeros. Throws what RowReader does, and
+// Error{kAborted}.
+void pack_panels(const TensorSource& source, DType dtype, MatrixLayout layout, ThreadPool& pool,
+                 LoadProgress& progress, void* to);
+
+// The same into memory of its own, on so many threads. Throws std::system_error where they cannot
+// be started.
+std::vector<uint8_t> pack_matrix(const TensorSource& source, DType dtype, MatrixLayout layout,
+                                 int threads, LoadProgress& progress);
 
 // Reads the rows of one panel and packs them. Panels can be packed from several threads, each with
 // a PanelPacker of its own.

@@ -27,6 +27,12 @@ DType parse_dtype(const std::string& name) {
   throw Error(ErrorCode::kInvalidArgument, "unknown dtype " + name);
 }
 
+RowReader::RowReader(const TensorSource& source) : source_(source) {
+  if (!source.panels) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "tensor " + source.name + " is packed for the cpu backend, in its own dtype");
+}
+
 void RowReader::read(DType dtype, int first_row, int count, void* values, uint16_t* scales) {
   switch (dtype) {
     case DType::kFloat32:

@@ -5,19 +5,23 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "../dtype.h"
 #include "../error.h"
 #include "../file.h"
+#include "../panels.h"
+#include "model.h"
 
 namespace openelm {
 
 DType parse_dtype(const std::string& name);
 
 // A tensor as bytes of a checkpoint file. A quantised matrix (the formats of quantize.h) has its
-// values here and its scales at `scales_offset` of `scales_file`.
+// values here and its scales at `scales_offset` of `scales_file`. In a packed checkpoint a matrix
+// is its panels (panels.h), with the scales inside.
 struct TensorSource {
   std::string name;
   std::shared_ptr<const File> file;
@@ -27,12 +31,16 @@ struct TensorSource {
   DType format = DType::kFloat32;
   int rows = 0;  // 1 for a vector
   int cols = 0;
+  std::optional<MatrixLayout> panels;  // of a packed one
 
   int groups() const { return groups_of(cols); }
   bool quantized() const { return is_quantized(format); }
   size_t row_bytes() const { return value_row_bytes(format, cols); }
   size_t scale_row_bytes() const { return openelm::scale_row_bytes(format, cols); }
-  size_t bytes() const { return (row_bytes() + scale_row_bytes()) * rows; }
+  size_t bytes() const {
+    if (panels) return packed_bytes(rows, cols, format, *panels);
+    return (row_bytes() + scale_row_bytes()) * rows;
+  }
 };
 
 // Counts the bytes that have been read, for onProgress, and tells readers to stop. Any thread may
@@ -56,7 +64,8 @@ class LoadProgress {
 // takes, so each thread has its own. Errors are those of File::read, and what each method adds.
 class RowReader {
  public:
-  explicit RowReader(const TensorSource& source) : source_(source) {}
+  // Throws Error{kInvalidArgument} for a packed tensor, which has no rows.
+  explicit RowReader(const TensorSource& source);
 
   // In any dtype: by one of the methods below.
   // values [count, value_row_bytes()], scales [count, groups] of a quantised dtype.

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { initTiny, root, succeed } from '../helpers/cli.js'
+import { generateJson, initTiny, root, run, succeed } from '../helpers/cli.js'
 import { readSafetensors } from '../helpers/safetensors.js'
 
 const tiny = await initTiny(t)
@@ -36,3 +36,24 @@ t.test(
     t.same(readSafetensors(adapter).get('token_embeddings.weight')!.shape, [16, 8])
   },
 )
+
+t.test('convert --pack makes a checkpoint that generates the same', async t => {
+  const dir = t.testdir()
+  const packed = join(dir, 'packed')
+  await succeed(t, 'convert', '--pack', tiny, packed)
+  const options = ['--max-tokens', '8', 'Hello']
+  const expected = await generateJson(t, tiny, ...options)
+  for (const more of [[], ['--no-mmap']]) {
+    t.same((await generateJson(t, packed, ...more, ...options)).tokens, expected.tokens)
+  }
+  t.match(await succeed(t, 'inspect', packed), /stored as +\w+, packed, /)
+  for (const [args, message] of [
+    [[tiny, join(dir, 'other'), '--dtype', 'q8_0'], '--dtype is for GGUF files'],
+    [[join(dir, 'a.gguf'), join(dir, 'other')], '--pack is for model directories'],
+    [[packed, join(dir, 'other')], 'is packed; take the checkpoint that it was made of'],
+  ] as const) {
+    const { code, stderr } = await run('convert', '--pack', ...args)
+    t.equal(code === 0, false)
+    t.match(stderr, message)
+  }
+})

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { readChatTemplate } from '../../chat/load-chat-template.js'
-import { type Checkpoint, type CheckpointTensor, openCheckpoint } from '../../checkpoint.js'
+import type { Checkpoint, CheckpointTensor } from '../../checkpoint.js'
 import { OpenELMError } from '../../errors.js'
 import { ioError, readRange, writeWhole } from '../../files.js'
 import type { FloatType } from '../../floats.js'
+import { openUnpacked } from '../../open-unpacked.js'
 import { oneOf, optional, path, type RulesOf, readOptions } from '../../options.js'
 import { groupSize, isFloat, matrixDType } from '../../tensor-headers.js'
 import type { WriteOptions } from '../../write-checkpoint.js'
@@ -65,7 +66,7 @@ export async function checkpointToGguf(
   path('source', source)
   path('file', file)
   const { dtype: asked, onProgress, signal } = readOptions(options, rules)
-  const checkpoint = await openCheckpoint(source)
+  const checkpoint = await openUnpacked(source)
   const { config, directory } = checkpoint
   const dtype = asked ?? sameAs[checkpoint.dtype]
   if (existsSync(file)) throw ioError('write', file, new Error('it already exists'))
