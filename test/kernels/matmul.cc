@@ -22,7 +22,7 @@ struct PackedMatrix {
   PackedMatrix(const TensorSource& source, DType dtype)
       : source(source),
         dtype(dtype),
-        panels(cpu::num_panels(source.rows)),
+        panels(num_panels(source.rows)),
         data(panels * panel_bytes()) {
     cpu::PanelPacker packer(this->source, dtype, MatrixLayout::kPlain);
     for (int p = 0; p < panels; ++p) packer.pack(p, data.data() + p * panel_bytes());
