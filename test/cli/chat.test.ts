@@ -66,20 +66,24 @@ t.test('chat in a terminal', { skip: needsScript }, async t => {
 })
 
 t.test('lines that are pasted at once are one message', { skip: needsScript }, async t => {
+  await using model = await OpenELM.load(tiny)
+  const chat = model.createChat()
+  const { text } = await chat.send('Once upon\na time\nthere was', { maxTokens: 6 })
+  const shown = text.replace(/(?![\n\t])\p{Cc}/gu, '\ufffd').replaceAll('\n', '\r\n')
+
   const child = startInTerminal(['chat', tiny, '--max-tokens', '6'])
   let screen = ''
   child.stdout.setEncoding('utf8').on('data', data => {
     screen += data
   })
-  while (!screen.includes('\x1b[?2004h') || !/\[0J> /.test(screen)) await once(child.stdout, 'data')
+  const shows = async (...parts: string[]) => {
+    while (!parts.every(part => screen.includes(part))) await once(child.stdout, 'data')
+  }
+  await shows('\x1b[?2004h', '\x1b[0J> ')
   child.stdin.write('\x1b[200~Once upon\ra time\r\x1b[201~there was\r')
+  // What is typed before that would be echoed amid the answer.
+  await shows(`${shown}\r\n`)
   child.stdin.write('/exit\r')
   await once(child, 'close')
   t.ok(screen.endsWith('\x1b[?2004l'), 'the terminal is as it was')
-
-  await using model = await OpenELM.load(tiny)
-  const chat = model.createChat()
-  const { text } = await chat.send('Once upon\na time\nthere was', { maxTokens: 6 })
-  const shown = text.replace(/(?![\n\t])\p{Cc}/gu, '\ufffd').replaceAll('\n', '\r\n')
-  t.ok(screen.includes(`${shown}\r\n`), JSON.stringify({ screen, shown }))
 })
