@@ -127,7 +127,7 @@ function declaredStorage(files: readonly WeightFile[]): Storage {
     if (differing === undefined) continue
     throw invalid(differing.file, `its openelm.${key} differs from that of ${first!.file}`)
   }
-  return first!
+  return first ?? { dtype: undefined, layout: 'rows' }
 }
 
 function declaredDType({ file, metadata }: WeightFile): 'q8' | 'q4' | undefined {
